@@ -1,0 +1,37 @@
+"""`migrate`, and around it what the tables need: schemas, session defaults, roles, audit views."""
+
+import importlib.util
+from typing import Any, Final
+
+from django.core.management.commands.migrate import Command as Migrate
+from django.db import connections
+
+from config import roles
+
+# Of two deployments that migrate at once the second one waits for the first.
+LOCK: Final = 0x636F6E63
+
+
+class Command(Migrate):
+    """Creates the schemas first, so that any number of runs ends in the same database."""
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Prepare, migrate, grant. `--plan` and `--check` change nothing."""
+        if options["plan"] or options["check_unapplied"]:
+            super().handle(*args, **options)
+            return
+        connection = connections[options["database"]]
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        try:
+            roles.create_schemas(connection)
+            roles.set_session_defaults(connection)
+            super().handle(*args, **options)
+            if importlib.util.find_spec("config.audit"):
+                from config import audit
+
+                audit.install(connection)
+            if roles.create_roles(connection):
+                roles.grant_privileges(connection)
+        finally:
+            connection.close()  # ends the lock, and the session that has no time-outs

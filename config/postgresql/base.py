@@ -1,0 +1,20 @@
+"""The entry point that Django looks for in a database backend.
+
+Note [One alias, several schemas]
+
+All schemas are on the search_path of the one connection, `public` first, so Django's own tables
+and every unqualified name are found as in any other project: migrations, introspection and the
+flush between transactional tests need nothing special. Only the place where a table is made is
+ours (`schema.py`). `migrate` sets the search_path and the limits of a session (time-outs) on the
+role in the database and not as start-up options, which PgBouncer refuses or silently drops.
+"""
+
+from django.db.backends.postgresql.base import DatabaseWrapper as PostgresqlWrapper
+
+from config.postgresql.schema import DatabaseSchemaEditor
+
+
+class DatabaseWrapper(PostgresqlWrapper):
+    """Django's own wrapper with our schema editor."""
+
+    SchemaEditorClass = DatabaseSchemaEditor

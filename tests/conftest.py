@@ -1,0 +1,1 @@
+"""Fixtures and hooks of the whole suite."""
