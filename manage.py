@@ -10,7 +10,7 @@ def main() -> None:
     from config import bootstrap  # standard library only: nothing is installed yet
 
     testing = sys.argv[1:2] == ["test"]
-    bootstrap.ensure_environment(testing)
+    bootstrap.ensure_environment(testing=testing)
     if testing and not {"-h", "--help"}.intersection(sys.argv[2:3]):
         # Before Django reads its settings, since the suite chooses its own databases.
         bootstrap.run_tests(sys.argv[2:])

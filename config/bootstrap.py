@@ -26,10 +26,10 @@ PIP_WHEEL = (
 PIP_SHA256 = "f3b60b20ffaadd4415ed7957212a38ac63fa4c5fa375bd0f4a797777940fad13"
 
 
-def ensure_environment(testing: bool = False) -> None:
+def ensure_environment(*, testing: bool) -> None:
     """Return inside a suitable environment; where this is not one, make it and start again."""
     inside = os.path.realpath(sys.prefix) == os.path.realpath(VENV)
-    if not inside and _suits(testing):
+    if not inside and _suits(testing=testing):
         return
     wanted = [REQUIREMENTS, TEST_REQUIREMENTS] if testing else [REQUIREMENTS]
     if not all(_installed(path) for path in wanted):
@@ -49,7 +49,7 @@ def run_tests(arguments: List[str]) -> None:
     os.execv(sys.executable, [sys.executable] + command)
 
 
-def _suits(testing: bool) -> bool:
+def _suits(*, testing: bool) -> bool:
     """Somebody's own environment that has what it takes is left alone."""
     try:
         from importlib.metadata import version
@@ -90,7 +90,7 @@ def _build(wanted: List[str]) -> None:
         missing = [path for path in wanted if not _installed(path)]
         if not missing:
             return
-        print("Installing the locked requirements into .venv (once) ...", file=sys.stderr)
+        sys.stderr.write("Installing the locked requirements into .venv (once) ...\n")
         sys.stderr.flush()
         if not os.path.exists(PYTHON):
             _make_venv(_newest_python())
@@ -102,7 +102,7 @@ def _build(wanted: List[str]) -> None:
 
 
 def _newest_python() -> str:
-    """A Python 3.11 or newer: this one, else the newest one on PATH."""
+    """Find a Python 3.11 or newer: this one, else the newest one on PATH."""
     if sys.version_info >= (3, 11):
         return sys.executable
     for name in ("python3.13", "python3.12", "python3.11"):
@@ -119,7 +119,7 @@ def _make_venv(python: str) -> None:
 
 
 def _pip() -> List[str]:
-    """The pip that ensurepip put into .venv, else the pinned wheel, which runs unpacked."""
+    """Find pip: what ensurepip put into .venv, else the pinned wheel, which runs as it is."""
     if subprocess.call([PYTHON, "-c", "import pip"], stderr=subprocess.DEVNULL) == 0:
         return [PYTHON, "-m", "pip"]
     with urllib.request.urlopen(PIP_WHEEL, timeout=60) as answer:

@@ -15,7 +15,7 @@ app.autodiscover_tasks(["sagas"])
 
 @setup_logging.connect(weak=False)
 def use_the_projects_log(**_: Any) -> None:
-    """Connected so that Celery leaves the logging configuration of Django alone."""
+    """Do nothing; being connected makes Celery leave Django's logging configuration alone."""
 
 
 @task_prerun.connect(weak=False)

@@ -222,7 +222,7 @@ class Embedded:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=die_with_parent(sig),
+                preexec_fn=die_with_parent(sig),  # noqa: PLW1509 - one system call
                 **identity,
             )
         return self.processes[name]

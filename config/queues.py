@@ -30,14 +30,11 @@ def celery_queues(mode: str, contexts: Sequence[str]) -> list[Queue]:
 
 def routes(mode: str) -> dict[str, dict[str, Any]]:
     """Route the engine's tasks; a link of a chain is given its queue by who sends it."""
-    tick = {"queue": TICKS, "expires": EXPIRY_OF_TICKS}
+    ticks = ("sagas.sweep", "sagas.relay", "sagas.republish", "sagas.prune")
     return {
         "sagas.continue_saga": {"queue": DEFAULT[mode]},
         "sagas.deliver": {"queue": EVENTS},
-        "sagas.sweep": tick,
-        "sagas.relay": tick,
-        "sagas.republish": tick,
-        "sagas.prune": tick,
+        **{task: {"queue": TICKS} for task in ticks},
     }
 
 
