@@ -74,6 +74,39 @@ def processes(step_queues: str, contexts: Sequence[str]) -> tuple[Process, ...]:
     return (PROVIDER, worker(all_queues(step_queues, contexts)), WEB, BEAT)
 
 
+def described(step_queues: str, contexts: Sequence[str]) -> dict[str, object]:
+    """Return the content of `docs/processes.json`."""
+    return {
+        "processes": [
+            {
+                "name": process.name,
+                "command": shell_line(process),
+                "how_many": process.how_many,
+                "stop_signal": process.stop_signal,
+                "grace_seconds": process.grace,
+                "environment": dict(process.environment),
+            }
+            for process in processes(step_queues, contexts)
+        ]
+    }
+
+
+def procfile(step_queues: str, contexts: Sequence[str]) -> str:
+    """Return the content of `deploy/Procfile`."""
+    lines = []
+    for process in processes(step_queues, contexts):
+        own = "".join(f"{name}={value} " for name, value in process.environment)
+        lines.append(f"{process.name}: {own}{shell_line(process)}\n")
+    return "".join(lines)
+
+
+def shell_line(process: Process) -> str:
+    """Write a command as one would type it, in the environment of the project."""
+    first, *rest = process.command
+    program = rest.pop(0) if first == "-m" and rest[0] in {"celery", "gunicorn"} else "python -m"
+    return " ".join((program, *rest))
+
+
 def fill_in(command: Sequence[str], variables: Mapping[str, str]) -> list[str]:
     """Put the variables into a command.
 

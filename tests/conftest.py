@@ -1,1 +1,97 @@
 """Fixtures and hooks of the whole suite."""
+
+import itertools
+import os
+import random
+import shutil
+
+import pytest
+import redis
+from django.conf import settings
+from django.db import connections
+
+from tests.committed import CommittedDatabase
+from tests.processes import Processes
+
+
+def pytest_addoption(parser):
+    parser.addoption("--seed", type=int, default=None, help="order of the tests; else random")
+
+
+def pytest_configure(config):
+    given = config.getoption("--seed")
+    config.shuffle_seed = random.randrange(10**6) if given is None else given
+
+
+def pytest_report_header(config):
+    return f"order: --seed={config.shuffle_seed}, instance: {os.environ['EMBEDDED_INSTANCE']}"
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-django puts the transactional tests last
+def pytest_collection_modifyitems(config, items):
+    shuffle = random.Random(config.shuffle_seed).shuffle
+    files = [list(group) for _, group in itertools.groupby(items, lambda item: item.path)]
+    shuffle(files)
+    for group in files:
+        shuffle(group)
+    items[:] = itertools.chain.from_iterable(files)
+    if not chromium():
+        for item in items:
+            if "browser" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="no Chromium on this machine"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    processes = item.funcargs.get("processes") if hasattr(item, "funcargs") else None
+    if report.failed and processes:
+        for running in processes.started:
+            report.sections.append((f"{running.name} ({running.pid})", running.output()[-4000:]))
+    return report
+
+
+def chromium():
+    """The browser that the browser tests drive, or None."""
+    return shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture(scope="session")
+def database_as_migrated(django_db_setup, django_db_blocker):
+    with django_db_blocker.unblock():
+        return CommittedDatabase()
+
+
+@pytest.fixture
+def committed_db(database_as_migrated, django_db_blocker):
+    """A database in which the test really commits; it is as migrated before and after."""
+    with django_db_blocker.unblock():
+        database_as_migrated.restore()
+        empty_redis()
+        yield
+        connections.close_all()
+        database_as_migrated.restore()
+
+
+@pytest.fixture
+def processes(committed_db):
+    """Starts real processes on the test database; all are ended after the test."""
+    started = Processes()
+    yield started
+    started.stop_all()
+
+
+@pytest.fixture(scope="session")
+def session_provider(django_db_setup, django_db_blocker):
+    """The simulated provider at settings.PAYMENT_PROVIDER_URL, once for the whole run."""
+    with django_db_blocker.unblock():
+        started = Processes()
+        running = started.provider()
+    yield running
+    started.stop_all()
+
+
+def empty_redis():
+    """Drop every message and key."""
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.flushall()
