@@ -98,6 +98,8 @@ class Embedded:
                 process.kill()
         _until(lambda: not list(self.dir.glob("pg*/postmaster.pid")), 15)
         self.processes.clear()
+        if self._lock:
+            self._lock.close()
 
     def ended(self) -> list[str]:
         """Name the servers of ours that have died."""
