@@ -1,0 +1,83 @@
+"""The front door: every name of the engine that a context may use."""
+
+from sagas import clock
+from sagas.core.commands import Command, Rejected, Unknown
+from sagas.core.definition import (
+    InvalidDefinition,
+    Saga,
+    begun,
+    compensatable,
+    pivot,
+    retriable,
+)
+from sagas.core.errors import SagasError
+from sagas.core.events import Event
+from sagas.core.retry import RetryPolicy
+from sagas.failpoints import failpoint
+from sagas.ids import uuid7
+from sagas.orchestration.handlers import handles, handles_remote
+from sagas.orchestration.orchestrator import (
+    NoSuchSaga,
+    ReasonMissing,
+    SagaView,
+    cancel,
+    compensate,
+    park,
+    resume,
+    saga_status,
+    start,
+)
+from sagas.orchestration.run import Run, current_run
+from sagas.orchestration.stops import Cancellation
+from sagas.outbox.publishing import publish
+from sagas.outbox.subscriptions import Envelope, current_event, on
+from sagas.transactions import (
+    NestedTransaction,
+    OutsideTransaction,
+    connection_of,
+    outside_transaction,
+    transaction,
+    transaction_required,
+)
+
+__all__ = [
+    "Cancellation",
+    "Command",
+    "Envelope",
+    "Event",
+    "InvalidDefinition",
+    "NestedTransaction",
+    "NoSuchSaga",
+    "OutsideTransaction",
+    "ReasonMissing",
+    "Rejected",
+    "RetryPolicy",
+    "Run",
+    "Saga",
+    "SagaView",
+    "SagasError",
+    "Unknown",
+    "begun",
+    "cancel",
+    "clock",
+    "compensatable",
+    "compensate",
+    "connection_of",
+    "current_event",
+    "current_run",
+    "failpoint",
+    "handles",
+    "handles_remote",
+    "on",
+    "outside_transaction",
+    "park",
+    "pivot",
+    "publish",
+    "resume",
+    "retriable",
+    "saga_status",
+    "start",
+    "transaction",
+    "transaction_required",
+    "uuid7",
+]

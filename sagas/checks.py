@@ -1,0 +1,46 @@
+"""System checks of the engine."""
+
+from itertools import pairwise
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+
+from sagas import failpoints
+from sagas.conf import conf
+
+
+@register("sagas")
+def check_time_outs(**_: Any) -> list[CheckMessage]:
+    """Refuse time-outs in an order under which a guard would come too late."""
+    order = ("CALL_TIMEOUT", "STEP_TIMEOUT", "HARD_LIMIT", "LEASE", "VISIBILITY")
+    return [
+        Error(
+            f"SAGAS[{shorter!r}] must be shorter than SAGAS[{longer!r}]",
+            hint="The order is one remote call < soft limit < hard limit < lease < visibility.",
+            id="sagas.E001",
+        )
+        for shorter, longer in pairwise(order)
+        if getattr(conf, shorter) >= getattr(conf, longer)
+    ]
+
+
+@register("sagas")
+def check_failpoints(**_: Any) -> list[CheckMessage]:
+    """Refuse failpoints in production, and misspelt ones anywhere."""
+    text = failpoints.armed_text()
+    if not text:
+        return []
+    if not (settings.DEBUG or getattr(settings, "FAST", False)):
+        return [
+            Error(
+                "failpoints are armed although DEBUG is off",
+                hint="Unset CONCORD_FAILPOINTS and CONCORD_FAILPOINTS_FILE.",
+                id="sagas.E002",
+            )
+        ]
+    try:
+        failpoints.parse(text)
+    except failpoints.InvalidFailpoint as wrong:
+        return [Error(str(wrong), id="sagas.E003")]
+    return []

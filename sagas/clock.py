@@ -1,0 +1,61 @@
+"""The only reader of the clock for business time.
+
+Leases, delays and sweeps use the database's own clock. Deadlines and business dates use
+``now()``, which the fast profile may move: the offset is one row, readable in SQL as
+``sagas.now()``.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from django.conf import settings
+from django.db import connection
+
+from sagas.core.errors import SagasError
+
+
+class ClockIsFixed(SagasError):
+    """The business clock can be moved only under CONCORD_PROFILE=fast."""
+
+
+def _movable() -> bool:
+    return bool(getattr(settings, "FAST", False))
+
+
+def offset() -> timedelta:
+    """Return how far the business clock is ahead of the real one."""
+    if not _movable():
+        return timedelta(0)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT ahead FROM sagas_clock")
+        row = cursor.fetchone()
+    return row[0] if row else timedelta(0)
+
+
+def real() -> datetime:
+    """Return the machine's own time, for journals; never for a decision."""
+    return datetime.now(UTC)
+
+
+def now() -> datetime:
+    """Return the business time, aware and in UTC."""
+    return real() + offset()
+
+
+def travel(distance: timedelta) -> None:
+    """Move the business clock, and let the sweeper look at every saga again.
+
+    :raises ClockIsFixed: outside the fast profile
+    """
+    if not _movable():
+        raise ClockIsFixed
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO sagas_clock (id, ahead) VALUES (1, %s)"
+            " ON CONFLICT (id) DO UPDATE SET ahead = sagas_clock.ahead + excluded.ahead",
+            [distance],
+        )
+        # Deadlines were turned into real due times under the old offset.
+        cursor.execute(
+            "UPDATE sagas_saga SET due_at = clock_timestamp()"
+            " WHERE due_at IS NOT NULL AND leased_until IS NULL"
+        )

@@ -1,0 +1,78 @@
+"""The engine's settings, typed, with their defaults.
+
+A project overrides them in ``SAGAS = {"LEASE": 30, ...}``.
+"""
+
+from typing import Any
+
+from django.conf import settings
+
+
+class Setting:
+    """One number of ``settings.SAGAS``, read at each use so that tests may change it."""
+
+    def __init__(self, default: float) -> None:
+        """Keep the value that holds when the project says nothing."""
+        self.default = default
+        self.name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Learn the name under which the project may override it."""
+        self.name = name
+
+    def __get__(self, instance: object, owner: type) -> float:
+        """Return the project's value, else the default."""
+        chosen: dict[str, Any] = getattr(settings, "SAGAS", {})
+        return float(chosen.get(self.name, self.default))
+
+
+class Conf:
+    """All durations in seconds."""
+
+    LEASE = Setting(60)
+    """How long a claimed saga belongs to its worker without a commit."""
+    STEP_TIMEOUT = Setting(30)
+    """Soft time limit of one link."""
+    HARD_LIMIT = Setting(40)
+    """Hard time limit of one link; shorter than the lease."""
+    CALL_TIMEOUT = Setting(10)
+    """Longest time one call to another system may take; the adapter enforces it."""
+    TIME_SLICE = Setting(1)
+    """How long a link goes on before it lets others have the worker."""
+    VISIBILITY = Setting(120)
+    """When a Redis broker hands out an unacknowledged message again."""
+    SWEEP_INTERVAL = Setting(1)
+    """Between two sweeps."""
+    SWEEP_BATCH = Setting(200)
+    """Most sagas a sweep takes up."""
+    HINT_GRACE = Setting(2)
+    """How long a hint may take before the sweeper gives another."""
+    HINT_CAP = Setting(20)
+    """Longest time between two hints for one saga."""
+    BUSY_GRACE = Setting(15)
+    """Extra patience while the queue is not empty: the first hint is probably still in it."""
+    DELAY_BASE = Setting(1)
+    """First delay after a fault."""
+    DELAY_CAP = Setting(60)
+    """Longest delay after a fault."""
+    MAX_ATTEMPTS = Setting(12)
+    """Claims without progress before a saga is parked."""
+    RELAY_INTERVAL = Setting(1)
+    """Between two runs of the relay, when no commit rang for it."""
+    RELAY_LEASE = Setting(10)
+    """How long a batch belongs to the relay that publishes it."""
+    RELAY_BATCH = Setting(500)
+    """Most events a relay takes in one transaction."""
+    DELIVERY_SIZE = Setting(50)
+    """Most event ids in one delivery message."""
+    REPUBLISH_AFTER = Setting(30)
+    """Age at which an event that a context has not applied is delivered again."""
+    HANDLER_ATTEMPTS = Setting(5)
+    """Tries of an event handler before the event becomes a dead letter for an operator."""
+    DONE_KEY_SECONDS = Setting(86_400)
+    """Life of a done-key in Redis."""
+    RETENTION_DAYS = Setting(30)
+    """How long settled outbox, inbox and request rows are kept."""
+
+
+conf = Conf()

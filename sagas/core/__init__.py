@@ -1,0 +1,1 @@
+"""The pure part of the engine: standard library only, no Django, no Celery."""

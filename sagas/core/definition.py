@@ -1,0 +1,200 @@
+"""Saga definitions: a table of typed steps, refused at import when it is wrong.
+
+The three kinds of step and their order (compensatable, then at most one pivot, then retriable)
+are those of García-Molina and Salem's sagas as refined by Richardson, *Microservices Patterns*,
+chapter 4.
+"""
+
+import inspect
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+from sagas.core.commands import Command, context_of, reply_type
+from sagas.core.errors import SagasError
+from sagas.core.retry import DEFAULT, RetryPolicy
+
+S = TypeVar("S")
+R = TypeVar("R")
+
+
+class InvalidDefinition(SagasError):
+    """A saga is defined in a way that could not be carried out."""
+
+
+class Kind(StrEnum):
+    """What may be done about a step once it has taken effect."""
+
+    BEGUN = "begun"
+    COMPENSATABLE = "compensatable"
+    PIVOT = "pivot"
+    RETRIABLE = "retriable"
+
+
+@dataclass(frozen=True, slots=True)
+class Step(Generic[S]):
+    """One local transaction of a saga; made by the verbs below."""
+
+    name: str
+    kind: Kind
+    do: Callable[[S], Command[Any]] | None
+    undo: Callable[[S], Command[Any]] | None
+    keep: Callable[[S, Any], S] | None
+    retry: RetryPolicy
+
+
+def begun(name: str, *, undo: Callable[[S], Command[None]]) -> Step[S]:
+    """Return the first step of a saga that the transaction which starts it has already done."""
+    return Step(name, Kind.BEGUN, None, undo, None, DEFAULT)
+
+
+def compensatable(
+    name: str,
+    *,
+    do: Callable[[S], Command[R]],
+    undo: Callable[[S], Command[None]],
+    keep: Callable[[S, R], S] | None = None,
+    retry: RetryPolicy = DEFAULT,
+) -> Step[S]:
+    """Return a step that can be undone; comes before the pivot."""
+    return Step(name, Kind.COMPENSATABLE, do, undo, keep, retry)
+
+
+def pivot(
+    name: str,
+    *,
+    do: Callable[[S], Command[R]],
+    keep: Callable[[S, R], S] | None = None,
+    retry: RetryPolicy = DEFAULT,
+) -> Step[S]:
+    """Return the step that decides: once it has happened the saga only goes forward."""
+    return Step(name, Kind.PIVOT, do, None, keep, retry)
+
+
+def retriable(
+    name: str,
+    *,
+    do: Callable[[S], Command[R]],
+    keep: Callable[[S, R], S] | None = None,
+    retry: RetryPolicy = DEFAULT,
+) -> Step[S]:
+    """Return a step that must succeed in the end; comes after the pivot."""
+    return Step(name, Kind.RETRIABLE, do, None, keep, retry)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Saga(Generic[S]):
+    """A business transaction over several contexts.
+
+    :raises InvalidDefinition: if names repeat, the order of kinds is wrong, or a builder's
+        annotations do not fit the state and the commands
+    """
+
+    name: str
+    """Stable name, ``context.what``; instances in flight refer to it."""
+    version: int
+    """Raised with every change of the steps; an instance ends on the version it began with."""
+    state: type[S]
+    """A frozen dataclass: what the saga remembers."""
+    deadline: timedelta
+    """Counts until the point of no return; past it the saga compensates."""
+    steps: tuple[Step[S], ...]
+    contexts: tuple[str, ...] = field(init=False, default=())
+    """The context that carries out each step."""
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be carried out."""
+        _check_shape(self)
+        contexts = tuple(_check_builders(self, step) for step in self.steps)
+        object.__setattr__(self, "contexts", contexts)
+
+    @property
+    def context(self) -> str:
+        """Return the context that owns the saga."""
+        return context_of(self.name)
+
+    @property
+    def last(self) -> int:
+        """Return the number of the last step."""
+        return len(self.steps) - 1
+
+    @property
+    def first_retriable(self) -> int:
+        """Return the number of the first step after which there is no way back."""
+        for number, step in enumerate(self.steps):
+            if step.kind is Kind.RETRIABLE:
+                return number
+        return len(self.steps)
+
+
+_RANK = {Kind.BEGUN: 0, Kind.COMPENSATABLE: 1, Kind.PIVOT: 2, Kind.RETRIABLE: 3}
+
+
+def _check_shape(saga: Saga[Any]) -> None:
+    if "." not in saga.name or saga.version < 1 or saga.deadline <= timedelta(0):
+        raise InvalidDefinition(
+            f"{saga.name}: needs a name like 'context.what', a version from 1 and a deadline"
+        )
+    kinds = [step.kind for step in saga.steps]
+    if not set(kinds) - {Kind.BEGUN}:
+        raise InvalidDefinition(f"{saga.name}: a saga needs at least one step to carry out")
+    names = [step.name for step in saga.steps]
+    for name in names:
+        if names.count(name) > 1:
+            raise InvalidDefinition(f"{saga.name}: two steps are called {name!r}")
+    if kinds != sorted(kinds, key=_RANK.__getitem__):
+        raise InvalidDefinition(
+            f"{saga.name}: the order is begun?, compensatable*, pivot?, retriable*"
+        )
+    if kinds.count(Kind.BEGUN) > 1 or kinds.count(Kind.PIVOT) > 1:
+        raise InvalidDefinition(f"{saga.name}: at most one begun step and one pivot")
+
+
+def _check_builders(saga: Saga[Any], step: Step[Any]) -> str:
+    where = f"{saga.name}, step {step.name}"
+    undo = None if step.undo is None else _command_of(step.undo, saga.state, where)
+    if step.do is None:
+        _check_same_context(undo, saga.context, where)
+        return saga.context
+    command = _command_of(step.do, saga.state, where)
+    _check_same_context(undo, context_of(command.name), where)
+    if step.keep is not None:
+        kept = list(_hints_of(step.keep, where).items())
+        promised = reply_type(command)
+        if len(kept) != 3 or kept[1][1] is not promised or kept[0][1] is not saga.state:
+            raise InvalidDefinition(
+                f"{where}: keep takes ({saga.state.__name__}, {promised.__name__})"
+                f" and returns {saga.state.__name__}"
+            )
+    return context_of(command.name)
+
+
+def _check_same_context(undo: type[Command[Any]] | None, context: str, where: str) -> None:
+    if undo is not None and context_of(undo.name) != context:
+        raise InvalidDefinition(f"{where}: {undo.name} undoes what {context} did; it must do it")
+
+
+def _command_of(builder: Callable[..., Any], state: type, where: str) -> type[Command[Any]]:
+    hints = _hints_of(builder, where)
+    command = hints.pop("return", None)
+    if not (inspect.isclass(command) and issubclass(command, Command)):
+        raise InvalidDefinition(f"{where}: the builder must be annotated to return a command")
+    if list(hints.values()) != [state]:
+        raise InvalidDefinition(f"{where}: the builder takes one {state.__name__}")
+    return command
+
+
+def _hints_of(function: Callable[..., Any], where: str) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function)
+    except (NameError, TypeError) as wrong:
+        raise InvalidDefinition(f"{where}: annotations cannot be read: {wrong}") from wrong
+
+
+def command_type(builder: Callable[..., Any]) -> type[Command[Any]]:
+    """Return the class of the commands that a builder makes."""
+    command: type[Command[Any]] = typing.get_type_hints(builder)["return"]
+    return command

@@ -1,0 +1,122 @@
+"""Named places where a test or a chaos run may make the process die, stop, fail or wait.
+
+``CONCORD_FAILPOINTS="name=action[:nth];..."`` arms them; ``CONCORD_FAILPOINTS_FILE`` names a file
+of the same grammar that is read at each hit, so that a running process can be told. Actions:
+``kill``, ``stop``, ``raise``, ``sleep(seconds)``, ``after_then_raise`` (same as raise; for
+places after the effect). ``name/detail`` hits only for one step. Refused in production.
+"""
+
+import os
+import re
+import signal
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sagas.core.errors import SagasError
+
+PLACES: dict[str, str] = {
+    "start.committed": "after the commit that starts a saga, before its chain is published",
+    "chain.published": "after a chain was published",
+    "claim.committed": "after a saga was claimed, before any work",
+    "step.before_commit": "the effect and the cursor are written, not yet committed",
+    "step.committed": "a step is committed, nobody has been told",
+    "intent.before_commit": "the intent of a remote call is written, not yet committed",
+    "intent.committed": "the intent is committed, the call has not been made",
+    "call.returned": "the remote call has returned, nothing is recorded",
+    "close.before": "a negative at the pivot, not yet made final",
+    "close.returned": "the negative has been made final, nothing is recorded",
+    "reject.before_commit": "compensation is about to begin, not yet committed",
+    "reject.committed": "compensation has begun, nobody has been told",
+    "fault.committed": "a fault and its retry time are stored",
+    "link.ended": "all steps of a link are done, before Celery publishes the next one",
+    "donekeys.before": "a link is committed, Redis has not been told",
+    "continue.before": "the error callback has arrived, the row has not been read",
+    "sweep.claimed": "the sweeper has marked sagas, their hints are not published",
+    "sweep.published": "the sweeper has published hints",
+    "relay.selected": "events are locked for publishing",
+    "relay.published": "events are published, not yet marked",
+    "relay.committed": "events are marked as published",
+    "deliver.before_commit": "an event is applied, not yet committed",
+    "deliver.committed": "an event is applied and committed",
+    "republish.found": "events without an inbox row are found, not yet delivered again",
+    "request.before_commit": "a request's effect and answer are written, not yet committed",
+    "request.committed": "a request is committed, its answer is not sent",
+}
+
+_ARM = re.compile(
+    r"^(?P<name>[a-z_.]+)(?:/(?P<detail>[\w.]+))?="
+    r"(?P<action>kill|stop|raise|after_then_raise|sleep\((?P<seconds>[\d.]+)\))(?::(?P<nth>\d+))?$"
+)
+
+
+class FailpointHit(SagasError):
+    """A failpoint was told to raise."""
+
+
+class InvalidFailpoint(SagasError):
+    """A failpoint is written as name[/detail]=action[:nth]."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Armed:
+    action: str
+    seconds: float
+    nth: int | None
+
+
+_hits: Counter[str] = Counter()
+
+
+def parse(text: str) -> Mapping[str, _Armed]:
+    """Read the grammar above.
+
+    :raises InvalidFailpoint: if a part is malformed or names an unknown place
+    """
+    armed = {}
+    for part in filter(None, (p.strip() for p in re.split(r"[;\n]", text))):
+        match = _ARM.match(part)
+        if not match or match["name"] not in PLACES:
+            raise InvalidFailpoint(
+                f"{part!r}: write name[/detail]=action[:nth]; `manage.py failpoints list` has the"
+                " names, the actions are kill, stop, raise, sleep(s), after_then_raise"
+            )
+        key = match["name"] + (f"/{match['detail']}" if match["detail"] else "")
+        nth = int(match["nth"]) if match["nth"] else None
+        action = match["action"].partition("(")[0]
+        armed[key] = _Armed(action, float(match["seconds"] or 0), nth)
+    return armed
+
+
+def armed_text() -> str:
+    """Return what the environment and the control file ask for."""
+    text = os.environ.get("CONCORD_FAILPOINTS", "")
+    control = os.environ.get("CONCORD_FAILPOINTS_FILE")
+    if control and Path(control).exists():
+        text = f"{text};{Path(control).read_text()}"
+    return text.strip("; \n")
+
+
+def failpoint(name: str, detail: str = "") -> None:
+    """Do here what the environment asks for; two dictionary look-ups when nothing is armed."""
+    if not ("CONCORD_FAILPOINTS" in os.environ or "CONCORD_FAILPOINTS_FILE" in os.environ):
+        return
+    armed = parse(armed_text())
+    for key in (name, f"{name}/{detail}"):
+        if key in armed:
+            _hits[key] += 1
+            if armed[key].nth in (None, _hits[key]):
+                _act(name, armed[key])
+
+
+def _act(name: str, armed: _Armed) -> None:
+    if armed.action == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif armed.action == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    elif armed.action == "sleep":
+        threading.Event().wait(armed.seconds)
+    else:
+        raise FailpointHit(name)

@@ -1,0 +1,1 @@
+"""One request, one effect: the Idempotency-Key contract."""

@@ -1,0 +1,156 @@
+"""``manage.py sagas …``: what the admin shows and can do, from a terminal."""
+
+import json
+import sys
+from argparse import ArgumentParser
+from typing import Any
+from uuid import UUID
+
+from django.core.management.base import BaseCommand, CommandError
+
+from sagas.models import SagaInstance, StepFault, StepRun
+from sagas.orchestration import orchestrator
+
+ACTS = {
+    "resume": orchestrator.resume,
+    "compensate": orchestrator.compensate,
+    "park": orchestrator.park,
+}
+REFUSED = {
+    "resume": "it is not parked",
+    "compensate": "it is past the point of no return, or no longer running",
+    "park": "it has ended or is parked already",
+}
+
+
+def _id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as wrong:
+        raise CommandError(f"{text!r} is no saga id; `sagas list` shows them") from wrong
+
+
+class Command(BaseCommand):
+    """Lists sagas, shows one, and acts on one with a reason."""
+
+    help = __doc__
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Describe the verbs."""
+        verbs = parser.add_subparsers(dest="verb", required=True)
+        listing = verbs.add_parser("list", help="sagas, the newest first")
+        listing.add_argument(
+            "--status",
+            choices=["running", "compensating", "completed", "compensated", "parked", "unfinished"],
+        )
+        listing.add_argument("--name", help="only sagas of this definition")
+        listing.add_argument("--limit", type=int, default=50)
+        listing.add_argument("--json", action="store_true")
+        show = verbs.add_parser("show", help="one saga with its steps and faults")
+        show.add_argument("id")
+        show.add_argument("--json", action="store_true")
+        for verb in ACTS:
+            act = verbs.add_parser(verb, help=f"{verb} a saga")
+            act.add_argument("id")
+            act.add_argument("--reason", required=True, help="why; kept in the audit")
+            act.add_argument("--by", default="terminal", help="who; kept in the audit")
+            act.add_argument("--json", action="store_true")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Carry out the verb; exit code 1 when it was refused."""
+        verb = options["verb"]
+        if verb == "list":
+            self._list(options)
+        elif verb == "show":
+            self._show(_id(options["id"]), as_json=options["json"])
+        else:
+            self._act(verb, _id(options["id"]), options)
+
+    def _list(self, options: dict[str, Any]) -> None:
+        sagas = SagaInstance.objects.order_by("-started_at")
+        status = options["status"]
+        if status == "parked":
+            sagas = sagas.filter(parked_at__isnull=False)
+        elif status == "unfinished":
+            sagas = sagas.filter(finished_at__isnull=True)
+        elif status:
+            sagas = sagas.filter(status=status)
+        if options["name"]:
+            sagas = sagas.filter(name=options["name"])
+        rows = [_saga(saga) for saga in sagas[: options["limit"]]]
+        if options["json"]:
+            self.stdout.write(json.dumps({"sagas": rows}, indent=2, default=str))
+            return
+        if not rows:
+            self.stdout.write("no such saga")
+        for row in rows:
+            parked = f"  parked: {row['parked_reason']}" if row["parked_reason"] else ""
+            self.stdout.write(
+                f"{row['saga_id']}  {row['status']:<12}  {row['name']} {row['key']}"
+                f"  at step {row['cursor']}{parked}"
+            )
+
+    def _show(self, saga_id: UUID, *, as_json: bool) -> None:
+        saga = SagaInstance.objects.filter(id=saga_id).first()
+        if saga is None:
+            raise CommandError(f"there is no saga {saga_id}")
+        runs = list(
+            StepRun.objects.filter(saga_id=saga_id)
+            .order_by("committed_at", "id")
+            .values("step_no", "name", "context", "direction", "state", "attempts", "committed_at")
+        )
+        faults = list(
+            StepFault.objects.filter(saga_id=saga_id)
+            .order_by("at")
+            .values("name", "direction", "attempt", "kind", "error", "at", "next_at", "worker")
+        )
+        if as_json:
+            document = {"saga": _saga(saga), "steps": runs, "faults": faults}
+            self.stdout.write(json.dumps(document, indent=2, default=str))
+            return
+        for name, value in _saga(saga).items():
+            self.stdout.write(f"{name:<16} {value if value is not None else '-'}")
+        self.stdout.write("\nsteps")
+        for run in runs:
+            self.stdout.write(
+                f"  {run['committed_at']:%H:%M:%S.%f}  {run['direction']:<4} {run['name']:<24}"
+                f" {run['state']:<9} attempts {run['attempts']}"
+            )
+        for fault in faults:
+            self.stdout.write(f"  {fault['at']:%H:%M:%S.%f}  {fault['kind']}: {fault['error']}")
+
+    def _act(self, verb: str, saga_id: UUID, options: dict[str, Any]) -> None:
+        try:
+            accepted = ACTS[verb](saga_id, by=options["by"], reason=options["reason"])
+        except orchestrator.ReasonMissing as missing:
+            raise CommandError(str(missing), returncode=2) from missing
+        if options["json"]:
+            self.stdout.write(json.dumps({"saga_id": str(saga_id), "accepted": accepted}))
+        elif accepted:
+            self.stdout.write(f"{verb}: done")
+        else:
+            self.stdout.write(f"{verb}: refused, {REFUSED[verb]}")
+        if not accepted:
+            sys.exit(1)
+
+
+def _saga(saga: SagaInstance) -> dict[str, Any]:
+    names = (
+        "name",
+        "def_version",
+        "key",
+        "subject_id",
+        "status",
+        "past_return",
+        "cursor",
+        "attempts",
+        "failure",
+        "failed_step",
+        "parked_reason",
+        "correlation_id",
+        "started_at",
+        "deadline_at",
+        "due_at",
+        "finished_at",
+    )
+    return {"saga_id": saga.id, **{name: getattr(saga, name) for name in names}}

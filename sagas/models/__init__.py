@@ -1,0 +1,32 @@
+"""The engine's tables, and the abstract tables that each context makes its own."""
+
+from sagas.models.clock import ClockOffset
+from sagas.models.contextual import (
+    Aggregate,
+    BarrierBase,
+    IdempotencyBase,
+    InboxBase,
+    OutboxBase,
+    PositionBase,
+)
+from sagas.models.dead_letter import DeadLetter
+from sagas.models.operator_action import OperatorAction
+from sagas.models.saga import SagaInstance, Status
+from sagas.models.step_run import RunState, StepFault, StepRun
+
+__all__ = [
+    "Aggregate",
+    "BarrierBase",
+    "ClockOffset",
+    "DeadLetter",
+    "IdempotencyBase",
+    "InboxBase",
+    "OperatorAction",
+    "OutboxBase",
+    "PositionBase",
+    "RunState",
+    "SagaInstance",
+    "Status",
+    "StepFault",
+    "StepRun",
+]

@@ -1,0 +1,184 @@
+"""Tables that every context has in its own schema: outbox, inbox, position, barrier, requests.
+
+A context subclasses each of them in ``<context>/models/messaging.py``. Nothing is shared, so
+that a context can move to a database of its own.
+"""
+
+from typing import ClassVar
+from uuid import UUID
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from sagas.ids import uuid7
+
+
+class Aggregate(models.Model):
+    """A row that publishes events; ``event_sequence`` numbers them without a gap."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    event_sequence = models.BigIntegerField(default=0, db_default=0, editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        abstract = True
+
+    @property
+    def aggregate_type(self) -> str:
+        """Return the name under which consumers keep their position, like ``orders.order``."""
+        return self._meta.label_lower
+
+    @property
+    def aggregate_id(self) -> UUID:
+        """Return the key under which consumers keep their position."""
+        return self.id
+
+
+class OutboxBase(models.Model):
+    """Events written in the transaction of the change they tell of.
+
+    Column names follow the defaults of Debezium's outbox event router (``aggregatetype``,
+    ``aggregateid``, ``type``, ``payload``), so that it can read the table as it is.
+    """
+
+    position = models.BigAutoField(primary_key=True)
+    id = models.UUIDField(default=uuid7, unique=True)
+    aggregatetype = models.TextField()
+    aggregateid = models.UUIDField()
+    sequence = models.BigIntegerField()
+    type = models.TextField()
+    version = models.PositiveIntegerField()
+    payload = models.JSONField()
+    occurred_at = models.DateTimeField()
+    created_at = models.DateTimeField(db_default=Now())
+    correlation_id = models.TextField()
+    causation_id = models.TextField(null=True)
+    traceparent = models.TextField(null=True)
+    leased_until = models.DateTimeField(null=True, help_text="A relay is publishing it.")
+    published_at = models.DateTimeField(null=True)
+    settled_at = models.DateTimeField(null=True)
+    attempts = models.IntegerField(default=0, db_default=0)
+
+    class Meta:
+        abstract = True
+        indexes: ClassVar = [
+            models.Index(
+                fields=["position"],
+                condition=Q(published_at__isnull=True),
+                name="%(app_label)s_%(class)s_unsent",
+            ),
+            models.Index(
+                fields=["published_at"],
+                condition=Q(settled_at__isnull=True, published_at__isnull=False),
+                name="%(app_label)s_%(class)s_unsettled",
+            ),
+        ]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["aggregatetype", "aggregateid", "sequence"],
+                name="%(app_label)s_%(class)s_gapless",
+            )
+        ]
+
+    def __str__(self) -> str:
+        """Return the event's name and number in its aggregate."""
+        return f"{self.type} #{self.sequence}"
+
+
+class InboxBase(models.Model):
+    """Events this context has applied; the row commits with what the handlers wrote."""
+
+    id = models.BigAutoField(primary_key=True)
+    consumer = models.TextField()
+    event_id = models.UUIDField()
+    type = models.TextField()
+    applied_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        abstract = True
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["consumer", "event_id"], name="%(app_label)s_%(class)s_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        """Return the event's name and id."""
+        return f"{self.type} {self.event_id}"
+
+
+class PositionBase(models.Model):
+    """The number of the last event of an aggregate that this context has applied."""
+
+    id = models.BigAutoField(primary_key=True)
+    aggregatetype = models.TextField()
+    aggregateid = models.UUIDField()
+    sequence = models.BigIntegerField(default=0, db_default=0)
+
+    class Meta:
+        abstract = True
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["aggregatetype", "aggregateid"], name="%(app_label)s_%(class)s_aggregate"
+            )
+        ]
+
+    def __str__(self) -> str:
+        """Return the aggregate and how far it has been applied."""
+        return f"{self.aggregatetype} {self.aggregateid} at {self.sequence}"
+
+
+class BarrierBase(models.Model):
+    """The row that makes late, double and empty runs of a step harmless (after dtm's barrier).
+
+    One per effect: a compensation that comes first plants the forward row as ``canceled``, and
+    the forward run that comes late finds the door closed.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    saga_id = models.UUIDField()
+    step_no = models.SmallIntegerField()
+    direction = models.TextField()
+    state = models.TextField()
+    reply = models.JSONField(null=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        abstract = True
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["saga_id", "step_no", "direction"], name="%(app_label)s_%(class)s_effect"
+            )
+        ]
+
+    def __str__(self) -> str:
+        """Return the effect the row stands for."""
+        return f"{self.saga_id}:{self.step_no}:{self.direction}"
+
+
+class IdempotencyBase(models.Model):
+    """The answer given to a request, kept under its Idempotency-Key."""
+
+    id = models.BigAutoField(primary_key=True)
+    scope = models.TextField(help_text="Who asked for what: principal, method and route.")
+    key = models.TextField()
+    fingerprint = models.TextField(help_text="SHA-256 of the request that the key belongs to.")
+    status = models.PositiveSmallIntegerField()
+    headers = models.JSONField(default=dict)
+    body = models.TextField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        abstract = True
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["scope", "key"], name="%(app_label)s_%(class)s_key")
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["created_at"], name="%(app_label)s_%(class)s_age")
+        ]
+
+    def __str__(self) -> str:
+        """Return the scope and the key."""
+        return f"{self.scope} {self.key}"

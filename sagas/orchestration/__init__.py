@@ -1,0 +1,1 @@
+"""Running sagas: claim, step, compensation, and the sweep that guarantees them."""

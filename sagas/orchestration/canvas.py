@@ -1,0 +1,118 @@
+"""From a saga's row to a Celery chain; the only place that knows Celery's canvas.
+
+# Note [A chain is a doorbell]
+A chain is the fast way to say "this saga has work". Celery publishes the next link after the
+task body has returned, in a second write beside our commit, so any link may be lost, doubled or
+late (traps c2, b5 of the design notes; celery/celery#9835 asks for more). Nothing is decided by
+a message: a link reads the row, and the sweeper publishes the chain of what remains whenever the
+row says that nothing has happened for too long.
+"""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from celery import chain, current_app
+from celery.canvas import Signature
+from django.conf import settings
+from kombu.exceptions import OperationalError
+
+from sagas.core.definition import Saga
+from sagas.core.keys import Direction
+from sagas.failpoints import failpoint
+
+log = logging.getLogger(__name__)
+
+ENGINE_QUEUE = "steps"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Link:
+    """Consecutive steps of one queue, carried out by one task."""
+
+    low: int
+    high: int
+    queue: str
+
+
+def queue_of(context: str) -> str:
+    """Return the queue that carries a context's steps."""
+    per_context = getattr(settings, "STEP_QUEUES", "shared") == "per-context"
+    return context if per_context else ENGINE_QUEUE
+
+
+def links(saga: Saga[Any], cursor: int, direction: Direction) -> list[Link]:
+    """Return the links still to run, in the order in which they run."""
+    forward = direction is Direction.DO
+    numbers = range(cursor, len(saga.steps)) if forward else range(cursor, -1, -1)
+    found: list[Link] = []
+    for number in numbers:
+        queue = queue_of(saga.contexts[number])
+        if found and found[-1].queue == queue:
+            last = found[-1]
+            found[-1] = Link(low=min(last.low, number), high=max(last.high, number), queue=queue)
+        else:
+            found.append(Link(low=number, high=number, queue=queue))
+    return found
+
+
+def send(
+    saga: Saga[Any],
+    saga_id: UUID,
+    *,
+    cursor: int,
+    direction: Direction,
+    traceparent: str | None = None,
+    swept: bool = False,
+) -> bool:
+    """Publish the chain of what remains; False when the broker did not take it.
+
+    Lost hints are normal: the caller has nothing to do, the sweeper finds the row.
+
+    See Note [A chain is a doorbell].
+    """
+    name = "sagas.run_link" if direction is Direction.DO else "sagas.undo_link"
+    signatures = [
+        _signature(name, link.queue, [str(saga_id), link.low, link.high, swept])
+        for link in links(saga, cursor, direction)
+    ]
+    if not signatures:
+        return False
+    canvas = chain(*signatures).on_error(
+        _signature("sagas.continue_saga", queue_of(saga.context), [str(saga_id)])
+    )
+    headers = {"traceparent": traceparent} if traceparent else {}
+    return publish(canvas, headers=headers)
+
+
+def _signature(name: str, queue: str, arguments: list[Any]) -> Signature:
+    return Signature(
+        name, args=tuple(arguments), options={"queue": queue}, immutable=True, app=current_app
+    )
+
+
+def publish(signature: Signature, **options: Any) -> bool:
+    """Send a hint, best effort; the row it points at is what counts."""
+    try:
+        signature.apply_async(retry=False, **options)
+    except OperationalError as lost:
+        log.warning("hint_lost", extra={"task_name": signature.task, "error": str(lost)})
+        return False
+    failpoint("chain.published")
+    return True
+
+
+def depth(queue: str) -> int:
+    """Return how many messages wait in a queue; 0 when the broker does not say."""
+    try:
+        with current_app.pool.acquire(block=True) as connection:
+            declared = connection.default_channel.queue_declare(queue=queue, passive=True)
+            return int(declared.message_count)
+    except (OperationalError, *_channel_errors()):
+        return 0
+
+
+def _channel_errors() -> tuple[type[BaseException], ...]:
+    errors: tuple[type[BaseException], ...] = current_app.connection_for_read().channel_errors
+    return errors

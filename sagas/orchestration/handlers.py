@@ -1,0 +1,116 @@
+"""How a context says which function carries out which command."""
+
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sagas.core.commands import Command, Rejected, context_of, reply_type
+from sagas.core.definition import InvalidDefinition
+
+R = TypeVar("R")
+C = TypeVar("C", bound=Command[Any])
+I = TypeVar("I")  # noqa: E741 - intent
+O = TypeVar("O")  # noqa: E741 - outcome
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Handler:
+    """Everything the engine needs to carry out one command."""
+
+    command: type[Command[Any]]
+    carry_out: Callable[..., Any]
+    """Runs in the step's transaction; of a remote command, records the outcome."""
+    intent: Callable[[Any], Any] | None = None
+    call: Callable[[Any, Any], Any] | None = None
+    close: Callable[[Any, Any], Any] | None = None
+    refused: Callable[[Any, Any, Rejected], None] | None = None
+
+    @property
+    def is_remote(self) -> bool:
+        """Return whether carrying it out calls another system."""
+        return self.call is not None
+
+    @property
+    def context(self) -> str:
+        """Return the context whose transaction it runs in."""
+        return context_of(self.command.name)
+
+
+HANDLERS: dict[str, Handler] = {}
+
+
+def handles(command: type[Command[R]]) -> Callable[[Callable[[C], R]], Callable[[C], R]]:
+    """Register a local handler: it runs in the step's own transaction, with its completion.
+
+    It may raise ``Rejected``; anything else it raises is a fault and is retried. What it wrote is
+    rolled back in both cases.
+    """
+
+    def register(function: Callable[[C], R]) -> Callable[[C], R]:
+        _add(Handler(command=command, carry_out=function))
+        return function
+
+    return register
+
+
+def handles_remote(
+    command: type[Command[R]],
+    *,
+    intent: Callable[[C], I],
+    call: Callable[[C, I], O],
+    close: Callable[[C, I], O | None] | None = None,
+    refused: Callable[[C, I, Rejected], None] | None = None,
+) -> Callable[[Callable[[C, I, O], R]], Callable[[C, I, O], R]]:
+    """Register a handler that calls another system, with no transaction open while it does.
+
+    :param intent: runs in a fenced transaction committed before the call; writes the row that
+        says what is about to be tried, and returns what the call needs
+    :param call: the call; returns the outcome, or raises ``Rejected`` (a definite no),
+        ``Unknown`` (ask again), or anything else (a fault)
+    :param close: required at a pivot: after a rejection, makes the no final at the other side;
+        ``None`` = final, an outcome = it had happened after all
+    :param refused: runs in the transaction that records a rejection
+
+    The decorated function records the outcome in the step's final transaction.
+    """
+
+    def register(function: Callable[[C, I, O], R]) -> Callable[[C, I, O], R]:
+        _add(
+            Handler(
+                command=command,
+                carry_out=function,
+                intent=intent,
+                call=call,
+                close=close,
+                refused=refused,
+            )
+        )
+        return function
+
+    return register
+
+
+def _add(handler: Handler) -> None:
+    name = handler.command.name
+    known = HANDLERS.get(name)
+    if known is not None and known.carry_out.__qualname__ != handler.carry_out.__qualname__:
+        raise InvalidDefinition(f"{name} has two handlers")
+    answer = typing.get_type_hints(handler.carry_out).get("return")
+    promised = reply_type(handler.command)
+    if answer is not promised:
+        raise InvalidDefinition(
+            f"{name} promises {promised.__name__}, its handler returns {answer!r}"
+        )
+    HANDLERS[name] = handler
+
+
+def handler_of(command: type[Command[Any]] | Command[Any]) -> Handler:
+    """Return the handler of a command.
+
+    :raises InvalidDefinition: if no context handles it
+    """
+    handler = HANDLERS.get(command.name)
+    if handler is None:
+        raise InvalidDefinition(f"no handler for {command.name}: decorate one with @handles")
+    return handler

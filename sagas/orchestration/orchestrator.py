@@ -1,0 +1,253 @@
+"""The verbs on a saga: start it, cancel it, and what an operator may do, each with a reason."""
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+from sagas import clock
+from sagas.core import codec
+from sagas.core.definition import Kind, Saga
+from sagas.core.errors import SagasError
+from sagas.core.keys import Direction
+from sagas.correlation import current_or_new
+from sagas.failpoints import failpoint
+from sagas.ids import uuid7
+from sagas.models.operator_action import OperatorAction
+from sagas.models.saga import SagaInstance, Status
+from sagas.orchestration import canvas, registry, stops
+from sagas.orchestration.stops import Cancellation, NewSaga
+from sagas.transactions import after_commit, transaction, transaction_required
+
+log = logging.getLogger(__name__)
+
+S = TypeVar("S")
+
+
+class ReasonMissing(SagasError):
+    """Say why: an operator's act needs a reason that the next one can understand."""
+
+
+class NoSuchSaga(SagasError):
+    """There is no saga with this id."""
+
+
+def start(
+    saga: Saga[S],
+    state: S,
+    *,
+    key: str,
+    saga_id: UUID | None = None,
+    subject_id: UUID | None = None,
+) -> UUID:
+    """Start a saga in the caller's transaction, and return its id.
+
+    Safe to repeat: the same saga under the same business key returns the first one's id. The row
+    is its own outbox: the chain is rung after the commit, and the sweeper starts what was never
+    rung.
+
+    :raises OutsideTransaction: if no transaction is open
+    :raises UnknownSaga: if the definition is not registered
+    """
+    context = transaction_required()
+    registered = registry.get(saga.name, saga.version)
+    chosen = saga_id or uuid7()
+    new = _new(registered, state, saga_id=chosen, key=key, subject_id=subject_id, context=context)
+    inserted = stops.insert(new)
+    if inserted is None:
+        return stops.by_key(saga.name, key)
+    cursor = int(registered.steps[0].kind is Kind.BEGUN)
+    traceparent = current_or_new().traceparent
+
+    def ring() -> None:
+        failpoint("start.committed")
+        canvas.send(
+            registered, chosen, cursor=cursor, direction=Direction.DO, traceparent=traceparent
+        )
+
+    after_commit(ring)
+    return inserted
+
+
+def _new(
+    saga: Saga[Any],
+    state: Any,
+    *,
+    saga_id: UUID,
+    key: str,
+    subject_id: UUID | None,
+    context: str,
+) -> NewSaga:
+    correlation = current_or_new()
+    first = saga.steps[0]
+    begun = first.name if first.kind is Kind.BEGUN else None
+    cursor = 0 if begun is None else 1
+    return NewSaga(
+        saga_id=saga_id,
+        name=saga.name,
+        def_version=saga.version,
+        key=key,
+        subject_id=subject_id,
+        cursor=cursor,
+        last_step=saga.last,
+        begun_step=begun,
+        context=context,
+        past_return=cursor >= saga.first_retriable,
+        state=codec.encode(state),
+        deadline_at=clock.now() + saga.deadline,
+        correlation_id=correlation.correlation_id,
+        causation_id=correlation.causation_id,
+        traceparent=correlation.traceparent,
+    )
+
+
+def cancel(saga_id: UUID, *, reason: str, by: str) -> Cancellation:
+    """Ask a saga to turn round; answered at once and for good.
+
+    Safe to repeat: a saga that compensates already answers FINISHED.
+
+    :raises NoSuchSaga: if there is none with this id
+    """
+    with transaction("sagas"):
+        accepted = stops.begin_compensation(saga_id, failure=reason, by=by)
+        if accepted:
+            _ring_undo(saga_id)
+            return Cancellation.ACCEPTED
+        row = SagaInstance.objects.filter(id=saga_id).values_list("status").first()
+    if row is None:
+        raise NoSuchSaga
+    return Cancellation.TOO_LATE if row[0] == Status.RUNNING else Cancellation.FINISHED
+
+
+def _ring_undo(saga_id: UUID) -> None:
+    name, version, last, trace = SagaInstance.objects.values_list(
+        "name", "def_version", "last_step", "traceparent"
+    ).get(id=saga_id)
+
+    def ring() -> None:
+        saga = registry.get(name, version)
+        canvas.send(saga, saga_id, cursor=last, direction=Direction.UNDO, traceparent=trace)
+
+    after_commit(ring)
+
+
+def resume(saga_id: UUID, *, by: str, reason: str) -> bool:
+    """Let a parked saga go on where it stopped, for an operator.
+
+    Safe when two press at once: the second finds it no longer parked and gets False.
+
+    :raises ReasonMissing: if the reason is empty
+    """
+    return _act("resume", saga_id, by=by, reason=reason, done=lambda: stops.resume(saga_id))
+
+
+def park(saga_id: UUID, *, by: str, reason: str) -> bool:
+    """Stop an unfinished saga until an operator resumes it.
+
+    :raises ReasonMissing: if the reason is empty
+    """
+    return _act(
+        "park", saga_id, by=by, reason=reason, done=lambda: stops.park(saga_id, reason=reason)
+    )
+
+
+def compensate(saga_id: UUID, *, by: str, reason: str) -> bool:
+    """Turn a running saga round, for an operator; False past the point of no return.
+
+    :raises ReasonMissing: if the reason is empty
+    """
+    return _act(
+        "compensate",
+        saga_id,
+        by=by,
+        reason=reason,
+        done=lambda: stops.begin_compensation(saga_id, failure=reason, by=by),
+    )
+
+
+def _act(action: str, saga_id: UUID, *, by: str, reason: str, done: Any) -> bool:
+    if not reason.strip():
+        raise ReasonMissing
+    with transaction("sagas"):
+        accepted = bool(done())
+        OperatorAction.objects.create(
+            action=action,
+            target_type="saga",
+            target_id=str(saga_id),
+            by=by,
+            reason=reason,
+            outcome="done" if accepted else "refused",
+        )
+        if accepted:
+            after_commit(lambda: _ring_current(saga_id))
+    log.info("operator_action", extra={"action": action, "saga_id": str(saga_id), "by": by})
+    return accepted
+
+
+def _ring_current(saga_id: UUID) -> None:
+    from sagas.orchestration.sweep import continue_saga
+
+    continue_saga(saga_id)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SagaView:
+    """What a page or a terminal shows of a saga."""
+
+    id: UUID
+    name: str
+    status: str
+    past_return: bool
+    cursor: int
+    step: str | None
+    """The step under the cursor; None when the saga has ended."""
+    attempts: int
+    next_at: datetime | None
+    """When the next attempt is due, while a delay runs."""
+    last_fault_kind: str | None
+    """``fault`` or ``unknown`` while the step under the cursor is being retried."""
+    parked_reason: str | None
+    failure: str | None
+    canceled_by: str | None
+    started_at: datetime
+    finished_at: datetime | None
+
+
+def saga_status(saga_id: UUID) -> SagaView:
+    """Return how a saga stands.
+
+    :raises NoSuchSaga: if there is none with this id
+    """
+    from sagas.models.step_run import StepFault
+
+    row = SagaInstance.objects.filter(id=saga_id).first()
+    if row is None:
+        raise NoSuchSaga
+    step = kind = None
+    if row.finished_at is None:
+        definition = registry.SAGAS.get((row.name, row.def_version))
+        if definition is not None and 0 <= row.cursor <= definition.last:
+            step = definition.steps[row.cursor].name
+        kind = (
+            StepFault.objects.filter(saga_id=saga_id, step_no=row.cursor)
+            .order_by("-at")
+            .values_list("kind", flat=True)
+            .first()
+        )
+    return SagaView(
+        id=row.id,
+        name=row.name,
+        status=row.status,
+        past_return=row.past_return,
+        cursor=row.cursor,
+        step=step,
+        attempts=row.attempts,
+        next_at=row.not_before,
+        last_fault_kind=kind,
+        parked_reason=row.parked_reason,
+        failure=row.failure,
+        canceled_by=row.canceled_by,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+    )

@@ -1,0 +1,85 @@
+"""Every saga definition of the project, found and checked when Django is ready."""
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
+
+from django.apps import apps
+
+from sagas.core.commands import reply_type
+from sagas.core.definition import InvalidDefinition, Kind, Saga, Step, command_type
+from sagas.core.errors import SagasError
+from sagas.orchestration.handlers import handler_of
+
+SAGAS: dict[tuple[str, int], Saga[Any]] = {}
+
+
+class UnknownSaga(SagasError):
+    """No such saga definition, or not this version of it, is part of the code that runs here."""
+
+
+def add(saga: Saga[Any]) -> Saga[Any]:
+    """Register a definition.
+
+    :raises InvalidDefinition: if a command has no handler, a remote pivot cannot be closed, or
+        another definition has this name and version
+    """
+    known = SAGAS.get((saga.name, saga.version))
+    if known is not None and known is not saga:
+        raise InvalidDefinition(f"{saga.name} version {saga.version} is defined twice")
+    for step in saga.steps:
+        _check_step(saga, step)
+    SAGAS[(saga.name, saga.version)] = saga
+    return saga
+
+
+def _check_step(saga: Saga[Any], step: Step[Any]) -> None:
+    if step.undo is not None:
+        undo = command_type(step.undo)
+        handler_of(undo)
+        if reply_type(undo) is not type(None):
+            raise InvalidDefinition(f"{saga.name}, step {step.name}: an undo has no reply")
+    if step.do is None:
+        return
+    handler = handler_of(command_type(step.do))
+    if step.kind is Kind.PIVOT and handler.is_remote and handler.close is None:
+        raise InvalidDefinition(
+            f"{saga.name}, step {step.name}: a remote pivot needs close=, else a no could turn"
+            " into a yes during the compensation"
+        )
+
+
+def get(name: str, version: int) -> Saga[Any]:
+    """Return a definition.
+
+    :raises UnknownSaga: if the running code does not have it
+    """
+    saga = SAGAS.get((name, version))
+    if saga is None:
+        raise UnknownSaga(f"{name} version {version} is not defined here")
+    return saga
+
+
+def discover() -> None:
+    """Import ``steps``, ``handlers`` and ``sagas`` of every app and register what they define."""
+    found = [config for config in apps.get_app_configs() if config.name != "sagas"]
+    for module in ("steps", "handlers"):
+        for config in found:
+            list(_modules(f"{config.name}.{module}"))
+    for config in found:
+        for loaded in _modules(f"{config.name}.sagas"):
+            for value in vars(loaded).values():
+                if isinstance(value, Saga):
+                    add(value)
+
+
+def _modules(name: str) -> Iterator[ModuleType]:
+    if find_spec(name) is None:
+        return
+    module = importlib.import_module(name)
+    yield module
+    for info in pkgutil.iter_modules(getattr(module, "__path__", ())):
+        yield from _modules(f"{name}.{info.name}")

@@ -1,0 +1,248 @@
+"""How a saga stops and goes on: faults, parking, compensation from outside, and its start.
+
+Like ``store.py``, every change is one conditional statement.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from sagas.conf import conf
+from sagas.core.keys import Direction, effect_key
+from sagas.ids import uuid7
+from sagas.orchestration.store import Claim, StaleFencingToken, engine_cursor
+from sagas.orchestration.worker import task_id, worker_name
+from sagas.transactions import connection_of, table
+
+
+class Cancellation(Enum):
+    """How a request to cancel was answered."""
+
+    ACCEPTED = "accepted"
+    """Compensation has begun."""
+    TOO_LATE = "too_late"
+    """The point of no return is past."""
+    FINISHED = "finished"
+    """The saga has ended, or is compensating already."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewSaga:
+    """What is known of a saga when it starts."""
+
+    saga_id: UUID
+    name: str
+    def_version: int
+    key: str
+    subject_id: UUID | None
+    cursor: int
+    last_step: int
+    begun_step: str | None
+    context: str
+    past_return: bool
+    state: Any
+    deadline_at: datetime
+    correlation_id: str
+    causation_id: str | None
+    traceparent: str | None
+
+
+_INSERT = """
+WITH saga AS (
+    INSERT INTO sagas_saga (id, name, def_version, key, subject_id, status, past_return, cursor,
+        last_step, state, deadline_at, correlation_id, causation_id, traceparent, due_at,
+        fencing_token, attempts, hints, pending)
+    VALUES (%(id)s, %(name)s, %(version)s, %(key)s, %(subject)s, 'running', %(past)s, %(cursor)s,
+        %(last)s, %(state)s, %(deadline)s, %(correlation)s, %(causation)s, %(trace)s,
+        clock_timestamp() + make_interval(secs => %(grace)s), 0, 0, 0, 0)
+    ON CONFLICT (name, key) DO NOTHING RETURNING id),
+barrier AS (
+    INSERT INTO {barrier} (saga_id, step_no, direction, state)
+    SELECT id, 0, 'do', 'done' FROM saga WHERE %(begun)s::text IS NOT NULL),
+journal AS (
+    INSERT INTO sagas_steprun (saga_id, step_no, name, context, direction, state, effect_key,
+        attempts, worker, task_id, started_at, fencing_token)
+    SELECT id, 0, %(begun)s, %(context)s, 'do', 'done', %(effect_key)s, 1, %(worker)s, '',
+        transaction_timestamp(), 0
+    FROM saga WHERE %(begun)s::text IS NOT NULL)
+SELECT id FROM saga
+"""
+
+
+def insert(new: NewSaga) -> UUID | None:
+    """Write the row of a new saga, or return None when its business key is taken."""
+    parameters = {
+        "id": new.saga_id,
+        "name": new.name,
+        "version": new.def_version,
+        "key": new.key,
+        "subject": new.subject_id,
+        "past": new.past_return,
+        "cursor": new.cursor,
+        "last": new.last_step,
+        "state": Jsonb(new.state),
+        "deadline": new.deadline_at,
+        "correlation": new.correlation_id,
+        "causation": new.causation_id,
+        "trace": new.traceparent,
+        "grace": conf.HINT_GRACE,
+        "begun": new.begun_step,
+        "context": new.context,
+        "effect_key": effect_key(new.saga_id, new.begun_step or "", Direction.DO),
+        "worker": worker_name(),
+    }
+    with connection_of(new.context).cursor() as cursor:
+        cursor.execute(_INSERT.replace("{barrier}", table(new.context, "barrier")), parameters)
+        row = cursor.fetchone()
+    return None if row is None else row[0]
+
+
+def by_key(name: str, key: str) -> UUID:
+    """Return the saga that was started under a business key."""
+    with engine_cursor() as cursor:
+        cursor.execute("SELECT id FROM sagas_saga WHERE name = %s AND key = %s", [name, key])
+        found: UUID = cursor.fetchone()[0]
+    return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fault:
+    """One attempt that went wrong."""
+
+    step_no: int
+    name: str
+    direction: str
+    kind: str
+    error: str
+    traceback: str
+
+
+_FAULT = """
+WITH stopped AS (
+    UPDATE sagas_saga SET leased_until = NULL,
+        not_before = clock_timestamp() + make_interval(secs => %(delay)s),
+        due_at = CASE WHEN %(parked)s::text IS NULL
+            THEN clock_timestamp() + make_interval(secs => %(delay)s)
+            WHEN status = 'running' AND NOT past_return THEN deadline_at END,
+        parked_at = CASE WHEN %(parked)s::text IS NOT NULL THEN clock_timestamp() END,
+        parked_reason = %(parked)s, updated_at = clock_timestamp()
+    WHERE id = %(id)s AND status = %(status)s AND fencing_token = %(token)s
+    RETURNING id, attempts, not_before),
+fault AS (
+    INSERT INTO sagas_stepfault (id, saga_id, step_no, name, direction, attempt, kind, error,
+        traceback, worker, task_id, next_at)
+    SELECT %(fault_id)s, id, %(step_no)s, %(name)s, %(direction)s, attempts, %(kind)s, %(error)s,
+        %(traceback)s, %(worker)s, %(task)s,
+        CASE WHEN %(parked)s::text IS NULL THEN not_before END FROM stopped)
+SELECT count(*) FROM stopped
+"""
+
+
+def record_fault(claimed: Claim, fault: Fault, *, delay: float, parked: str | None) -> None:
+    """Store a fault with the time of the next attempt, or park the saga with a reason.
+
+    A parked saga before the point of no return stays visible for its deadline, which compensates
+    it; after it, it waits for an operator.
+
+    :raises StaleFencingToken: if the saga is no longer this worker's
+    """
+    parameters = {
+        "id": claimed.saga_id,
+        "status": claimed.status,
+        "token": claimed.token,
+        "delay": delay,
+        "parked": parked,
+        "fault_id": uuid7(),
+        "step_no": fault.step_no,
+        "name": fault.name,
+        "direction": fault.direction,
+        "kind": fault.kind,
+        "error": fault.error,
+        "traceback": fault.traceback,
+        "worker": worker_name(),
+        "task": task_id(),
+    }
+    with engine_cursor() as cursor:
+        cursor.execute(_FAULT, parameters)
+        if cursor.fetchone() != (1,):
+            raise StaleFencingToken
+
+
+def note_rejection(claimed: Claim, fault: Fault) -> None:
+    """Keep a rejection among the attempts, for the operator's list; part of its transaction."""
+    with engine_cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO sagas_stepfault (id, saga_id, step_no, name, direction, attempt, kind,"
+            " error, traceback, worker, task_id) VALUES"
+            " (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            [
+                uuid7(),
+                claimed.saga_id,
+                fault.step_no,
+                fault.name,
+                fault.direction,
+                claimed.attempts,
+                fault.kind,
+                fault.error,
+                fault.traceback,
+                worker_name(),
+                task_id(),
+            ],
+        )
+
+
+_COMPENSATE = """
+UPDATE sagas_saga SET status = 'compensating', cursor = last_step, failure = %(failure)s,
+    canceled_by = %(by)s, fencing_token = fencing_token + 1, attempts = 0, hints = 0,
+    leased_until = NULL, not_before = NULL, parked_at = NULL, parked_reason = NULL,
+    due_at = clock_timestamp() + make_interval(secs => %(grace)s),
+    updated_at = clock_timestamp()
+WHERE id = %(id)s AND status = 'running' AND NOT past_return
+"""
+
+
+def begin_compensation(saga_id: UUID, *, failure: str, by: str | None) -> bool:
+    """Turn a running saga round, for whoever asks: customer, operator or deadline.
+
+    Also raises the fencing token and ends the lease, so that a worker in the middle of a step is
+    refused when it wants to commit, and clears a parking. False = past the point of no return, or
+    no longer running.
+    """
+    with engine_cursor() as cursor:
+        cursor.execute(
+            _COMPENSATE, {"id": saga_id, "failure": failure, "by": by, "grace": conf.HINT_GRACE}
+        )
+        return bool(cursor.rowcount == 1)
+
+
+def resume(saga_id: UUID) -> bool:
+    """Let a parked saga go on where it stopped; False when it is not parked."""
+    with engine_cursor() as cursor:
+        cursor.execute(
+            "UPDATE sagas_saga SET parked_at = NULL, parked_reason = NULL, attempts = 0,"
+            " hints = 0, not_before = NULL, leased_until = NULL,"
+            " fencing_token = fencing_token + 1,"
+            " due_at = clock_timestamp() + make_interval(secs => %s),"
+            " updated_at = clock_timestamp()"
+            " WHERE id = %s AND parked_at IS NOT NULL",
+            [conf.HINT_GRACE, saga_id],
+        )
+        return bool(cursor.rowcount == 1)
+
+
+def park(saga_id: UUID, *, reason: str) -> bool:
+    """Stop an unfinished saga for an operator; False when it has ended or is parked."""
+    with engine_cursor() as cursor:
+        cursor.execute(
+            "UPDATE sagas_saga SET parked_at = clock_timestamp(), parked_reason = %s,"
+            " fencing_token = fencing_token + 1, leased_until = NULL,"
+            " due_at = CASE WHEN status = 'running' AND NOT past_return THEN deadline_at END,"
+            " updated_at = clock_timestamp()"
+            " WHERE id = %s AND parked_at IS NULL AND finished_at IS NULL",
+            [reason, saga_id],
+        )
+        return bool(cursor.rowcount == 1)

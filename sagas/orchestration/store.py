@@ -1,0 +1,220 @@
+"""Every statement that changes a saga row.
+
+Each is one conditional UPDATE; zero rows means that somebody was faster, and the caller rolls
+back. They are raw SQL because the guard, the journal row and the barrier row of a step are one
+statement, and because a guard should be read where it stands.
+
+See Note [The row is the truth] in ``executor.py``.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db.backends.utils import CursorWrapper
+from psycopg.types.json import Jsonb
+
+from sagas.conf import conf
+from sagas.core.errors import SagasError
+from sagas.core.keys import Direction, effect_key
+from sagas.orchestration.worker import task_id, worker_name
+from sagas.transactions import connection_of, table
+
+
+class StaleFencingToken(SagasError):
+    """The saga has moved on, or another worker has taken it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """A saga that belongs to this worker until its lease runs out."""
+
+    saga_id: UUID
+    name: str
+    def_version: int
+    status: str
+    cursor: int
+    last_step: int
+    token: int
+    attempts: int
+    past_return: bool
+    state: Any
+    failure: str | None
+    canceled_by: str | None
+    deadline_at: datetime
+    correlation_id: str
+    traceparent: str | None
+    claimed_at: datetime
+
+
+_CLAIM = """
+UPDATE sagas_saga SET fencing_token = fencing_token + 1, attempts = attempts + 1,
+    leased_until = clock_timestamp() + make_interval(secs => %(lease)s),
+    due_at = clock_timestamp() + make_interval(secs => %(lease)s),
+    not_before = NULL, updated_at = clock_timestamp()
+WHERE id = %(id)s AND status = %(status)s AND cursor BETWEEN %(low)s AND %(high)s
+    AND parked_at IS NULL
+    AND (leased_until IS NULL OR leased_until <= clock_timestamp())
+    AND (not_before IS NULL OR not_before <= clock_timestamp())
+RETURNING id AS saga_id, name, def_version, status, cursor, last_step, fencing_token AS token,
+    attempts, past_return, state, failure, canceled_by, deadline_at, correlation_id, traceparent,
+    clock_timestamp() AS claimed_at
+"""
+
+
+def engine_cursor() -> CursorWrapper:
+    """Return a cursor on the engine's database."""
+    return connection_of("sagas").cursor()
+
+
+def claim(saga_id: UUID, *, status: str, low: int, high: int) -> Claim | None:
+    """Take a saga whose cursor lies in a link, or return None when it is not to be had.
+
+    Counts the attempt before any work, so that work which kills its process is counted too. A
+    refused copy of a message costs no attempt.
+    """
+    with engine_cursor() as cursor:
+        cursor.execute(
+            _CLAIM,
+            {"id": saga_id, "status": status, "low": low, "high": high, "lease": conf.LEASE},
+        )
+        row = cursor.fetchone()
+        if row is None:
+            return None
+        names = [column.name for column in cursor.description or ()]
+    return Claim(**dict(zip(names, row, strict=True)))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """The journal row and the barrier row of one step run."""
+
+    step_no: int
+    name: str
+    context: str
+    direction: Direction
+    state: str
+    started_at: datetime
+    reply: Any = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """Where a commit takes the saga row."""
+
+    status: str
+    cursor: int
+    past_return: bool
+    keep_lease: bool
+    state: Any = None
+    """The new state, or None to leave it."""
+    failure: str | None = None
+    failed_step: str | None = None
+    new_token: bool = False
+    finished: bool = False
+
+
+# The barrier and journal rows hang on the guarded UPDATE: no saga moved, no row written.
+_MOVE = """
+WITH moved AS (
+    UPDATE sagas_saga SET status = %(to_status)s, cursor = %(to_cursor)s,
+        past_return = %(past_return)s, state = coalesce(%(saga_state)s, state),
+        failure = coalesce(%(failure)s, failure),
+        failed_step = coalesce(%(failed_step)s, failed_step),
+        fencing_token = fencing_token + %(bump)s,
+        attempts = CASE WHEN %(run_state)s = 'intended' THEN attempts ELSE 0 END, hints = 0,
+        leased_until = CASE WHEN %(keep)s
+            THEN clock_timestamp() + make_interval(secs => %(lease)s) END,
+        due_at = CASE WHEN NOT %(finished)s THEN clock_timestamp() + make_interval(secs =>
+            CASE WHEN %(keep)s THEN %(lease)s ELSE %(grace)s END) END,
+        finished_at = CASE WHEN %(finished)s THEN clock_timestamp() END,
+        updated_at = clock_timestamp()
+    WHERE id = %(id)s AND status = %(status)s AND cursor = %(step_no)s
+        AND fencing_token = %(token)s
+    RETURNING id),
+barrier AS (
+    INSERT INTO {barrier} AS b (saga_id, step_no, direction, state, reply)
+    SELECT id, %(step_no)s, %(direction)s, %(run_state)s, %(reply)s FROM moved
+    ON CONFLICT (saga_id, step_no, direction) DO UPDATE
+        SET state = excluded.state, reply = excluded.reply WHERE b.state = 'intended'
+    RETURNING 1),
+journal AS (
+    INSERT INTO sagas_steprun AS r (saga_id, step_no, name, context, direction, state, effect_key,
+        attempts, reply, worker, task_id, started_at, committed_at, fencing_token)
+    SELECT id, %(step_no)s, %(name)s, %(context)s, %(direction)s, %(run_state)s, %(effect_key)s,
+        %(attempts)s, %(reply)s, %(worker)s, %(task)s, %(started)s, clock_timestamp(), 0
+    FROM moved
+    ON CONFLICT (saga_id, step_no, direction) DO UPDATE
+        SET state = excluded.state, attempts = excluded.attempts, reply = excluded.reply,
+            worker = excluded.worker, task_id = excluded.task_id,
+            committed_at = excluded.committed_at
+        WHERE r.state = 'intended')
+SELECT (SELECT count(*) FROM moved), (SELECT count(*) FROM barrier)
+"""
+
+
+def move(claimed: Claim, entry: Entry, target: Target) -> None:
+    """Commit one step run: guard, cursor, journal row and barrier row in one statement.
+
+    Must be the last statement of the step's transaction, so that the saga row is locked only
+    for the commit. An entry that leaves the cursor where it is (an intent) leaves attempts
+    alone as well.
+
+    :raises StaleFencingToken: if the saga is no longer this worker's, or the barrier is closed
+    """
+    parameters = {
+        "id": claimed.saga_id,
+        "status": claimed.status,
+        "token": claimed.token,
+        "to_status": target.status,
+        "to_cursor": target.cursor,
+        "past_return": target.past_return,
+        "saga_state": None if target.state is None else Jsonb(target.state),
+        "failure": target.failure,
+        "failed_step": target.failed_step,
+        "bump": int(target.new_token),
+        "keep": target.keep_lease,
+        "finished": target.finished,
+        "lease": conf.LEASE,
+        "grace": conf.HINT_GRACE,
+        "step_no": entry.step_no,
+        "name": entry.name,
+        "context": entry.context,
+        "direction": entry.direction.value,
+        "run_state": entry.state,
+        "effect_key": effect_key(claimed.saga_id, entry.name, entry.direction),
+        "attempts": claimed.attempts,
+        "reply": None if entry.reply is None else Jsonb(entry.reply),
+        "worker": worker_name(),
+        "task": task_id(),
+        "started": entry.started_at,
+    }
+    with connection_of(entry.context).cursor() as cursor:
+        cursor.execute(_MOVE.replace("{barrier}", table(entry.context, "barrier")), parameters)
+        if cursor.fetchone() != (1, 1):
+            raise StaleFencingToken
+
+
+def tombstone(claimed: Claim, step_no: int, context: str) -> str | None:
+    """Close the door on a forward run that has not come; return the state of one that has.
+
+    Part of the compensation's transaction. ``None`` means that the step never ran and now never
+    may (dtm's barrier: it answers the empty compensation and the late run in one insert).
+    """
+    with connection_of(context).cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {table(context, 'barrier')} (saga_id, step_no, direction, state)"  # noqa: S608
+            " VALUES (%s, %s, 'do', 'canceled') ON CONFLICT DO NOTHING",
+            [claimed.saga_id, step_no],
+        )
+        if cursor.rowcount == 1:
+            return None
+        cursor.execute(
+            f"SELECT state FROM {table(context, 'barrier')}"  # noqa: S608
+            " WHERE saga_id = %s AND step_no = %s AND direction = 'do'",
+            [claimed.saga_id, step_no],
+        )
+        row = cursor.fetchone()
+    # A tombstone of an earlier attempt whose commit was lost says the same as a fresh one.
+    return None if row is None or row[0] == "canceled" else str(row[0])

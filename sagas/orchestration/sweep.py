@@ -1,0 +1,117 @@
+"""The sweeper: the guarantee that no saga is forgotten.
+
+Reads one column, ``due_at``: the end of a lease, the time of a retry, or the time by which a hint
+should have been taken. Any number of sweepers may run; each row goes to one of them.
+"""
+
+import logging
+from typing import Any
+from uuid import UUID
+
+from sagas import clock
+from sagas.conf import conf
+from sagas.core.keys import Direction
+from sagas.failpoints import failpoint
+from sagas.models.saga import SagaInstance, Status
+from sagas.orchestration import canvas, registry, stops
+from sagas.orchestration.store import engine_cursor
+
+log = logging.getLogger(__name__)
+
+# Rows that were hinted and not taken (no lease ran out, no retry came due) get more patience
+# while the queue is not empty: their first message is probably still in it, and doubling every
+# message of a backlog halves the throughput (traps 0.2, step 6).
+_SWEEP = """
+WITH due AS (
+    SELECT id FROM sagas_saga
+    WHERE due_at <= clock_timestamp()
+        AND (leased_until IS NOT NULL OR not_before IS NOT NULL OR parked_at IS NOT NULL
+            OR due_at <= clock_timestamp() - make_interval(secs => %(patience)s))
+    ORDER BY due_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
+UPDATE sagas_saga AS s SET hints = hints + 1, leased_until = NULL, not_before = NULL,
+    due_at = clock_timestamp() + make_interval(secs =>
+        least(%(grace)s * power(1.7, least(hints, 20)), %(cap)s))
+FROM due WHERE s.id = due.id
+RETURNING s.id, s.name, s.def_version, s.status, s.cursor, s.last_step, s.past_return,
+    s.parked_at IS NOT NULL, s.deadline_at, s.traceparent
+"""
+
+
+def sweep() -> int:
+    """Publish a hint for every saga that is due, oldest first; return how many."""
+    queues = {
+        canvas.queue_of(context) for saga in registry.SAGAS.values() for context in saga.contexts
+    }
+    busy = any(canvas.depth(queue) for queue in sorted(queues))
+    with engine_cursor() as cursor:
+        cursor.execute(
+            _SWEEP,
+            {
+                "patience": conf.BUSY_GRACE if busy else 0.0,
+                "batch": int(conf.SWEEP_BATCH),
+                "grace": conf.HINT_GRACE,
+                "cap": conf.HINT_CAP,
+            },
+        )
+        rows = cursor.fetchall()
+    failpoint("sweep.claimed")
+    now = clock.now() if rows else None
+    for row in rows:
+        _take_up(row, now)
+    if rows:
+        failpoint("sweep.published")
+        log.info("swept", extra={"sagas": len(rows)})
+    return len(rows)
+
+
+def _take_up(row: tuple[Any, ...], now: Any) -> None:
+    saga_id, name, version, status, cursor, last_step, past_return, parked, deadline, trace = row
+    overdue = status == Status.RUNNING and not past_return and deadline <= now
+    if overdue and stops.begin_compensation(saga_id, failure="deadline", by=None):
+        status, cursor = Status.COMPENSATING, last_step
+    elif parked:
+        _wait_for_deadline(saga_id)
+        return
+    try:
+        saga = registry.get(name, version)
+    except registry.UnknownSaga as unknown:
+        # Another release of the code may know it; the row stays due.
+        log.warning("saga_unknown", extra={"saga_id": str(saga_id), "error": str(unknown)})
+        return
+    direction = Direction.DO if status == Status.RUNNING else Direction.UNDO
+    canvas.send(saga, saga_id, cursor=cursor, direction=direction, traceparent=trace, swept=True)
+
+
+def _wait_for_deadline(saga_id: UUID) -> None:
+    """Let a parked saga rest until its deadline can compensate it."""
+    with engine_cursor() as cursor:
+        cursor.execute(
+            "UPDATE sagas_saga SET due_at = CASE WHEN status = 'running' AND NOT past_return"
+            " THEN greatest(deadline_at, clock_timestamp() + interval '1 minute') END"
+            " WHERE id = %s AND parked_at IS NOT NULL",
+            [saga_id],
+        )
+
+
+def continue_saga(saga_id: UUID) -> bool:
+    """Read the row and send what is due; the body of every ``link_error``.
+
+    An error callback also rings for steps that have committed and for workers that died, so it
+    decides nothing. Lost, doubled or false calls are harmless.
+    """
+    failpoint("continue.before")
+    row = (
+        SagaInstance.objects.filter(id=saga_id, finished_at=None, parked_at=None)
+        .values_list(
+            "name", "def_version", "status", "cursor", "traceparent", "leased_until", "not_before"
+        )
+        .first()
+    )
+    if row is None:
+        return False
+    name, version, status, cursor, trace, leased_until, not_before = row
+    if leased_until is not None or not_before is not None:
+        return False  # a worker has it, or a delay runs: the sweeper comes when it ends
+    direction = Direction.DO if status == Status.RUNNING else Direction.UNDO
+    saga = registry.get(name, version)
+    return canvas.send(saga, saga_id, cursor=cursor, direction=direction, traceparent=trace)

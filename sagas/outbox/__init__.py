@@ -1,0 +1,1 @@
+"""Events from one context to the others: outbox, relay, inbox."""

@@ -1,0 +1,36 @@
+"""The relay's doorbell: a commit with events wakes it at once, many commits wake it once."""
+
+import logging
+
+import redis
+from celery import current_app
+from celery.canvas import Signature
+
+from sagas.orchestration import canvas
+from sagas.orchestration.donekeys import client
+
+log = logging.getLogger(__name__)
+
+KEY = "sagas:relay:bell"
+LIFE_MS = 1000
+
+
+def ring() -> None:
+    """Wake the relay unless somebody has just done so; best effort, beat is the guarantee."""
+    try:
+        if not client().set(KEY, "1", nx=True, px=LIFE_MS):
+            return
+    except redis.RedisError as error:
+        log.warning("bell_unheard", extra={"error": str(error)})
+        return
+    canvas.publish(
+        Signature("sagas.relay", options={"queue": "ticks"}, immutable=True, app=current_app)
+    )
+
+
+def answer() -> None:
+    """Take the bell down before the first look, so that a later commit rings again."""
+    try:
+        client().delete(KEY)
+    except redis.RedisError as error:
+        log.warning("bell_unanswered", extra={"error": str(error)})

@@ -1,0 +1,109 @@
+"""Events that a consumer could not handle: tried again with a delay, then kept for an operator.
+
+The later events of the same aggregate wait behind it; every other aggregate goes on.
+"""
+
+import logging
+from datetime import timedelta
+from uuid import UUID
+
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from sagas.conf import conf
+from sagas.core.retry import DEFAULT
+from sagas.models.dead_letter import DeadLetter
+from sagas.models.operator_action import OperatorAction
+from sagas.orchestration.orchestrator import ReasonMissing
+from sagas.outbox.relay import deliver_later
+from sagas.outbox.subscriptions import Envelope
+from sagas.transactions import after_commit, transaction
+
+log = logging.getLogger(__name__)
+
+
+def holds(consumer: str, aggregate_type: str, aggregate_id: UUID) -> bool:
+    """Return whether an aggregate waits behind an event that is not to be tried now."""
+    return (
+        DeadLetter.objects.filter(
+            context=consumer,
+            aggregate_type=aggregate_type,
+            aggregate_id=aggregate_id,
+            resolved_at=None,
+        )
+        .filter(Q(next_at=None) | Q(next_at__gt=Now()))
+        .exists()
+    )
+
+
+def note(producer: str, consumer: str, envelope: Envelope, *, reason: str, trace: str) -> None:
+    """Count one attempt that went wrong, and say when the next is due or that a person must act."""
+    with transaction("sagas"):
+        letter, _ = DeadLetter.objects.get_or_create(
+            context=consumer,
+            event_id=envelope.event_id,
+            defaults={
+                "producer": producer,
+                "event_name": envelope.name,
+                "aggregate_type": envelope.aggregate_type,
+                "aggregate_id": envelope.aggregate_id,
+                "sequence": envelope.sequence,
+            },
+        )
+        attempts = letter.attempts + 1
+        delay = DEFAULT.delay(attempts, base=conf.DELAY_BASE, cap=conf.DELAY_CAP)
+        final = attempts >= int(conf.HANDLER_ATTEMPTS)
+        DeadLetter.objects.filter(id=letter.id).update(
+            attempts=F("attempts") + 1,
+            reason=reason,
+            traceback=trace,
+            last_at=Now(),
+            resolved_at=None,
+            next_at=None if final else Now() + timedelta(seconds=delay),
+        )
+
+
+def settle(consumer: str, event_ids: list[UUID]) -> None:
+    """Close the dead letters of events that have been applied after all."""
+    DeadLetter.objects.filter(context=consumer, event_id__in=event_ids, resolved_at=None).update(
+        resolved_at=Now()
+    )
+
+
+def retry_due() -> int:
+    """Deliver again what waits only for its delay; return how many."""
+    due = DeadLetter.objects.filter(resolved_at=None, next_at__lte=Now()).order_by("next_at")
+    for letter in due[:100]:
+        deliver_later(letter.producer, letter.context, [str(letter.event_id)])
+    return len(due[:100])
+
+
+def resend(letter_id: UUID, *, by: str, reason: str) -> bool:
+    """Try an event again at once, for an operator; False when it is resolved already.
+
+    Safe when two press at once: the inbox applies the event once.
+
+    :raises ReasonMissing: if the reason is empty
+    """
+    if not reason.strip():
+        raise ReasonMissing
+    with transaction("sagas"):
+        changed = DeadLetter.objects.filter(id=letter_id, resolved_at=None).update(
+            next_at=Now(), attempts=0
+        )
+        OperatorAction.objects.create(
+            action="resend",
+            target_type="dead letter",
+            target_id=str(letter_id),
+            by=by,
+            reason=reason,
+            outcome="done" if changed else "refused",
+        )
+        if changed:
+            letter = DeadLetter.objects.get(id=letter_id)
+            after_commit(
+                lambda: (
+                    deliver_later(letter.producer, letter.context, [str(letter.event_id)]) and None
+                )
+            )
+    return bool(changed)

@@ -1,0 +1,189 @@
+"""Applying events in a consumer: each once, in the order of its aggregate.
+
+A delivery message says only "there is news of these aggregates". The consumer then reads the
+producer's outbox from its own position on, so a message that was lost, doubled or overtaken
+changes nothing, and a hole can only be a row that is not there.
+"""
+
+import logging
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sagas.core import codec
+from sagas.correlation import Correlation, correlated
+from sagas.failpoints import failpoint
+from sagas.outbox import dead_letters
+from sagas.outbox.subscriptions import ENVELOPE, Envelope, handlers_of
+from sagas.transactions import connection_of, table, transaction
+
+log = logging.getLogger(__name__)
+
+PAGE = 100
+
+_READ = """
+SELECT id, type, version, sequence, occurred_at, correlation_id, causation_id, traceparent, payload
+FROM {outbox} WHERE aggregatetype = %s AND aggregateid = %s AND sequence > %s
+ORDER BY sequence LIMIT %s
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Message:
+    """One event as it stands in the producer's outbox."""
+
+    envelope: Envelope
+    payload: Any
+
+
+def deliver(producer: str, consumer: str, event_ids: list[str]) -> int:
+    """Apply what is new of the aggregates that these events belong to; return how many events.
+
+    Safe to repeat, in any order and by several workers at once.
+    """
+    return sum(
+        _catch_up(producer, consumer, *aggregate) for aggregate in _aggregates(producer, event_ids)
+    )
+
+
+def _aggregates(producer: str, event_ids: list[str]) -> list[tuple[str, UUID]]:
+    with connection_of(producer).cursor() as cursor:
+        cursor.execute(
+            f"SELECT DISTINCT aggregatetype, aggregateid FROM {table(producer, 'outbox')}"  # noqa: S608
+            " WHERE id = ANY(%s::uuid[]) ORDER BY 1, 2",
+            [event_ids],
+        )
+        return list(cursor.fetchall())
+
+
+def _catch_up(producer: str, consumer: str, aggregate_type: str, aggregate_id: UUID) -> int:
+    if dead_letters.holds(consumer, aggregate_type, aggregate_id):
+        return 0
+    applied = 0
+    while True:
+        after = position(consumer, aggregate_type, aggregate_id)
+        messages = _read(producer, aggregate_type, aggregate_id, after)
+        for message in messages:
+            if not _apply_or_bury(producer, consumer, message):
+                return applied
+            applied += 1
+        if len(messages) < PAGE:
+            return applied
+
+
+def position(consumer: str, aggregate_type: str, aggregate_id: UUID) -> int:
+    """Return the number of the last event of an aggregate that a consumer has applied."""
+    with connection_of(consumer).cursor() as cursor:
+        cursor.execute(
+            f"SELECT sequence FROM {table(consumer, 'position')}"  # noqa: S608
+            " WHERE aggregatetype = %s AND aggregateid = %s",
+            [aggregate_type, aggregate_id],
+        )
+        row = cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
+def _read(producer: str, aggregate_type: str, aggregate_id: UUID, after: int) -> list[Message]:
+    with connection_of(producer).cursor() as cursor:
+        cursor.execute(
+            _READ.format(outbox=table(producer, "outbox")),
+            [aggregate_type, aggregate_id, after, PAGE],
+        )
+        rows = cursor.fetchall()
+    return [
+        Message(
+            envelope=Envelope(
+                event_id=row[0],
+                name=row[1],
+                version=row[2],
+                aggregate_type=aggregate_type,
+                aggregate_id=aggregate_id,
+                sequence=row[3],
+                occurred_at=row[4],
+                correlation_id=row[5],
+                causation_id=row[6],
+                traceparent=row[7],
+            ),
+            payload=row[8],
+        )
+        for row in rows
+    ]
+
+
+def _apply_or_bury(producer: str, consumer: str, message: Message) -> bool:
+    """Apply an event; False when somebody else did, or when it has to wait."""
+    with _correlated(message.envelope):
+        try:
+            applied = apply(consumer, message)
+        except Exception as fault:  # noqa: BLE001 - whatever a handler raises keeps the event for a person
+            text = f"{type(fault).__name__}: {fault}"
+            log.warning("handler_fault", extra={"event": message.envelope.name, "error": text})
+            dead_letters.note(
+                producer,
+                consumer,
+                message.envelope,
+                reason=text,
+                trace="".join(traceback.format_exception(fault)),
+            )
+            return False
+        failpoint("deliver.committed", consumer)
+    return applied
+
+
+def apply(consumer: str, message: Message) -> bool:
+    """Run a consumer's handlers of one event, with position and inbox row, in one transaction.
+
+    Returns False, with nothing written, when the event is a duplicate or not the next one.
+    """
+    envelope = message.envelope
+    with transaction(consumer):
+        if not _take_position(consumer, envelope):
+            return False
+        for subscription in handlers_of(envelope.name, envelope.version, consumer):
+            token = ENVELOPE.set(envelope)
+            try:
+                subscription.handler(
+                    codec.decode(subscription.payload, message.payload, tolerant=True)
+                )
+            finally:
+                ENVELOPE.reset(token)
+        _write_inbox(consumer, envelope)
+        failpoint("deliver.before_commit", consumer)
+    return True
+
+
+def _take_position(consumer: str, envelope: Envelope) -> bool:
+    """Move the position by one; the row lock makes a second copy wait, then refuses it."""
+    name = table(consumer, "position")
+    with connection_of(consumer).cursor() as cursor:
+        # The first event that the outbox still has of an aggregate opens its position.
+        cursor.execute(
+            f"INSERT INTO {name} AS p (aggregatetype, aggregateid, sequence)"  # noqa: S608
+            " VALUES (%s, %s, %s) ON CONFLICT (aggregatetype, aggregateid) DO UPDATE"
+            " SET sequence = excluded.sequence WHERE p.sequence = excluded.sequence - 1",
+            [envelope.aggregate_type, envelope.aggregate_id, envelope.sequence],
+        )
+        return bool(cursor.rowcount == 1)
+
+
+def _write_inbox(consumer: str, envelope: Envelope) -> None:
+    with connection_of(consumer).cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {table(consumer, 'inbox')} (consumer, event_id, type)"  # noqa: S608
+            " VALUES (%s, %s, %s)",
+            [consumer, envelope.event_id, envelope.name],
+        )
+
+
+@contextmanager
+def _correlated(envelope: Envelope) -> Iterator[None]:
+    correlation = Correlation(
+        correlation_id=envelope.correlation_id,
+        causation_id=str(envelope.event_id),
+        traceparent=envelope.traceparent,
+    )
+    with correlated(correlation):
+        yield

@@ -1,0 +1,88 @@
+"""Writing an event into the outbox, in the transaction of the change it tells of."""
+
+import dataclasses
+from typing import Any
+from uuid import UUID
+
+from django.db import models
+from psycopg.types.json import Jsonb
+
+from sagas import clock
+from sagas.core import codec
+from sagas.core.commands import context_of
+from sagas.core.errors import SagasError
+from sagas.core.events import Event
+from sagas.correlation import current_or_new
+from sagas.ids import uuid7
+from sagas.models.contextual import Aggregate
+from sagas.outbox import bell
+from sagas.transactions import after_commit_once, connection_of, table, transaction_required
+
+
+class ForeignEvent(SagasError):
+    """A context may publish only its own events."""
+
+
+class UnsavedAggregate(SagasError):
+    """Save the aggregate before an event about it is published."""
+
+
+# The counter is raised under the aggregate's row lock, so that the order of the numbers is the
+# order of the commits, and a number once used is never missing.
+_PUBLISH = """
+WITH aggregate AS (
+    UPDATE {aggregate} SET event_sequence = event_sequence + 1 WHERE id = %(aggregate_id)s
+    RETURNING event_sequence)
+INSERT INTO {outbox} (id, aggregatetype, aggregateid, sequence, type, version, payload,
+    occurred_at, correlation_id, causation_id, traceparent)
+SELECT %(id)s, %(aggregate_type)s, %(aggregate_id)s, event_sequence, %(type)s, %(version)s,
+    %(payload)s, %(occurred_at)s, %(correlation_id)s, %(causation_id)s, %(traceparent)s
+FROM aggregate RETURNING sequence
+"""
+
+
+def publish(event: Event, *, aggregate: Aggregate) -> UUID:
+    """Tell the world what has happened, if and when the transaction commits; return the event id.
+
+    :raises OutsideTransaction: if no transaction is open
+    :raises ForeignEvent: if the event belongs to another context
+    :raises UnsavedAggregate: if the aggregate has no row
+    """
+    context = transaction_required()
+    if context_of(event.name) != context:
+        raise ForeignEvent(f"{event.name} published in a transaction of {context}")
+    event_id = uuid7()
+    parameters = _parameters(event, aggregate, event_id)
+    connection = connection_of(context)
+    quoted = connection.ops.quote_name(_table_of(aggregate))
+    sql = _PUBLISH.format(aggregate=quoted, outbox=table(context, "outbox"))
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        row = cursor.fetchone()
+    if row is None:
+        raise UnsavedAggregate(f"{aggregate.aggregate_type} {aggregate.aggregate_id}")
+    aggregate.event_sequence = row[0]
+    after_commit_once("relay", bell.ring)
+    return event_id
+
+
+def _table_of(aggregate: models.Model) -> str:
+    return aggregate._meta.db_table
+
+
+def _parameters(event: Event, aggregate: Aggregate, event_id: UUID) -> dict[str, Any]:
+    if not dataclasses.is_dataclass(event):
+        raise codec.CannotEncode(f"{event.name} is not a dataclass")
+    correlation = current_or_new()
+    return {
+        "id": event_id,
+        "aggregate_id": aggregate.aggregate_id,
+        "aggregate_type": aggregate.aggregate_type,
+        "type": event.name,
+        "version": event.version,
+        "payload": Jsonb(codec.encode(event)),
+        "occurred_at": clock.now(),
+        "correlation_id": correlation.correlation_id,
+        "causation_id": correlation.causation_id,
+        "traceparent": correlation.traceparent,
+    }

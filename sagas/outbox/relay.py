@@ -1,0 +1,108 @@
+"""The relay: from outbox rows to delivery messages, in batches, any number of relays at once.
+
+A batch is leased in one statement, published with no transaction open, then marked. A relay
+killed in between has its batch published again when the lease runs out, which the inbox makes
+harmless.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable
+from uuid import UUID
+
+from celery import current_app
+from celery.canvas import Signature
+from django.conf import settings
+
+from sagas.conf import conf
+from sagas.failpoints import failpoint
+from sagas.orchestration import canvas
+from sagas.outbox import bell
+from sagas.outbox.subscriptions import consumers_of
+from sagas.transactions import connection_of, table
+
+log = logging.getLogger(__name__)
+
+_LEASE = """
+UPDATE {outbox} SET leased_until = clock_timestamp() + make_interval(secs => %(lease)s),
+    attempts = attempts + 1
+WHERE position IN (
+    SELECT position FROM {outbox}
+    WHERE published_at IS NULL AND (leased_until IS NULL OR leased_until <= clock_timestamp())
+    ORDER BY position LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
+RETURNING position, id, type
+"""
+
+_MARK = """
+UPDATE {outbox} SET published_at = clock_timestamp(), leased_until = NULL,
+    settled_at = CASE WHEN position = ANY(%(unheard)s) THEN clock_timestamp() END
+WHERE position = ANY(%(positions)s) AND published_at IS NULL
+"""
+
+MOST_BATCHES = 20
+
+
+def relay() -> int:
+    """Publish what waits in every context's outbox; return how many events."""
+    bell.answer()
+    return sum(_drain(context) for context in settings.CONTEXTS)
+
+
+def _drain(context: str) -> int:
+    total = 0
+    for _ in range(MOST_BATCHES):
+        published = relay_batch(context)
+        total += published
+        if published < int(conf.RELAY_BATCH):
+            break
+    return total
+
+
+def relay_batch(context: str) -> int:
+    """Lease, publish and mark one batch of a context's outbox; return its size."""
+    outbox = table(context, "outbox")
+    with connection_of(context).cursor() as cursor:
+        cursor.execute(
+            _LEASE.format(outbox=outbox),
+            {"lease": conf.RELAY_LEASE, "batch": int(conf.RELAY_BATCH)},
+        )
+        rows = sorted(cursor.fetchall())
+    if not rows:
+        return 0
+    failpoint("relay.selected", context)
+    heard = [(event_id, consumers_of(type_)) for _, event_id, type_ in rows]
+    if not _publish(context, heard):
+        return 0
+    failpoint("relay.published", context)
+    unheard = [row[0] for row, (_, consumers) in zip(rows, heard, strict=True) if not consumers]
+    with connection_of(context).cursor() as cursor:
+        cursor.execute(
+            _MARK.format(outbox=outbox),
+            {"positions": [row[0] for row in rows], "unheard": unheard},
+        )
+    failpoint("relay.committed", context)
+    return len(rows)
+
+
+def _publish(producer: str, heard: Iterable[tuple[UUID, list[str]]]) -> bool:
+    per_consumer: dict[str, list[str]] = defaultdict(list)
+    for event_id, consumers in heard:
+        for consumer in consumers:
+            per_consumer[consumer].append(str(event_id))
+    return all(deliver_later(producer, consumer, ids) for consumer, ids in per_consumer.items())
+
+
+def deliver_later(producer: str, consumer: str, event_ids: list[str]) -> bool:
+    """Send delivery messages for events of one producer to one consumer; ids only."""
+    size = int(conf.DELIVERY_SIZE)
+    sent = True
+    for start in range(0, len(event_ids), size):
+        signature = Signature(
+            "sagas.deliver",
+            args=(producer, consumer, event_ids[start : start + size]),
+            options={"queue": "events"},
+            immutable=True,
+            app=current_app,
+        )
+        sent = canvas.publish(signature) and sent
+    return sent

@@ -1,0 +1,104 @@
+"""Which context listens to which events, by name and version."""
+
+import typing
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, is_dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+from sagas.core.definition import InvalidDefinition
+from sagas.core.errors import SagasError
+
+E = TypeVar("E")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Subscription:
+    """One handler of one event."""
+
+    event: str
+    version: int
+    context: str
+    payload: type
+    handler: Callable[[Any], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Envelope:
+    """What is known of an event beside its payload."""
+
+    event_id: UUID
+    name: str
+    version: int
+    aggregate_type: str
+    aggregate_id: UUID
+    sequence: int
+    occurred_at: datetime
+    correlation_id: str
+    causation_id: str | None
+    traceparent: str | None
+
+
+SUBSCRIPTIONS: dict[tuple[str, int], list[Subscription]] = {}
+
+ENVELOPE: ContextVar[Envelope | None] = ContextVar("envelope", default=None)
+
+
+class NotHandlingAnEvent(SagasError):
+    """No event is being handled here."""
+
+
+def on(event: str, version: int = 1) -> Callable[[Callable[[E], None]], Callable[[E], None]]:
+    """Subscribe a function of ``<context>/handlers.py`` to an event, by its name.
+
+    The annotation of its one parameter is a dataclass of the consumer's own with the fields it
+    needs; further fields of the event are ignored. It runs once per event, in a transaction of
+    its context, together with the inbox row.
+    """
+
+    def register(function: Callable[[E], None]) -> Callable[[E], None]:
+        hints = typing.get_type_hints(function)
+        hints.pop("return", None)
+        payload = next(iter(hints.values()), None)
+        if len(hints) != 1 or not (isinstance(payload, type) and is_dataclass(payload)):
+            raise InvalidDefinition(f"{function.__qualname__}: takes one dataclass, the event")
+        found = Subscription(
+            event=event,
+            version=version,
+            context=function.__module__.partition(".")[0],
+            payload=payload,
+            handler=function,
+        )
+        SUBSCRIPTIONS.setdefault((event, version), []).append(found)
+        return function
+
+    return register
+
+
+def consumers_of(event: str) -> list[str]:
+    """Return the contexts that listen to an event, in any of its versions."""
+    found = {
+        subscription.context
+        for (name, _), subscriptions in SUBSCRIPTIONS.items()
+        if name == event
+        for subscription in subscriptions
+    }
+    return sorted(found)
+
+
+def handlers_of(event: str, version: int, context: str) -> list[Subscription]:
+    """Return a context's handlers of one version of an event."""
+    return [s for s in SUBSCRIPTIONS.get((event, version), []) if s.context == context]
+
+
+def current_event() -> Envelope:
+    """Return the envelope of the event that is being handled.
+
+    :raises NotHandlingAnEvent: outside a handler
+    """
+    envelope = ENVELOPE.get()
+    if envelope is None:
+        raise NotHandlingAnEvent
+    return envelope

@@ -1,0 +1,81 @@
+"""Every Celery task of the engine: a few lines each that call inward.
+
+Task names are strings for ever: messages of an older release must find them.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from celery import shared_task
+from celery.exceptions import Ignore
+
+from sagas.conf import conf
+from sagas.core.keys import Direction
+from sagas.orchestration.executor import LinkEnd
+from sagas.orchestration.executor import run_link as carry_out
+from sagas.orchestration.steps import StepRejected
+from sagas.orchestration.sweep import continue_saga as read_and_send
+from sagas.orchestration.sweep import sweep as look_for_due_sagas
+from sagas.outbox import delivery, pruning, relay, republish
+
+_LINK: dict[str, Any] = {
+    "throws": (StepRejected,),
+    "soft_time_limit": conf.STEP_TIMEOUT,
+    "time_limit": conf.HARD_LIMIT,
+}
+
+
+def _end(saga_id: str, low: int, high: int, direction: Direction, *, swept: bool) -> None:
+    end = carry_out(UUID(saga_id), low, high, direction, swept=swept)
+    if end is LinkEnd.STOPPED:
+        raise Ignore
+    if end is LinkEnd.REJECTED:
+        raise StepRejected
+
+
+@shared_task(name="sagas.run_link", **_LINK)
+def run_link(saga_id: str, low: int, high: int, swept: bool) -> None:  # noqa: FBT001 - a message's positional payload
+    """Run the steps ``low`` to ``high`` of a saga forward."""
+    _end(saga_id, low, high, Direction.DO, swept=swept)
+
+
+@shared_task(name="sagas.undo_link", **_LINK)
+def undo_link(saga_id: str, low: int, high: int, swept: bool) -> None:  # noqa: FBT001 - a message's positional payload
+    """Undo the steps ``high`` down to ``low`` of a saga."""
+    _end(saga_id, low, high, Direction.UNDO, swept=swept)
+
+
+@shared_task(name="sagas.continue_saga")
+def continue_saga(saga_id: str) -> None:
+    """Read the row and send what is due; the one ``link_error`` of every chain."""
+    read_and_send(UUID(saga_id))
+
+
+@shared_task(name="sagas.sweep")
+def sweep() -> None:
+    """Hint every saga that is due."""
+    look_for_due_sagas()
+
+
+@shared_task(name="sagas.relay")
+def relay_outboxes() -> None:
+    """Publish what waits in the outboxes."""
+    relay.relay()
+
+
+@shared_task(name="sagas.deliver")
+def deliver(producer: str, consumer: str, event_ids: list[str]) -> None:
+    """Apply events of one context in another."""
+    delivery.deliver(producer, consumer, event_ids)
+
+
+@shared_task(name="sagas.republish")
+def republish_events() -> None:
+    """Deliver again what a context has not applied in time."""
+    republish.republish()
+
+
+@shared_task(name="sagas.prune")
+def prune() -> None:
+    """Delete what nobody needs any more."""
+    pruning.prune()
