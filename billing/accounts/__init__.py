@@ -1,0 +1,1 @@
+"""The customer as a party that is billed."""

@@ -1,0 +1,25 @@
+"""The front door: what other contexts may name."""
+
+from billing.commands import InvoiceLineInput, IssuedInvoice, IssueInvoice
+from billing.queries import (
+    AccountBalance,
+    InvoiceLineView,
+    InvoiceView,
+    invoice_for_order,
+    invoice_of,
+    invoices_of,
+    trial_balance,
+)
+
+__all__ = [
+    "AccountBalance",
+    "InvoiceLineInput",
+    "InvoiceLineView",
+    "InvoiceView",
+    "IssueInvoice",
+    "IssuedInvoice",
+    "invoice_for_order",
+    "invoice_of",
+    "invoices_of",
+    "trial_balance",
+]

@@ -1,0 +1,1 @@
+"""Invoices: written once, numbered without a gap, settled by the payments received."""

@@ -1,0 +1,29 @@
+"""The tables of the context, one subject a file."""
+
+from billing.accounts.models import BillingAccount
+from billing.invoices.models import (
+    Invoice,
+    InvoiceLine,
+    InvoiceSettlement,
+    NumberSeries,
+    ReceivedPayment,
+)
+from billing.models.ledger import JournalEntry, JournalLine, LedgerAccount
+from billing.models.messaging import Barrier, Idempotency, Inbox, Outbox, Position
+
+__all__ = [
+    "Barrier",
+    "BillingAccount",
+    "Idempotency",
+    "Inbox",
+    "Invoice",
+    "InvoiceLine",
+    "InvoiceSettlement",
+    "JournalEntry",
+    "JournalLine",
+    "LedgerAccount",
+    "NumberSeries",
+    "Outbox",
+    "Position",
+    "ReceivedPayment",
+]
