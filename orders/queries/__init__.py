@@ -1,0 +1,45 @@
+"""Reads of this context; whatever a customer may see is looked up together with the customer."""
+
+from orders.queries.carts import CartLineView, CartView, cart_of
+from orders.queries.catalogue import ProductView, SkuView, catalogue, product, sku_of
+from orders.queries.customers import (
+    CustomerView,
+    NotificationView,
+    customer_by_token,
+    customer_by_user,
+    customer_of,
+    notifications_of,
+)
+from orders.queries.orders import (
+    AgreedOrder,
+    OrderDetail,
+    OrderLineView,
+    OrderSummary,
+    agreed,
+    order_of,
+    orders_of,
+)
+
+__all__ = [
+    "AgreedOrder",
+    "CartLineView",
+    "CartView",
+    "CustomerView",
+    "NotificationView",
+    "OrderDetail",
+    "OrderLineView",
+    "OrderSummary",
+    "ProductView",
+    "SkuView",
+    "agreed",
+    "cart_of",
+    "catalogue",
+    "customer_by_token",
+    "customer_by_user",
+    "customer_of",
+    "notifications_of",
+    "order_of",
+    "orders_of",
+    "product",
+    "sku_of",
+]

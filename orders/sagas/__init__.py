@@ -1,0 +1,1 @@
+"""The sagas that this context owns."""
