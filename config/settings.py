@@ -120,7 +120,8 @@ CONTEXT_ROLES = env_bool("CONTEXT_ROLES", default=False)
 
 REDIS_URL = env_text("REDIS_URL", EMBEDDED.redis_url)
 STEP_QUEUES = env_choice("STEP_QUEUES", "shared", ("shared", "per-context"))
-SAGAS = saga_timing(fast=FAST)
+PAYMENT_PROVIDER_TIMEOUT = env_seconds("PAYMENT_PROVIDER_TIMEOUT", 1.5 if FAST else 10)
+SAGAS = {**saga_timing(fast=FAST), "CALL_TIMEOUT": PAYMENT_PROVIDER_TIMEOUT}
 CELERY_BROKER_URL = env_text(
     "CELERY_BROKER_URL", queues.broker_from(env_text("REDIS_URL", EMBEDDED.broker_url))
 )
@@ -164,7 +165,6 @@ PAYMENT_PROVIDER_URL = env_text("PAYMENT_PROVIDER_URL", "http://127.0.0.1:8100")
 PAYMENT_PROVIDER_KEY = env_secret(
     "PAYMENT_PROVIDER_KEY", development="development-key" if DEBUG else None
 )
-PAYMENT_PROVIDER_TIMEOUT = env_seconds("PAYMENT_PROVIDER_TIMEOUT", 1.5 if FAST else 10)
 WEBHOOK_SECRETS = env_list("WEBHOOK_SECRETS", ["development-webhook"] if DEBUG else [])
 if not WEBHOOK_SECRETS:
     raise ImproperlyConfigured(
@@ -179,7 +179,8 @@ TIME_ZONE = "UTC"
 USE_I18N = False
 USE_TZ = True
 STATIC_URL = "/static/"
-STATIC_ROOT = env_text("STATIC_ROOT", str(EMBEDDED.dir / "static"))
+# In development files are served from where they are.
+STATIC_ROOT = None if DEBUG else env_text("STATIC_ROOT", str(BASE_DIR / "var" / "static"))
 WHITENOISE_USE_FINDERS = DEBUG
 WHITENOISE_AUTOREFRESH = False
 STORAGES = {

@@ -16,6 +16,7 @@ SECONDS: Final = {
     "TIME_SLICE": (1.0, 1.0),
     "SWEEP_INTERVAL": (1.0, 0.5),
     "RELAY_INTERVAL": (1.0, 0.5),
+    "RELAY_LEASE": (10.0, 3.0),
     "REPUBLISH_AFTER": (30.0, 3.0),
     "VISIBILITY": (120.0, 10.0),
     "DELAY_BASE": (1.0, 0.2),

@@ -17,7 +17,10 @@ PRODUCTION = {
 
 def loaded(names, **environment):
     """Load the settings in a process of its own; return the values, or what it said instead."""
-    show = f"from config import settings as s; import json; print(json.dumps({{n: getattr(s, n) for n in {names!r}}}))"
+    show = (
+        "import json; from config import settings as s; "
+        f"print(json.dumps({{n: getattr(s, n) for n in {names!r}}}))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", show],
         cwd=ROOT,
