@@ -9,27 +9,23 @@ from typing import Any, Final
 
 # What a caller may add with extra={...}; anything else stays out, so no secret slips in.
 FIELDS: Final = (
+    "action",
+    "by",
     "context",
-    "saga_id",
-    "saga",
-    "step",
-    "direction",
-    "attempt",
+    "error",
     "event",
     "event_id",
-    "task",
-    "task_id",
-    "queue",
+    "events",
     "order_id",
     "payment_id",
-    "outcome",
+    "queue",
     "reason",
-    "count",
-    "milliseconds",
+    "saga",
+    "saga_id",
+    "sagas",
+    "step",
+    "task_name",
     "status_code",
-    "method",
-    "path",
-    "operator",
 )
 
 
