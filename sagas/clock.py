@@ -50,9 +50,9 @@ def travel(distance: timedelta) -> None:
         raise ClockIsFixed
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO sagas_clock (id, ahead) VALUES (1, %s)"
+            "INSERT INTO sagas_clock (id, ahead) VALUES (1, make_interval(secs => %s))"
             " ON CONFLICT (id) DO UPDATE SET ahead = sagas_clock.ahead + excluded.ahead",
-            [distance],
+            [distance.total_seconds()],
         )
         # Deadlines were turned into real due times under the old offset.
         cursor.execute(

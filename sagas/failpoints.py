@@ -1,9 +1,11 @@
 """Named places where a test or a chaos run may make the process die, stop, fail or wait.
 
 ``CONCORD_FAILPOINTS="name=action[:nth];..."`` arms them; ``CONCORD_FAILPOINTS_FILE`` names a file
-of the same grammar that is read at each hit, so that a running process can be told. Actions:
+of the same grammar that is read at each hit, so that running processes can be told. What the file
+asks for happens once over all processes: whoever hits first leaves a mark beside the file. Actions:
 ``kill``, ``stop``, ``raise``, ``sleep(seconds)``, ``after_then_raise`` (same as raise; for
-places after the effect). ``name/detail`` hits only for one step. Refused in production.
+places after the effect). ``name/detail`` hits only for one step (``undo.`` before its name on the
+way back) or one context. Refused in production.
 """
 
 import os
@@ -93,22 +95,42 @@ def parse(text: str) -> Mapping[str, _Armed]:
 def armed_text() -> str:
     """Return what the environment and the control file ask for."""
     text = os.environ.get("CONCORD_FAILPOINTS", "")
-    control = os.environ.get("CONCORD_FAILPOINTS_FILE")
-    if control and Path(control).exists():
-        text = f"{text};{Path(control).read_text()}"
-    return text.strip("; \n")
+    control = _read(os.environ.get("CONCORD_FAILPOINTS_FILE"))
+    return f"{text};{control}".strip("; \n")
 
 
 def failpoint(name: str, detail: str = "") -> None:
     """Do here what the environment asks for; two dictionary look-ups when nothing is armed."""
-    if not ("CONCORD_FAILPOINTS" in os.environ or "CONCORD_FAILPOINTS_FILE" in os.environ):
+    text = os.environ.get("CONCORD_FAILPOINTS")
+    control = os.environ.get("CONCORD_FAILPOINTS_FILE")
+    if text is None and control is None:
         return
-    armed = parse(armed_text())
     for key in (name, f"{name}/{detail}"):
-        if key in armed:
+        armed = parse(text or "").get(key)
+        if armed is not None:
             _hits[key] += 1
-            if armed[key].nth in (None, _hits[key]):
-                _act(name, armed[key])
+            if armed.nth in {None, _hits[key]}:
+                _act(name, armed)
+        told = parse(_read(control)).get(key)
+        if told is not None and _first(control, key):
+            _act(name, told)
+
+
+def _read(control: str | None) -> str:
+    return Path(control).read_text() if control and Path(control).exists() else ""
+
+
+def mark(control: str, key: str) -> Path:
+    """Return the file that says that an entry of the control file has been hit."""
+    return Path(f"{control}.{key.replace('/', '~')}.hit")
+
+
+def _first(control: str | None, key: str) -> bool:
+    try:
+        mark(str(control), key).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _act(name: str, armed: _Armed) -> None:

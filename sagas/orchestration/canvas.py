@@ -105,14 +105,11 @@ def publish(signature: Signature, **options: Any) -> bool:
 
 def depth(queue: str) -> int:
     """Return how many messages wait in a queue; 0 when the broker does not say."""
+    connections: Any = current_app.pool
     try:
-        with current_app.pool.acquire(block=True) as connection:
+        with connections.acquire(block=True) as connection:
             declared = connection.default_channel.queue_declare(queue=queue, passive=True)
             return int(declared.message_count)
-    except (OperationalError, *_channel_errors()):
+    except connections.connection.connection_errors + connections.connection.channel_errors:
+        # No such queue yet, or no broker: nothing waits that anybody could count.
         return 0
-
-
-def _channel_errors() -> tuple[type[BaseException], ...]:
-    errors: tuple[type[BaseException], ...] = current_app.connection_for_read().channel_errors
-    return errors

@@ -138,13 +138,13 @@ class _Link:
         except StaleFencingToken:
             raise
         except StepRejected:
-            failpoint("reject.committed", step.name)
+            failpoint("reject.committed", work.place)
             return LinkEnd.REJECTED
         except Unknown as unknown:
             return self._fault(step.name, "unknown", unknown)
         except Exception as fault:  # noqa: BLE001 - whatever a handler raises is a fault, stored with its traceback
             return self._fault(step.name, "fault", fault)
-        failpoint("step.committed", step.name)
+        failpoint("step.committed", work.place)
         claimed = replace(
             self.claimed,
             cursor=done.cursor,

@@ -54,6 +54,12 @@ class Work:
         """Return the context that carries the step out."""
         return self.saga.contexts[self.number]
 
+    @property
+    def place(self) -> str:
+        """Return the step as failpoints name it: ``undo.`` before the name on the way back."""
+        back = self.claimed.status == Status.COMPENSATING
+        return f"undo.{self.step.name}" if back else self.step.name
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Done:
@@ -102,7 +108,7 @@ def _do_remote(work: Work, command: Command[Any], handler: Handler) -> Done:
     if work.step.kind is Kind.PIVOT:
         # A worker that froze before its own call may still thaw: the no must be made final
         # before anything is undone, or money moves in the middle of the compensation.
-        failpoint("close.before", work.step.name)
+        failpoint("close.before", work.place)
         outcome = _call(work, handler.close, command, intent, "close.returned")
         if outcome is not None:
             return _record(work, handler, command, intent, outcome)
@@ -128,7 +134,7 @@ def _intend(work: Work, command: Any, handler: Handler, direction: Direction) ->
     with transaction(work.context):
         intent = handler.intent(command)
         _write_intent(work, direction)
-    failpoint("intent.committed", work.step.name)
+    failpoint("intent.committed", work.place)
     return intent
 
 
@@ -141,7 +147,7 @@ def _write_intent(work: Work, direction: Direction) -> None:
         keep_lease=True,
     )
     store.move(work.claimed, _entry(work, direction, RunState.INTENDED), target)
-    failpoint("intent.before_commit", work.step.name)
+    failpoint("intent.before_commit", work.place)
 
 
 def _call(
@@ -154,7 +160,7 @@ def _call(
     assert function is not None
     outside_transaction()
     outcome = function(command, intent)
-    failpoint(place, work.step.name)
+    failpoint(place, work.place)
     return outcome
 
 
@@ -175,7 +181,7 @@ def _advance(work: Work, reply: Any) -> Done:
     )
     encoded = None if reply is None else codec.encode(reply)
     store.move(work.claimed, _entry(work, Direction.DO, RunState.DONE, encoded), target)
-    failpoint("step.before_commit", work.step.name)
+    failpoint("step.before_commit", work.place)
     return _done(target, state)
 
 
@@ -207,7 +213,7 @@ def _reject(work: Work, rejected: Rejected, note: Callable[[], None] | None = No
             ),
         )
         store.move(work.claimed, _entry(work, Direction.DO, RunState.REJECTED), target)
-        failpoint("reject.before_commit", work.step.name)
+        failpoint("reject.before_commit", work.place)
     raise StepRejected(rejected.reason)
 
 
@@ -246,7 +252,7 @@ def _undo_remote(work: Work, command: Any, handler: Handler) -> Done:
             return _retreat(work, RunState.NOTHING)
         intent = handler.intent(command)
         _write_intent(work, Direction.UNDO)
-    failpoint("intent.committed", work.step.name)
+    failpoint("intent.committed", work.place)
     outcome = _call(work, handler.call, command, intent)
     with transaction(work.context):
         handler.carry_out(command, intent, outcome)
@@ -280,7 +286,7 @@ def _retreat(work: Work, state: RunState) -> Done:
         finished=finished,
     )
     store.move(work.claimed, _entry(work, Direction.UNDO, state), target)
-    failpoint("step.before_commit", work.step.name)
+    failpoint("step.before_commit", work.place)
     return _done(target, work.state)
 
 

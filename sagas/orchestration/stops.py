@@ -75,7 +75,7 @@ SELECT id FROM saga
 
 def insert(new: NewSaga) -> UUID | None:
     """Write the row of a new saga, or return None when its business key is taken."""
-    parameters = {
+    parameters: dict[str, Any] = {
         "id": new.saga_id,
         "name": new.name,
         "version": new.def_version,
@@ -150,7 +150,7 @@ def record_fault(claimed: Claim, fault: Fault, *, delay: float, parked: str | No
 
     :raises StaleFencingToken: if the saga is no longer this worker's
     """
-    parameters = {
+    parameters: dict[str, Any] = {
         "id": claimed.saga_id,
         "status": claimed.status,
         "token": claimed.token,

@@ -163,7 +163,7 @@ def move(claimed: Claim, entry: Entry, target: Target) -> None:
 
     :raises StaleFencingToken: if the saga is no longer this worker's, or the barrier is closed
     """
-    parameters = {
+    parameters: dict[str, Any] = {
         "id": claimed.saga_id,
         "status": claimed.status,
         "token": claimed.token,

@@ -74,8 +74,12 @@ def retry_due() -> int:
     """Deliver again what waits only for its delay; return how many."""
     due = DeadLetter.objects.filter(resolved_at=None, next_at__lte=Now()).order_by("next_at")
     for letter in due[:100]:
-        deliver_later(letter.producer, letter.context, [str(letter.event_id)])
+        _deliver(letter)
     return len(due[:100])
+
+
+def _deliver(letter: DeadLetter) -> None:
+    deliver_later(letter.producer, letter.context, [str(letter.event_id)])
 
 
 def resend(letter_id: UUID, *, by: str, reason: str) -> bool:
@@ -101,9 +105,5 @@ def resend(letter_id: UUID, *, by: str, reason: str) -> bool:
         )
         if changed:
             letter = DeadLetter.objects.get(id=letter_id)
-            after_commit(
-                lambda: (
-                    deliver_later(letter.producer, letter.context, [str(letter.event_id)]) and None
-                )
-            )
+            after_commit(lambda: _deliver(letter))
     return bool(changed)

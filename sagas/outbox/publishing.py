@@ -1,6 +1,5 @@
 """Writing an event into the outbox, in the transaction of the change it tells of."""
 
-import dataclasses
 from typing import Any
 from uuid import UUID
 
@@ -71,8 +70,6 @@ def _table_of(aggregate: models.Model) -> str:
 
 
 def _parameters(event: Event, aggregate: Aggregate, event_id: UUID) -> dict[str, Any]:
-    if not dataclasses.is_dataclass(event):
-        raise codec.CannotEncode(f"{event.name} is not a dataclass")
     correlation = current_or_new()
     return {
         "id": event_id,

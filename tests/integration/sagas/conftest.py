@@ -1,0 +1,84 @@
+"""The trial saga, with the broker's messages caught so that a test can deliver them as it likes."""
+
+from uuid import UUID
+
+import pytest
+from celery.exceptions import Ignore
+from django.db import connection
+
+from sagas import tasks
+from sagas.models import SagaInstance
+from sagas.orchestration import canvas
+from sagas.orchestration.steps import StepRejected
+from tests.integration.sagas import trial
+
+
+class Broker:
+    """Every message that would have gone to the broker, in order."""
+
+    def __init__(self):
+        self.sent = []
+
+    def __call__(self, signature, **options):
+        self.sent.append(signature)
+        return True
+
+    def take(self):
+        messages, self.sent = self.sent, []
+        return messages
+
+    def run_chain(self, signature):
+        """Run a chain as a worker does; answer how it ended."""
+        links = list(getattr(signature, "tasks", [signature]))
+        for link in links:
+            try:
+                getattr(tasks, link.task.removeprefix("sagas."))(*link.args)
+            except Ignore:
+                return "ignored"
+            except StepRejected:
+                for errback in link.options.get("link_error", []):
+                    self.sent.append(errback)
+                return "rejected"
+        return "passed"
+
+    def drain(self, most=20):
+        """Deliver until nothing is left."""
+        ends = []
+        for _ in range(most):
+            messages = self.take()
+            if not messages:
+                return ends
+            ends += [self.run_chain(message) for message in messages]
+        raise AssertionError("messages without end")
+
+
+@pytest.fixture
+def broker(monkeypatch):
+    caught = Broker()
+    monkeypatch.setattr(canvas, "publish", caught)
+    return caught
+
+
+@pytest.fixture(autouse=True)
+def trial_saga(committed_db):
+    trial.register()
+    trial.SCRIPT.clear()
+    trial.CALLS.clear()
+    trial.table_of_effects()
+
+
+def row(saga_id: UUID) -> SagaInstance:
+    return SagaInstance.objects.get(id=saga_id)
+
+
+def make_due(saga_id: UUID) -> None:
+    """Let every wait of a saga be over: lease, delay and due time."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE sagas_saga SET due_at = clock_timestamp() - interval '1 hour',"
+            " not_before = CASE WHEN not_before IS NULL THEN NULL"
+            " ELSE clock_timestamp() - interval '1 hour' END,"
+            " leased_until = CASE WHEN leased_until IS NULL THEN NULL"
+            " ELSE clock_timestamp() - interval '1 hour' END WHERE id = %s",
+            [saga_id],
+        )
