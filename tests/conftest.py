@@ -9,6 +9,7 @@ import pytest
 import redis
 from django.conf import settings
 from django.db import connections
+from django.test.utils import setup_databases, teardown_databases
 
 from tests.committed import CommittedDatabase
 from tests.processes import Processes
@@ -54,6 +55,19 @@ def pytest_runtest_makereport(item, call):
 def chromium():
     """The browser that the browser tests drive, or None."""
     return shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(request, django_test_environment, django_db_blocker):
+    """The test database, made also when no test of the run bears pytest-django's own mark."""
+    verbosity = request.config.option.verbose
+    with django_db_blocker.unblock():
+        made = setup_databases(
+            verbosity=verbosity, interactive=False, aliases={"default"}, serialized_aliases=set()
+        )
+    yield
+    with django_db_blocker.unblock():
+        teardown_databases(made, verbosity=verbosity)
 
 
 @pytest.fixture(scope="session")
