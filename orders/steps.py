@@ -64,16 +64,15 @@ def fail_order(command: FailOrder) -> None:
     Safe to repeat: an order that is closed stays closed, and is announced once.
     """
     run = current_run()
-    status, event = OrderStatus.FAILED, OrderFailed
-    if run.canceled_by is not None:
-        status, event = OrderStatus.CANCELED, OrderCanceled
+    is_canceled = run.canceled_by is not None
+    status = OrderStatus.CANCELED if is_canceled else OrderStatus.FAILED
     if Order.objects.filter(id=command.order_id, status=status.value).exists():
         return
     # An operator's reason may be a sentence; the journal has it in full.
     reason = (run.failure or "unknown")[:100]
     order = _move(command.order_id, status, reason=reason, closed_at=clock.now())
     publish(
-        event(
+        (OrderCanceled if is_canceled else OrderFailed)(
             order_id=order.id,
             number=order.number,
             customer_id=order.customer_id,

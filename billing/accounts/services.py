@@ -47,7 +47,7 @@ def _open(customer_id: UUID, currency: str, name: str) -> bool:
             _OPEN,
             {"id": uuid7(), "customer": customer_id, "name": name, "currency": currency},
         )
-        return cursor.rowcount == 1
+        return bool(cursor.rowcount == 1)
 
 
 def _announce(account: BillingAccount) -> None:

@@ -26,5 +26,4 @@ def take_number(series: str) -> int:
     transaction_required()
     with connection_of("billing").cursor() as cursor:
         cursor.execute(_NEXT, [series])
-        (number,) = cursor.fetchone() or (None,)
-    return int(number)
+        return int(cursor.fetchall()[0][0])

@@ -7,6 +7,7 @@ the lines, ten workers with several items each deadlocked nine times.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from orders.inventory.models import StockLevel, StockReservation
@@ -120,7 +121,7 @@ def commit(order_id: UUID) -> None:
 
 def _close(order_id: UUID, state: ReservationState) -> int:
     transaction_required()
-    parameters = {
+    parameters: dict[str, Any] = {
         "order": order_id,
         "state": state.value,
         "sold": state is ReservationState.COMMITTED,
@@ -130,8 +131,7 @@ def _close(order_id: UUID, state: ReservationState) -> int:
     with connection_of("orders").cursor() as cursor:
         cursor.execute(_LOCK_HELD, parameters)
         cursor.execute(_CLOSE, parameters)
-        (changed,) = cursor.fetchone() or (0,)
-    return int(changed)
+        return int(cursor.fetchall()[0][0])
 
 
 _OPEN = """
@@ -168,7 +168,7 @@ FROM moved WHERE level.id = moved.stock_id
 def receive(sku: str, quantity: int, ref: str) -> bool:
     """Add goods to the stock, once per item and reference; say whether this was the time."""
     transaction_required()
-    parameters = {
+    parameters: dict[str, Any] = {
         "sku": sku,
         "quantity": quantity,
         "ref": ref,
@@ -181,7 +181,7 @@ def receive(sku: str, quantity: int, ref: str) -> bool:
             parameters,
         )
         cursor.execute(_RECEIVE, parameters)
-        return cursor.rowcount == 1
+        return bool(cursor.rowcount == 1)
 
 
 def available(skus: Sequence[str]) -> dict[str, int]:

@@ -119,8 +119,7 @@ def _next_number() -> str:
     # A sequence: numbers of orders may have gaps, and nobody waits for anybody.
     with connection_of("orders").cursor() as cursor:
         cursor.execute("SELECT nextval('orders.order_number')")
-        (number,) = cursor.fetchone() or (None,)
-    return str(number)
+        return str(cursor.fetchall()[0][0])
 
 
 def _announce(order: Order, draft: OrderDraft) -> None:

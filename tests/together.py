@@ -1,0 +1,39 @@
+"""Doing things at the same moment, each with a connection of its own."""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.db import connections
+
+PATIENCE = 30
+
+
+def together(*actions: Callable[[], Any]) -> list[Any]:
+    """Begin all actions at once and return what each returned, or the exception it raised."""
+    gate = threading.Barrier(len(actions))
+    outcomes: list[Any] = [None] * len(actions)
+
+    def run(number: int, action: Callable[[], Any]) -> None:
+        try:
+            gate.wait(PATIENCE)
+            outcomes[number] = action()
+        except Exception as raised:  # noqa: BLE001 - the test looks at it
+            outcomes[number] = raised
+        finally:
+            connections.close_all()
+
+    threads = [
+        threading.Thread(target=run, args=numbered, daemon=True) for numbered in enumerate(actions)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert not any(thread.is_alive() for thread in threads), "somebody waits for ever"
+    return outcomes
+
+
+def raised(outcomes: Sequence[Any]) -> list[Exception]:
+    """Return the exceptions among the outcomes."""
+    return [outcome for outcome in outcomes if isinstance(outcome, Exception)]
