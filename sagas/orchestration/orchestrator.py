@@ -110,11 +110,20 @@ def cancel(saga_id: UUID, *, reason: str, by: str) -> Cancellation:
     :raises NoSuchSaga: if there is none with this id
     """
     with transaction("sagas"):
-        accepted = stops.begin_compensation(saga_id, failure=reason, by=by)
-        if accepted:
-            _ring_undo(saga_id)
-            return Cancellation.ACCEPTED
-        row = SagaInstance.objects.filter(id=saga_id).values_list("status").first()
+        return ask_to_cancel(saga_id, reason=reason, by=by)
+
+
+def ask_to_cancel(saga_id: UUID, *, reason: str, by: str) -> Cancellation:
+    """Do what ``cancel`` does inside the caller's transaction.
+
+    :raises NoSuchSaga: if there is none with this id
+    """
+    transaction_required()
+    accepted = stops.begin_compensation(saga_id, failure=reason, by=by)
+    if accepted:
+        _ring_undo(saga_id)
+        return Cancellation.ACCEPTED
+    row = SagaInstance.objects.filter(id=saga_id).values_list("status").first()
     if row is None:
         raise NoSuchSaga
     return Cancellation.TOO_LATE if row[0] == Status.RUNNING else Cancellation.FINISHED

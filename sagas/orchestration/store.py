@@ -7,6 +7,7 @@ statement, and because a guard should be read where it stands.
 See Note [The row is the truth] in ``executor.py``.
 """
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -83,7 +84,9 @@ def claim(saga_id: UUID, *, status: str, low: int, high: int) -> Claim | None:
         if row is None:
             return None
         names = [column.name for column in cursor.description or ()]
-    return Claim(**dict(zip(names, row, strict=True)))
+    values = dict(zip(names, row, strict=True))
+    # Django lets JSON through as text and leaves the reading to its own fields.
+    return Claim(**{**values, "state": json.loads(values["state"])})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

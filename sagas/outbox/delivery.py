@@ -5,6 +5,7 @@ producer's outbox from its own position on, so a message that was lost, doubled 
 changes nothing, and a hole can only be a row that is not there.
 """
 
+import json
 import logging
 import traceback
 from collections.abc import Iterator
@@ -107,7 +108,7 @@ def _read(producer: str, aggregate_type: str, aggregate_id: UUID, after: int) ->
                 causation_id=row[6],
                 traceparent=row[7],
             ),
-            payload=row[8],
+            payload=json.loads(row[8]),
         )
         for row in rows
     ]

@@ -36,8 +36,8 @@ class Broker:
             except Ignore:
                 return "ignored"
             except StepRejected:
-                for errback in link.options.get("link_error", []):
-                    self.sent.append(errback)
+                # Celery copies the chain's error callback to every link.
+                self.sent += signature.options.get("link_error", [])
                 return "rejected"
         return "passed"
 
