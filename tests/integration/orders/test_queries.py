@@ -120,9 +120,7 @@ def test_a_pending_order_says_where_its_checkout_stands():
         "running",
         order.saga_id,
     )
-    assert [(line.sku, line.quantity, line.line_total) for line in shown.lines] == [
-        ("MUG", 2, 500)
-    ]
+    assert [(line.sku, line.quantity, line.line_total) for line in shown.lines] == [("MUG", 2, 500)]
 
 
 def test_an_order_is_shown_when_its_saga_is_long_gone():

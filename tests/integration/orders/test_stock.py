@@ -128,9 +128,7 @@ def test_a_delivery_of_nothing_known_is_refused():
 def test_a_thousand_items_are_reserved_in_as_few_statements_as_two(django_assert_num_queries):
     with transaction("orders"):
         inventory.open_levels({f"S{number}": 5 for number in range(1114)})
-    wanted = [
-        Wanted(position=number + 1, sku=f"S{number}", quantity=2) for number in range(1114)
-    ]
+    wanted = [Wanted(position=number + 1, sku=f"S{number}", quantity=2) for number in range(1114)]
     order_id = uuid7()
 
     # Lock, take, insert; and begin and commit.
