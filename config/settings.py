@@ -55,11 +55,6 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
 ]
-INSTALLED_APPS = [
-    name
-    for name in INSTALLED_APPS
-    if (BASE_DIR / name.split(".")[0] / "apps.py").exists() or name.startswith("django")
-]  # while the contexts are being written
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

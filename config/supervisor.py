@@ -138,8 +138,9 @@ class Supervisor:
 
     def _show(self, name: str, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            self.output.say(name, line.rstrip())
+        with process.stdout as lines:
+            for line in lines:
+                self.output.say(name, line.rstrip())
 
     def _write_pids(self) -> None:
         lines = []

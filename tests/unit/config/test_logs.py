@@ -24,11 +24,11 @@ def test_a_json_line_carries_the_correlation_of_the_running_work():
 
 
 def test_a_field_that_is_not_on_the_list_is_left_out():
-    line = JsonLines().format(record("paid", card_number="4111", password="x", outcome="done"))
+    line = JsonLines().format(record("paid", card_number="4111", password="x", reason="done"))
 
     assert "4111" not in line
     assert "password" not in line
-    assert json.loads(line)["outcome"] == "done"
+    assert json.loads(line)["reason"] == "done"
 
 
 def test_a_line_break_in_a_value_cannot_forge_a_second_line():

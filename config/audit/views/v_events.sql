@@ -1,0 +1,58 @@
+-- One row per event of an aggregate, as long as the outbox keeps it, and per journaled saga step.
+SELECT
+    'orders'::text AS context,
+    x.position::bigint AS position,
+    (x.aggregatetype || ':' || x.aggregateid)::text AS stream_id,
+    x.sequence::bigint AS event_number,
+    x.type::text AS type,
+    x.version::integer AS version,
+    x.occurred_at::timestamptz AS at,
+    NULL::text AS actor,
+    x.correlation_id::text AS correlation_id,
+    x.causation_id::text AS causation_id,
+    x.id::uuid AS event_id
+FROM orders.orders_outbox x
+UNION ALL
+SELECT
+    'billing'::text AS context,
+    x.position::bigint AS position,
+    (x.aggregatetype || ':' || x.aggregateid)::text AS stream_id,
+    x.sequence::bigint AS event_number,
+    x.type::text AS type,
+    x.version::integer AS version,
+    x.occurred_at::timestamptz AS at,
+    NULL::text AS actor,
+    x.correlation_id::text AS correlation_id,
+    x.causation_id::text AS causation_id,
+    x.id::uuid AS event_id
+FROM billing.billing_outbox x
+UNION ALL
+SELECT
+    'payments'::text AS context,
+    x.position::bigint AS position,
+    (x.aggregatetype || ':' || x.aggregateid)::text AS stream_id,
+    x.sequence::bigint AS event_number,
+    x.type::text AS type,
+    x.version::integer AS version,
+    x.occurred_at::timestamptz AS at,
+    NULL::text AS actor,
+    x.correlation_id::text AS correlation_id,
+    x.causation_id::text AS causation_id,
+    x.id::uuid AS event_id
+FROM payments.payments_outbox x
+UNION ALL
+SELECT
+    'sagas'::text AS context,
+    r.id::bigint AS position,
+    ('sagas.saga:' || r.saga_id)::text AS stream_id,
+    -- A saga's steps are journaled one after the other, so their ids are in order.
+    row_number() OVER (PARTITION BY r.saga_id ORDER BY r.id)::bigint AS event_number,
+    ('sagas.step.' || r.direction || '.' || r.state)::text AS type,
+    1::integer AS version,
+    r.committed_at::timestamptz AS at,
+    nullif(r.worker, '')::text AS actor,
+    s.correlation_id::text AS correlation_id,
+    r.effect_key::text AS causation_id,
+    NULL::uuid AS event_id
+FROM sagas.sagas_steprun r
+LEFT JOIN sagas.sagas_saga s ON s.id = r.saga_id

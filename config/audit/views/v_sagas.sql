@@ -1,0 +1,26 @@
+-- One row per saga: where it stands.
+SELECT
+    s.id::uuid AS saga_id,
+    s.name::text AS name,
+    s.def_version::integer AS def_version,
+    s.key::text AS key,
+    s.subject_id::uuid AS subject_id,
+    s.status::text AS status,
+    s.past_return::boolean AS past_return,
+    s.cursor::integer AS cursor,
+    s.started_at::timestamptz AS started_at,
+    s.deadline_at::timestamptz AS deadline_at,
+    s.finished_at::timestamptz AS finished_at,
+    s.parked_reason::text AS parked_reason,
+    s.last_step::integer AS last_step,
+    s.failure::text AS failure,
+    s.failed_step::text AS failed_step,
+    s.canceled_by::text AS canceled_by,
+    s.attempts::integer AS attempts,
+    s.fencing_token::bigint AS fencing_token,
+    s.leased_until::timestamptz AS leased_until,
+    s.due_at::timestamptz AS due_at,
+    s.parked_at::timestamptz AS parked_at,
+    s.updated_at::timestamptz AS updated_at,
+    s.correlation_id::text AS correlation_id
+FROM sagas.sagas_saga s

@@ -1,0 +1,12 @@
+-- One row per attempt at a step that did not end well.
+SELECT
+    f.saga_id::uuid AS saga_id,
+    f.step_no::integer AS step_no,
+    f.name::text AS name,
+    f.direction::text AS direction,
+    f.attempt::integer AS attempt,
+    f.kind::text AS kind,
+    f.error::text AS error,
+    f.at::timestamptz AS at,
+    f.next_at::timestamptz AS next_at
+FROM sagas.sagas_stepfault f

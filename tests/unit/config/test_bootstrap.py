@@ -1,0 +1,58 @@
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from config import bootstrap
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_the_first_command_finds_its_environment_without_any_variable():
+    done = subprocess.run(
+        [os.path.realpath(sys.executable), "manage.py", "help", "up"],
+        cwd=ROOT,
+        env={},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "--workers" in done.stdout
+
+
+def test_a_changed_lock_is_installed_again(tmp_path, monkeypatch):
+    lock = tmp_path / "requirements.txt"
+    lock.write_text("one")
+    monkeypatch.setattr(bootstrap, "ROOT", str(tmp_path))
+    monkeypatch.setattr(bootstrap, "VENV", str(tmp_path))
+    monkeypatch.setattr(bootstrap, "PYTHON", sys.executable)
+    assert not bootstrap._installed(str(lock))
+
+    Path(bootstrap._stamp(str(lock))).write_text(bootstrap._fingerprint(str(lock)))
+    assert bootstrap._installed(str(lock))
+
+    lock.write_text("two")
+    assert not bootstrap._installed(str(lock))
+
+
+def test_a_pip_with_another_hash_is_not_run(monkeypatch):
+    monkeypatch.setattr(bootstrap.subprocess, "call", lambda *_, **__: 1)
+    monkeypatch.setattr(
+        bootstrap.urllib.request, "urlopen", lambda *_, **__: io.BytesIO(b"something else")
+    )
+
+    with pytest.raises(SystemExit, match="is not the expected one"):
+        bootstrap._pip()
+
+
+def test_an_old_python_with_no_newer_one_beside_it_says_what_is_needed(monkeypatch):
+    monkeypatch.setattr(bootstrap.sys, "version_info", (3, 9, 0))
+    monkeypatch.setattr(bootstrap.shutil, "which", lambda _: None)
+
+    with pytest.raises(SystemExit, match=r"Python 3\.11 or newer is needed"):
+        bootstrap._newest_python()
