@@ -116,7 +116,7 @@ def _canonical_body(request: HttpRequest) -> bytes:
         return json.dumps(fields).encode()
     try:
         said = json.loads(request.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return request.body
     return json.dumps(said, sort_keys=True, separators=(",", ":")).encode()
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import redis
-from psycopg.types.json import Jsonb
 
 from sagas.conf import conf
 from sagas.core.errors import SagasError
@@ -133,13 +132,13 @@ def _store(request: KeyedRequest, answer: Answer) -> None:
     with connection_of(request.context).cursor() as cursor:
         cursor.execute(
             f"INSERT INTO {table(request.context, 'idempotency')}"  # noqa: S608
-            " (scope, key, fingerprint, status, headers, body) VALUES (%s, %s, %s, %s, %s, %s)",
+            " (scope, key, fingerprint, status, headers, body) VALUES (%s, %s, %s, %s, %s::jsonb, %s)",
             [
                 request.scope,
                 request.key,
                 request.fingerprint,
                 answer.status,
-                Jsonb(dict(answer.headers)),
+                json.dumps(dict(answer.headers)),
                 answer.body,
             ],
         )
