@@ -5,7 +5,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
-from django.db.models import QuerySet, Sum
+from django.db.models import Q, QuerySet, Sum
 
 from billing.models import Invoice, InvoiceLine, JournalLine
 
@@ -51,10 +51,29 @@ class AccountBalance:
     balance: int
 
 
-def invoices_of(customer_id: UUID, *, limit: int = 50, offset: int = 0) -> list[InvoiceView]:
-    """Return a customer's invoices, the newest first."""
+class UnknownInvoice(Exception):
+    """The customer has no such invoice."""
+
+
+def invoices_of(
+    customer_id: UUID, *, limit: int = 50, offset: int = 0, after: UUID | None = None
+) -> list[InvoiceView]:
+    """Return a customer's invoices, the newest first.
+
+    :param after: the last invoice of the page before
+    :raises UnknownInvoice: if the customer has no such invoice
+    """
     rows = _of(customer_id).order_by("-issued_at", "-id")
+    if after is not None:
+        rows = rows.filter(_older_than(customer_id, after))
     return [_view(invoice) for invoice in rows[offset : offset + limit]]
+
+
+def _older_than(customer_id: UUID, invoice_id: UUID) -> Q:
+    issued_at = _of(customer_id).filter(id=invoice_id).values_list("issued_at", flat=True).first()
+    if issued_at is None:
+        raise UnknownInvoice
+    return Q(issued_at__lt=issued_at) | Q(issued_at=issued_at, id__lt=invoice_id)
 
 
 def invoice_of(customer_id: UUID, invoice_id: UUID) -> InvoiceView | None:

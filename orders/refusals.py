@@ -74,6 +74,13 @@ class UnknownSku(Refusal):
     remedy = "Choose an item of the catalogue."
 
 
+class UnknownProduct(Refusal):
+    """The shop has no such product."""
+
+    code = "unknown_product"
+    remedy = "Look it up in the catalogue."
+
+
 class InactiveSku(Refusal):
     """An item is no longer for sale."""
 

@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from orders.inventory.services import available
 from orders.models import Product, Sku
+from orders.refusals import UnknownProduct
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,12 +32,27 @@ class ProductView:
     skus: tuple[SkuView, ...]
 
 
-def catalogue(*, search: str = "", limit: int = 50, offset: int = 0) -> list[ProductView]:
-    """Return the products for sale by name, with what of them is there."""
+def catalogue(
+    *, search: str = "", limit: int = 50, offset: int = 0, after: str = ""
+) -> list[ProductView]:
+    """Return the products for sale by name, with what of them is there.
+
+    :param after: the slug of the last product of the page before
+    :raises UnknownProduct: if there is no such product
+    """
     rows = Product.objects.filter(active=True, skus__active=True).distinct()
+    if after:
+        rows = rows.filter(_beyond(after))
     if search:
         rows = rows.filter(name__icontains=search)
     return _views(rows.order_by("name", "slug")[offset : offset + limit])
+
+
+def _beyond(slug: str) -> Q:
+    name = Product.objects.filter(slug=slug).values_list("name", flat=True).first()
+    if name is None:
+        raise UnknownProduct(f"There is no product {slug!r}.", "after")
+    return Q(name__gt=name) | Q(name=name, slug__gt=slug)
 
 
 def product(slug: str) -> ProductView | None:

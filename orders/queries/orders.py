@@ -5,10 +5,11 @@ from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from orders.models import Order, OrderLine
 from orders.progress import Progress, Standing, progress_of
+from orders.refusals import UnknownOrder
 from orders.states import OrderStatus
 from sagas.api import NoSuchSaga, SagaView, saga_status
 
@@ -47,6 +48,8 @@ class OrderDetail:
     status: str
     reason: str
     progress: Progress
+    standing: Standing | None
+    """How its checkout stands; None when that is long forgotten."""
     currency: str
     goods: int
     total: int
@@ -77,10 +80,21 @@ class AgreedOrder:
 
 
 def orders_of(
-    customer_id: UUID, *, status: str = "", limit: int = 50, offset: int = 0
+    customer_id: UUID,
+    *,
+    status: str = "",
+    limit: int = 50,
+    offset: int = 0,
+    after: UUID | None = None,
 ) -> list[OrderSummary]:
-    """Return a customer's orders, the newest first."""
+    """Return a customer's orders, the newest first.
+
+    :param after: the last order of the page before; placing an order meanwhile shifts nothing
+    :raises UnknownOrder: if the customer has no such order
+    """
     rows = _of(customer_id).order_by("-placed_at", "-id")
+    if after is not None:
+        rows = rows.filter(_older_than(customer_id, after))
     if status:
         rows = rows.filter(status=status)
     return [
@@ -97,19 +111,28 @@ def orders_of(
     ]
 
 
+def _older_than(customer_id: UUID, order_id: UUID) -> Q:
+    placed_at = _of(customer_id).filter(id=order_id).values_list("placed_at", flat=True).first()
+    if placed_at is None:
+        raise UnknownOrder("You have no such order.", "after")
+    return Q(placed_at__lt=placed_at) | Q(placed_at=placed_at, id__lt=order_id)
+
+
 def order_of(customer_id: UUID, order_id: UUID) -> OrderDetail | None:
     """Return one of a customer's orders with its progress, or None if they have no such."""
     order = _of(customer_id).filter(id=order_id).first()
     if order is None:
         return None
     saga = _saga_of(order)
+    standing = _standing(saga)
     status = OrderStatus(order.status)
     return OrderDetail(
         id=order.id,
         number=order.number,
         status=order.status,
         reason=order.reason,
-        progress=progress_of(status, order.reason, _standing(saga)),
+        progress=progress_of(status, order.reason, standing),
+        standing=standing,
         currency=order.currency,
         goods=order.goods,
         total=order.total,

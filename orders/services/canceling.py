@@ -4,7 +4,7 @@ from uuid import UUID
 
 from orders.models import Order
 from orders.refusals import UnknownOrder
-from sagas.api import Cancellation, cancel
+from sagas.api import Cancellation, ask_to_cancel, transaction
 
 BY_CUSTOMER = "canceled_by_customer"
 
@@ -18,6 +18,15 @@ def cancel_order(*, customer_id: UUID, order_id: UUID, by: str) -> Cancellation:
     :param by: who asks, for the record
     :raises UnknownOrder: if the customer has no such order
     """
+    with transaction("orders"):
+        return ask_to_cancel_order(customer_id=customer_id, order_id=order_id, by=by)
+
+
+def ask_to_cancel_order(*, customer_id: UUID, order_id: UUID, by: str) -> Cancellation:
+    """Do what ``cancel_order`` does inside the caller's transaction.
+
+    :raises UnknownOrder: if the customer has no such order
+    """
     saga_id = (
         Order.objects.filter(id=order_id, customer_id=customer_id)
         .values_list("saga_id", flat=True)
@@ -25,4 +34,4 @@ def cancel_order(*, customer_id: UUID, order_id: UUID, by: str) -> Cancellation:
     )
     if saga_id is None:
         raise UnknownOrder("You have no such order.", "order")
-    return cancel(saga_id, reason=BY_CUSTOMER, by=by)
+    return ask_to_cancel(saga_id, reason=BY_CUSTOMER, by=by)

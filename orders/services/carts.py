@@ -21,6 +21,16 @@ def put_in_cart(*, customer_id: UUID, sku: str, quantity: int) -> None:
 
     :raises Refusal: if the item or the quantity is not to be had
     """
+    with transaction("orders"):
+        set_in_cart(customer_id=customer_id, sku=sku, quantity=quantity)
+
+
+def set_in_cart(*, customer_id: UUID, sku: str, quantity: int) -> None:
+    """Do what ``put_in_cart`` does inside the caller's transaction.
+
+    :raises Refusal: if the item or the quantity is not to be had
+    """
+    transaction_required()
     if not 0 <= quantity <= QUANTITY_LIMIT:
         raise BadQuantity(f"{quantity} is not a quantity of {sku}.", "quantity")
     item = Sku.objects.select_related("product").filter(code=sku).first()
@@ -28,17 +38,30 @@ def put_in_cart(*, customer_id: UUID, sku: str, quantity: int) -> None:
         raise UnknownSku(f"There is no item {sku!r}.", "sku")
     if quantity and not (item.active and item.product.active):
         raise _inactive(sku)
-    with transaction("orders"):
-        cart, _ = Cart.objects.get_or_create(customer_id=customer_id)
-        if quantity:
-            CartLine.objects.bulk_create(
-                [CartLine(cart=cart, sku=item, quantity=quantity)],
-                update_conflicts=True,
-                unique_fields=["cart", "sku"],
-                update_fields=["quantity"],
-            )
-        else:
-            CartLine.objects.filter(cart=cart, sku=item).delete()
+    cart, _ = Cart.objects.get_or_create(customer_id=customer_id)
+    if quantity:
+        CartLine.objects.bulk_create(
+            [CartLine(cart=cart, sku=item, quantity=quantity)],
+            update_conflicts=True,
+            unique_fields=["cart", "sku"],
+            update_fields=["quantity"],
+        )
+    else:
+        CartLine.objects.filter(cart=cart, sku=item).delete()
+
+
+def add_to_cart(*, customer_id: UUID, sku: str, quantity: int) -> None:
+    """Put more of an item into the cart, inside the caller's transaction.
+
+    :raises Refusal: if the item or the quantity is not to be had
+    """
+    transaction_required()
+    if quantity < 1:
+        raise BadQuantity(f"{quantity} is not a quantity of {sku}.", "quantity")
+    lines = CartLine.objects.select_for_update(of=("self",))
+    there = lines.filter(cart__customer_id=customer_id, sku__code=sku)
+    already = there.values_list("quantity", flat=True).first() or 0
+    set_in_cart(customer_id=customer_id, sku=sku, quantity=already + quantity)
 
 
 def _inactive(sku: str) -> Refusal:
