@@ -38,14 +38,14 @@ def in_transaction() -> AbstractContextManager[None]:
     return transaction.atomic(durable=True)  # noqa: TID251
 
 
-def rows(statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+def rows(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
     """Run one statement and return all it returns."""
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return cursor.fetchall() if cursor.description else []
 
 
-def records(statement: str, *parameters: object) -> list[dict[str, Any]]:
+def records(statement: str, *parameters: Any) -> list[dict[str, Any]]:
     """Run one statement and return all it returns, each row by the names of its columns."""
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
@@ -53,23 +53,23 @@ def records(statement: str, *parameters: object) -> list[dict[str, Any]]:
         return [dict(zip(names, columns, strict=True)) for columns in cursor.fetchall()]
 
 
-def record(statement: str, *parameters: object) -> dict[str, Any] | None:
+def record(statement: str, *parameters: Any) -> dict[str, Any] | None:
     """Run one statement and return its first row by the names of its columns."""
     found = records(statement, *parameters)
     return found[0] if found else None
 
 
-def row(statement: str, *parameters: object) -> tuple[Any, ...] | None:
+def row(statement: str, *parameters: Any) -> tuple[Any, ...] | None:
     """Run one statement and return its first row, if there is one."""
     found = rows(statement, *parameters)
     return found[0] if found else None
 
 
-def changed(statement: str, *parameters: object) -> int:
+def changed(statement: str, *parameters: Any) -> int:
     """Run one statement and return how many rows it changed."""
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
-        return cursor.rowcount
+        return int(cursor.rowcount)
 
 
 def wait_and_migrate(seconds: float) -> None:

@@ -10,9 +10,9 @@ import threading
 import time
 
 import urllib3
-from django.conf import settings
 from django.db import DatabaseError, connection
 
+from payments.simulator import settings
 from payments.simulator.book import new_ref
 from payments.simulator.database import changed, row, rows
 from payments.simulator.faults import stopping

@@ -9,10 +9,10 @@ import socket
 import threading
 import time
 
-from django.conf import settings
 from django.db import connection
 from django.http import HttpResponse
 
+from payments.simulator import settings
 from payments.simulator.calls import Call
 from payments.simulator.cards import Fault, standing_fault
 from payments.simulator.database import changed, row
@@ -138,7 +138,7 @@ def _hung_up(line: socket.socket, seconds: float) -> bool:
 def _seconds(fault: Fault) -> float:
     if fault.seconds is not None:
         return fault.seconds
-    return float(settings.SIMULATOR_HANG_SECONDS)
+    return settings.SIMULATOR_HANG_SECONDS
 
 
 def _out_of_order() -> Problem:

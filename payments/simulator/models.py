@@ -22,7 +22,7 @@ class Intent(models.Model):
     payment_method = models.CharField(max_length=64)
     reference = models.CharField(max_length=200)
     metadata = models.JSONField()
-    last_error = models.CharField(max_length=64, null=True)  # noqa: DJ001 - null is "none so far"
+    last_error = models.CharField(max_length=64, null=True)
     created_at = models.DateTimeField()
 
     class Meta:
@@ -97,11 +97,11 @@ class Fault(models.Model):
 
     operation = models.CharField(max_length=16)
     action = models.CharField(max_length=16)
-    reference = models.CharField(max_length=200, null=True)  # noqa: DJ001 - null matches every one
-    key = models.CharField(max_length=255, null=True)  # noqa: DJ001 - null matches every one
+    reference = models.CharField(max_length=200, null=True)
+    key = models.CharField(max_length=255, null=True)
     remaining = models.IntegerField(null=True)
     seconds = models.FloatField(null=True)
-    code = models.CharField(max_length=64, null=True)  # noqa: DJ001 - null is the usual code
+    code = models.CharField(max_length=64, null=True)
 
     class Meta:
         app_label = "simulator"

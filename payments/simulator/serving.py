@@ -28,7 +28,9 @@ def endpoint(*methods: str) -> Callable[[View[Args]], View[Args]]:
 
     def decorate(view: View[Args]) -> View[Args]:
         @wraps(view)
-        def guarded(request: HttpRequest, *args: Args.args, **kwargs: Args.kwargs) -> HttpResponse:
+        def guarded(
+            request: HttpRequest, /, *args: Args.args, **kwargs: Args.kwargs
+        ) -> HttpResponse:
             if request.method not in methods:
                 return HttpResponseNotAllowed(methods)
             try:

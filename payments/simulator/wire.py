@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 from django.utils.crypto import constant_time_compare
+
+from payments.simulator import settings
 
 MAX_AMOUNT = 10**12
 CURRENCY = re.compile(r"[A-Z]{3}\Z")

@@ -1,0 +1,21 @@
+"""The tables of the context."""
+
+from payments.models.messaging import Barrier, Idempotency, Inbox, Outbox, Position
+from payments.models.method import PaymentMethod
+from payments.models.operation import OperationKind, PaymentOperation
+from payments.models.payment import Payment
+from payments.models.webhook_event import WebhookEvent, WebhookState
+
+__all__ = [
+    "Barrier",
+    "Idempotency",
+    "Inbox",
+    "OperationKind",
+    "Outbox",
+    "Payment",
+    "PaymentMethod",
+    "PaymentOperation",
+    "Position",
+    "WebhookEvent",
+    "WebhookState",
+]

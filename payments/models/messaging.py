@@ -1,0 +1,23 @@
+"""The engine's per-context tables, in this context's schema."""
+
+from sagas.models import BarrierBase, IdempotencyBase, InboxBase, OutboxBase, PositionBase
+
+
+class Outbox(OutboxBase):
+    """Events of this context."""
+
+
+class Inbox(InboxBase):
+    """Events this context has applied."""
+
+
+class Position(PositionBase):
+    """How far this context has read each aggregate."""
+
+
+class Barrier(BarrierBase):
+    """Effects this context has carried out for a saga."""
+
+
+class Idempotency(IdempotencyBase):
+    """Answers this context gave to requests."""
