@@ -28,7 +28,7 @@ control_socket_disable = True
 
 def when_ready(_server: Any) -> None:
     """Say where the provider listens."""
-    sys.stdout.write(f"provider ready http://{bind}/\n")
+    sys.stdout.write(f"provider listens at http://{bind}/\n")
     sys.stdout.flush()
 
 

@@ -128,7 +128,7 @@ def provider_running(name: str, **environment: str) -> Iterator[Provider]:
         text=True,
     )
     try:
-        wait_for_line(process, "provider ready")
+        wait_for_line(process, "provider listens")
         provider = Provider(
             url=f"http://127.0.0.1:{port}", database_url=database_url, process=process
         )
