@@ -1,12 +1,11 @@
 """`migrate`, and around it what the tables need: schemas, session defaults, roles, audit views."""
 
-import importlib.util
 from typing import Any, Final
 
 from django.core.management.commands.migrate import Command as Migrate
 from django.db import connections
 
-from config import roles
+from config import audit, roles
 
 # Of two deployments that migrate at once the second one waits for the first.
 LOCK: Final = 0x636F6E63
@@ -21,16 +20,15 @@ class Command(Migrate):
             super().handle(*args, **options)
             return
         connection = connections[options["database"]]
+        roles.lift_session_limits(connection)  # waiting for the other one has no time-out either
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK])
         try:
             roles.create_schemas(connection)
             roles.set_session_defaults(connection)
+            audit.drop_before_migrating(connection)
             super().handle(*args, **options)
-            if importlib.util.find_spec("config.audit"):
-                from config import audit
-
-                audit.install(connection)
+            audit.install(connection)
             if roles.create_roles(connection):
                 roles.grant_privileges(connection)
         finally:
