@@ -46,6 +46,9 @@ _REASONS: Mapping[str, str] = {
     "insufficient_funds": (
         "Your bank declined the payment: not enough money on the card. You were not charged."
     ),
+    "payment_method_gone": (
+        "The payment method you chose is no longer there. You were not charged."
+    ),
     "deadline": "The checkout took too long and was stopped. You were not charged.",
     "canceled_by_customer": "You canceled this order. You were not charged.",
 }

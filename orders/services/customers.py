@@ -28,32 +28,37 @@ def register_customer(
     known = _registered_as(reference)
     if known is not None:
         return known
+    customer = Customer(
+        email=email.strip(),
+        name=name.strip(),
+        user_id=user_id,
+        reference=reference,
+        currency=currency,
+    )
     try:
-        with transaction("orders"):
-            customer = Customer.objects.create(
-                email=email.strip(),
-                name=name.strip(),
-                user_id=user_id,
-                reference=reference,
-                currency=currency,
-            )
-            publish(
-                CustomerRegistered(
-                    customer_id=customer.id,
-                    customer_name=customer.name,
-                    email=customer.email,
-                    currency=customer.currency,
-                ),
-                aggregate=customer,
-            )
+        _register(customer)
     except IntegrityError:
         known = _registered_as(reference)
         if known is not None:
             return known
-        if Customer.objects.filter(email__iexact=email.strip()).exists():
+        if Customer.objects.filter(email__iexact=customer.email).exists():
             raise EmailTaken("That address is registered already.", "email") from None
         raise
     return customer
+
+
+def _register(customer: Customer) -> None:
+    with transaction("orders"):
+        customer.save(force_insert=True)
+        publish(
+            CustomerRegistered(
+                customer_id=customer.id,
+                customer_name=customer.name,
+                email=customer.email,
+                currency=customer.currency,
+            ),
+            aggregate=customer,
+        )
 
 
 def _registered_as(reference: str | None) -> Customer | None:

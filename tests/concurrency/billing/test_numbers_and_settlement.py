@@ -2,6 +2,7 @@ import threading
 
 import pytest
 
+from billing.accounts.services import locked_account
 from billing.handlers import CapturedSeen, book_payment
 from billing.invoices import services
 from billing.models import (
@@ -59,6 +60,14 @@ def news_of(command, **facts):
     )
 
 
+def of_a_known_customer():
+    """A command to invoice somebody whose account is there, so that only its lock keeps order."""
+    command = an_invoice_command(500)
+    with transaction("billing"):
+        locked_account(command.customer_id, currency="GBP")
+    return command
+
+
 def hear(news):
     with transaction("billing"):
         book_payment(news)
@@ -68,7 +77,7 @@ def test_an_invoice_and_its_payment_at_the_same_moment_always_find_each_other():
     rounds = 25
 
     for _ in range(rounds):
-        command = an_invoice_command(500)
+        command = of_a_known_customer()
         news = news_of(command)
         assert raised(together(lambda c=command: carry_out(c), lambda n=news: hear(n))) == []
 
@@ -81,7 +90,7 @@ def test_an_invoice_and_its_payment_at_the_same_moment_always_find_each_other():
 
 
 def test_the_payment_waits_for_an_invoice_that_is_being_written():
-    command = an_invoice_command(500)
+    command = of_a_known_customer()
     news = news_of(command)
     written, ended = threading.Event(), threading.Event()
 
@@ -101,7 +110,7 @@ def test_the_payment_waits_for_an_invoice_that_is_being_written():
 
 
 def test_the_invoice_waits_for_a_payment_that_is_being_booked():
-    command = an_invoice_command(500)
+    command = of_a_known_customer()
     news = news_of(command)
     written, ended = threading.Event(), threading.Event()
 
@@ -117,6 +126,16 @@ def test_the_invoice_waits_for_a_payment_that_is_being_booked():
         ended.set()
 
     assert raised(together(pay_slowly, issue)) == []
+    assert Invoice.objects.get().status == "settled"
+
+
+def test_the_first_invoice_and_payment_of_a_customer_open_one_account():
+    command = an_invoice_command(500)
+    news = news_of(command)
+
+    assert raised(together(lambda: carry_out(command), lambda: hear(news))) == []
+
+    assert BillingAccount.objects.count() == 1
     assert Invoice.objects.get().status == "settled"
 
 
