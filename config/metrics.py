@@ -130,7 +130,7 @@ def _gauges(
     return iter(families)
 
 
-def _rows(statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+def _rows(statement: str, *events: list[str]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
-        cursor.execute(statement, parameters or None)
-        return cursor.fetchall()
+        cursor.execute(statement, list(events) or None)
+        return list(cursor.fetchall())

@@ -24,11 +24,16 @@ def create_schemas(connection: BaseDatabaseWrapper) -> None:
         _run(connection, f"CREATE SCHEMA IF NOT EXISTS {_quoted(connection, schema)}")
 
 
-def set_session_defaults(connection: BaseDatabaseWrapper) -> None:
-    """Set search_path and time-outs on the login role in this database, and on this session.
+def lift_session_limits(connection: BaseDatabaseWrapper) -> None:
+    """Let this session take its time, as a migration may have to."""
+    for name in settings.SESSION_LIMITS:
+        _run(connection, f"SET {name} TO 0")
 
-    On the role, since a pooler such as PgBouncer refuses or drops start-up options. This session
-    alone gets no time-outs: a migration may take its time.
+
+def set_session_defaults(connection: BaseDatabaseWrapper) -> None:
+    """Set search_path and time-outs on the login role in this database, for sessions to come.
+
+    On the role, since a pooler such as PgBouncer refuses or drops start-up options.
     """
     path = ", ".join(_quoted(connection, schema) for schema in settings.SEARCH_PATH)
     database = _quoted(connection, connection.settings_dict["NAME"])
@@ -37,7 +42,6 @@ def set_session_defaults(connection: BaseDatabaseWrapper) -> None:
     _run(connection, f"SET search_path TO {path}")
     for name, seconds in settings.SESSION_LIMITS.items():
         _run(connection, f"{role} {name} TO {round(seconds * 1000)}")
-        _run(connection, f"SET {name} TO 0")
 
 
 def create_roles(connection: BaseDatabaseWrapper) -> bool:

@@ -39,8 +39,12 @@ class Output:
         if self.colored:
             color = COLORS[self.names.index(name) % len(COLORS)]
             tag = f"\033[{color}m{tag}\033[0m"
+        self.write(f"{tag}{line}")
+
+    def write(self, line: str) -> None:
+        """Write a line as it is, for programs that wait for it."""
         with self._lock:
-            sys.stdout.write(f"{tag}{line}\n")
+            sys.stdout.write(f"{line}\n")
             sys.stdout.flush()
 
 

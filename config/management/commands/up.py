@@ -156,7 +156,8 @@ class Command(BaseCommand):
             self.supervisor.watch()
             try:
                 with urllib.request.urlopen(f"{url}readyz", timeout=2):  # noqa: S310
-                    self._say(f"ready {url}  (Ctrl-C stops everything)")
+                    self._say("everything runs, Ctrl-C stops it")
+                    self.output.write(f"ready {url}")
                     return
             except urllib.error.HTTPError as error:
                 answer = error.read().decode(errors="replace").strip()

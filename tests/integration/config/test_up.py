@@ -1,3 +1,4 @@
+import contextlib
 import os
 import re
 import shutil
@@ -58,7 +59,11 @@ class Up:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def child(self, *words):
-        return next(p for p in self.family() if all(word in p.cmdline() for word in words))
+        for process in self.family():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if all(word in process.cmdline() for word in words):
+                    return process
+        return None
 
 
 @pytest.fixture
@@ -108,17 +113,17 @@ def gone(processes):
 def test_up_is_ready_replaces_a_killed_worker_and_leaves_nothing_behind(up, port):
     run = up("--no-demo")
 
-    assert f"ready http://127.0.0.1:{port}/ " in run.says("ready http")
+    run.says(f"^ready http://127.0.0.1:{port}/$")
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz") as answer:
         assert answer.status == 200
 
     family = run.family()
+    assert {p.name() for p in family} >= {"postgres"}
     run.child("celery", "worker").kill()
     run.says("worker ended with -9, starting it again")
     eventually(lambda: run.child("celery", "worker"), 20, "another worker")
 
     family += run.family()
-    assert {p.name() for p in family} >= {"postgres"}
     os.kill(run.process.pid, signal.SIGINT)
 
     assert run.process.wait(60) == 0
@@ -130,7 +135,7 @@ def test_up_is_ready_replaces_a_killed_worker_and_leaves_nothing_behind(up, port
 @pytest.mark.skipif(sys.platform != "linux", reason="needs the parent-death signal")
 def test_a_killed_supervisor_leaves_nothing_running_and_the_next_one_starts(up, port):
     run = up("--no-demo")
-    run.says("ready http")
+    run.says("^ready http")
     family = run.family()
 
     run.process.kill()
@@ -138,7 +143,7 @@ def test_a_killed_supervisor_leaves_nothing_running_and_the_next_one_starts(up, 
 
     eventually(lambda: gone(family), 30, "all children are gone")
     again = up("--no-demo")
-    again.says("ready http")
+    again.says("^ready http")
     os.kill(again.process.pid, signal.SIGINT)
     assert again.process.wait(60) == 0
 
