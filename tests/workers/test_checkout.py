@@ -1,0 +1,72 @@
+"""The checkout by real processes: worker, beat and provider."""
+
+import pytest
+
+from orders.models import Order
+from orders.services import cancel_order
+from tests.processes import eventually
+from tests.workers.shop import count_the_money, one, open_shop, provider_intents, wait_for_rest
+
+
+@pytest.fixture
+def running(processes):
+    processes.provider()
+    processes.beat()
+    processes.worker()
+    return processes
+
+
+def status_of(order):
+    return Order.objects.values_list("status", flat=True).get(id=order.id)
+
+
+def test_every_kind_of_order_ends_as_it_should(running):
+    shop = open_shop()
+    orders = {card: shop.buy(card) for card in shop.methods}
+    orders["out of stock"] = shop.buy(sku="RARE")
+
+    wait_for_rest()
+
+    ends = {kind: status_of(order) for kind, order in orders.items()}
+    assert ends == {
+        "card_good": "confirmed",
+        "card_declined": "failed",
+        "card_insufficient_funds": "failed",
+        "card_timeout_before": "confirmed",
+        "card_timeout_after": "confirmed",
+        "card_error_after": "confirmed",
+        "card_slow": "confirmed",
+        "card_capture_declined": "failed",
+        "out of stock": "failed",
+    }
+    count_the_money()
+    assert str(orders["out of stock"].payment_id) not in provider_intents()
+
+
+def test_an_idle_system_delivers_events_long_before_the_next_tick(running):
+    shop = open_shop()
+    eventually(lambda: one("SELECT count(*) FROM billing_billingaccount") == 1, 10, "the account")
+    shop.buy()
+    wait_for_rest()
+    lag = one(
+        "SELECT max(i.applied_at - o.created_at) FROM payments_outbox o"
+        " JOIN billing_inbox i ON i.event_id = o.id"
+    )
+    assert lag.total_seconds() < 5
+    count_the_money()
+
+
+def test_a_cancel_before_the_pivot_undoes_everything_and_after_it_is_refused(running):
+    shop = open_shop()
+    early = shop.buy("card_slow")
+    answer = cancel_order(customer_id=shop.customer_id, order_id=early.id, by="customer")
+    assert answer.name == "ACCEPTED"
+    late = shop.buy()
+    eventually(lambda: status_of(late) == "confirmed", 20, "the order is confirmed")
+    answer = cancel_order(customer_id=shop.customer_id, order_id=late.id, by="customer")
+    assert answer.name != "ACCEPTED"
+
+    wait_for_rest()
+    assert status_of(early) == "canceled"
+    assert status_of(late) == "confirmed"
+    count_the_money()

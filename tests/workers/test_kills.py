@@ -1,0 +1,220 @@
+"""kill -9 at every place of the checkout, forward and back; a frozen worker that thaws."""
+
+import os
+import signal
+
+import pytest
+
+from orders.models import Order
+from orders.services import cancel_order
+from sagas import failpoints
+from sagas.core.definition import Kind, command_type
+from sagas.core.keys import Direction
+from sagas.orchestration import registry
+from sagas.orchestration.handlers import handler_of
+from tests.processes import eventually
+from tests.workers.shop import count_the_money, one, open_shop, provider_intents, wait_for_rest
+
+ENGINE = [
+    "claim.committed",
+    "link.ended",
+    "donekeys.before",
+    "chain.published",
+    "sweep.claimed",
+    "sweep.published",
+]
+EVENTS = [
+    *(
+        f"{place}/{context}"
+        for place in ("relay.selected", "relay.published", "relay.committed")
+        for context in ("orders", "payments", "billing")
+    ),
+    *(
+        f"{place}/{context}"
+        for place in ("deliver.before_commit", "deliver.committed")
+        for context in ("billing",)
+    ),
+]
+
+
+def is_remote(build):
+    return handler_of(command_type(build)).is_remote
+
+
+def forward_places():
+    """Every commit and call of the checkout on the way forward."""
+    for step in registry.get("orders.checkout", 1).steps:
+        if step.do is None:
+            continue
+        if is_remote(step.do):
+            yield f"intent.before_commit/{step.name}"
+            yield f"intent.committed/{step.name}"
+            yield f"call.returned/{step.name}"
+        yield f"step.before_commit/{step.name}"
+        yield f"step.committed/{step.name}"
+
+
+def backward_places():
+    """The same on the way back, and the turn itself."""
+    yield "close.before/capture_payment"
+    yield "close.returned/capture_payment"
+    yield "reject.before_commit/capture_payment"
+    yield "reject.committed/capture_payment"
+    yield "continue.before"
+    for step in registry.get("orders.checkout", 1).steps:
+        if step.undo is not None and is_remote(step.undo):
+            yield f"intent.before_commit/undo.{step.name}"
+            yield f"intent.committed/undo.{step.name}"
+            yield f"call.returned/undo.{step.name}"
+        yield f"step.before_commit/undo.{step.name}"
+        yield f"step.committed/undo.{step.name}"
+
+
+class Killer:
+    """Arms places one after the other; each kills one process once."""
+
+    def __init__(self, directory):
+        self.file = directory / "failpoints"
+        self.arm([])
+
+    @property
+    def env(self):
+        return {"CONCORD_FAILPOINTS_FILE": str(self.file)}
+
+    def arm(self, places, action="kill"):
+        fresh = self.file.with_suffix(".new")
+        fresh.write_text("\n".join(f"{place}={action}" for place in places))
+        fresh.replace(self.file)
+
+    def hit(self, place):
+        return failpoints.mark(str(self.file), place).exists()
+
+    def missing(self, places):
+        return [place for place in places if not self.hit(place)]
+
+
+@pytest.fixture
+def killer(tmp_path):
+    return Killer(tmp_path)
+
+
+@pytest.fixture
+def running(processes, killer):
+    processes.provider()
+    processes.beat()
+    processes.worker(env=killer.env)
+    return processes
+
+
+def kill_everywhere(shop, killer, places, card, most=12):
+    """Buy until every armed place has killed a worker, then wait for rest."""
+    killer.arm(places)
+    for _ in range(most):
+        for _order in range(8):
+            shop.buy(card)
+        eventually(
+            lambda: not killer.missing(places) or one(UNFINISHED) == 0,
+            60,
+            "sagas end or every place is hit",
+        )
+        if not killer.missing(places):
+            break
+    killed = len(places) - len(killer.missing(places))
+    assert killer.missing(places) == [], f"{killed} of {len(places)} places were hit"
+    wait_for_rest(90)
+
+
+UNFINISHED = "SELECT count(*) FROM sagas_saga WHERE finished_at IS NULL"
+
+
+@pytest.mark.timeout(240)
+def test_a_worker_killed_at_every_place_on_the_way_forward_loses_and_doubles_nothing(
+    running, killer
+):
+    shop = open_shop()
+    places = [*forward_places(), *ENGINE, *EVENTS]
+
+    kill_everywhere(shop, killer, places, "card_good")
+
+    assert one("SELECT count(*) FROM orders_order WHERE status <> 'confirmed'") == 0
+    count_the_money()
+
+
+@pytest.mark.timeout(240)
+def test_a_worker_killed_at_every_place_on_the_way_back_leaves_nothing_half_undone(running, killer):
+    shop = open_shop()
+
+    kill_everywhere(shop, killer, list(backward_places()), "card_capture_declined")
+
+    assert one("SELECT count(*) FROM orders_order WHERE status <> 'failed'") == 0
+    count_the_money()
+
+
+def test_every_place_of_the_list_is_armed_by_these_tests_or_named_elsewhere():
+    armed = {place.partition("/")[0] for place in (*forward_places(), *backward_places())}
+    armed |= {place.partition("/")[0] for place in (*ENGINE, *EVENTS)}
+    elsewhere = {
+        "start.committed": "test_broker.py",
+        "fault.committed": "test_broker.py",
+        "republish.found": "test_broker.py",
+        "request.before_commit": "test_requests.py",
+        "request.committed": "test_requests.py",
+    }
+
+    assert armed | set(elsewhere) == set(failpoints.PLACES)
+    # Each step is covered: a saga that grows a step grows these tests with it.
+    steps = registry.get("orders.checkout", 1).steps
+    kinds = [step.kind for step in steps]
+    assert kinds.count(Kind.PIVOT) == 1
+    assert Direction.UNDO == "undo"
+
+
+@pytest.mark.parametrize(
+    ("place", "held"),
+    [
+        ("intent.committed/prepare_payment", 0),
+        ("intent.committed/authorize_payment", 0),
+        ("call.returned/authorize_payment", 0),
+    ],
+)
+def test_a_worker_that_freezes_and_thaws_after_the_cancel_leaves_no_hold(
+    running, killer, place, held
+):
+    shop = open_shop()
+    killer.arm([place], "stop")
+    order = shop.buy()
+    eventually(lambda: killer.hit(place), 20, "a worker froze")
+
+    answer = cancel_order(customer_id=shop.customer_id, order_id=order.id, by="customer")
+    assert answer.name == "ACCEPTED"
+    wait_for_rest()
+    assert Order.objects.get(id=order.id).status == "canceled"
+    thaw_all(running)
+
+    other = shop.buy()
+    eventually(lambda: Order.objects.get(id=other.id).status == "confirmed", 30, "it works on")
+    wait_for_rest()
+    count_the_money()
+    frozen = provider_intents().get(str(order.payment_id), [])
+    assert sum(i["amount_authorized"] for i in frozen if i["status"] == "authorized") == held
+
+
+def test_a_worker_that_freezes_before_the_capture_and_thaws_late_captures_once(running, killer):
+    shop = open_shop()
+    place = "intent.committed/capture_payment"
+    killer.arm([place], "stop")
+    order = shop.buy()
+    eventually(lambda: killer.hit(place), 20, "a worker froze")
+    answer = cancel_order(customer_id=shop.customer_id, order_id=order.id, by="customer")
+    assert answer.name == "TOO_LATE"
+    eventually(lambda: Order.objects.get(id=order.id).status == "confirmed", 30, "taken over")
+
+    thaw_all(running)
+    wait_for_rest()
+    count_the_money()
+
+
+def thaw_all(running):
+    for process in running.started:
+        if process.alive:
+            os.killpg(process.pid, signal.SIGCONT)
