@@ -1,0 +1,155 @@
+import pytest
+
+from payments.gateway import (
+    IntentStatus,
+    NewIntent,
+    ProviderBusy,
+    ProviderCall,
+    ProviderDefect,
+    ProviderFault,
+)
+from payments.gateways.http import HttpGateway
+from sagas.api import Rejected, Unknown
+from tests.integration.simulator.world import free_port
+
+NEW = NewIntent(amount=1000, currency="GBP", token="card_good", reference="payment-1")
+
+
+def call(key):
+    return ProviderCall(key=key, correlation_id="where-it-comes-from")
+
+
+def prepared(port):
+    return port.prepare(NEW, call("prepare")).ref
+
+
+def authorized(port):
+    ref = prepared(port)
+    port.confirm(ref, call("confirm"))
+    return ref
+
+
+def test_a_payment_goes_through(port, provider):
+    opened = port.prepare(NEW, call("prepare"))
+    held = port.confirm(opened.ref, call("confirm"))
+    taken = port.capture(opened.ref, call("capture"))
+
+    assert (opened.status, opened.authorized) == (IntentStatus.PREPARED, 0)
+    assert (held.status, held.authorized) == (IntentStatus.AUTHORIZED, 1000)
+    assert (taken.status, taken.captured) == (IntentStatus.CAPTURED, 1000)
+    assert taken.reference == "payment-1"
+    assert {entry["correlation_id"] for entry in provider.calls(reference="payment-1")} == {
+        "where-it-comes-from"
+    }
+
+
+@pytest.mark.parametrize(
+    ("action", "outcome"),
+    [
+        ("decline", Rejected),
+        ("error_before", Unknown),
+        ("error_after", Unknown),
+        ("hang_before", Unknown),
+        ("hang_after", Unknown),
+        ("drop_before", Unknown),
+        ("drop_after", Unknown),
+        ("busy", ProviderBusy),
+        ("in_progress", ProviderBusy),
+    ],
+)
+def test_every_misfortune_of_a_capture_has_its_outcome(port, provider, action, outcome):
+    ref = authorized(port)
+    provider.fault(action, operation="capture")
+
+    with pytest.raises(outcome) as raised:
+        port.capture(ref, call("capture"))
+
+    assert raised.type is outcome
+    moved = 1000 if action.endswith("_after") else 0
+    assert port.find(ref).captured == moved
+
+
+def test_a_decline_says_why(port, provider):
+    ref = prepared(port)
+    provider.fault("decline", operation="confirm", code="insufficient_funds")
+
+    with pytest.raises(Rejected) as rejected:
+        port.confirm(ref, call("confirm"))
+
+    assert rejected.value.reason == "insufficient_funds"
+    assert port.find(ref).decline_code == "insufficient_funds"
+
+
+def test_what_was_done_under_another_key_is_done(port):
+    ref = authorized(port)
+    port.capture(ref, call("one"))
+
+    again = port.capture(ref, call("two"))
+    confirmed = port.confirm(ref, call("three"))
+
+    assert again.captured == confirmed.captured == 1000
+
+
+def test_a_cancel_of_what_is_captured_is_never_nothing_to_do(port):
+    ref = authorized(port)
+    port.capture(ref, call("capture"))
+
+    assert port.cancel(ref, call("cancel")).status is IntentStatus.CAPTURED
+
+
+def test_after_a_cancel_the_answer_is_a_definite_no(port):
+    ref = authorized(port)
+    assert port.cancel(ref, call("cancel")).status is IntentStatus.CANCELED
+
+    for send in (port.confirm, port.capture):
+        with pytest.raises(Rejected) as rejected:
+            send(ref, call(f"late-{send.__name__}"))
+        assert rejected.value.reason == "canceled"
+
+
+def test_our_own_mistakes_are_defects_and_say_nothing_about_the_money(port, provider):
+    ref = prepared(port)
+    unknown_card = NewIntent(amount=1, currency="GBP", token="card_of_nobody", reference="r")
+    stranger = HttpGateway(url=provider.url, key="wrong", timeout=1)
+
+    for wrong in (
+        lambda: port.prepare(unknown_card, call("card")),
+        lambda: port.capture("in_none", call("none")),
+        lambda: port.find("in_none"),
+        lambda: port.capture(ref, call("not-authorized")),
+        lambda: port.confirm(ref, call("prepare")),
+        lambda: stranger.find(ref),
+    ):
+        with pytest.raises(ProviderDefect):
+            wrong()
+
+
+def test_a_provider_that_is_not_there_is_unknown():
+    nobody = HttpGateway(url=f"http://127.0.0.1:{free_port()}", key="k", timeout=1)
+
+    with pytest.raises(Unknown):
+        nobody.find("in_any")
+
+
+def test_intents_are_found_by_our_name_and_listed_whole(port):
+    refs = [port.prepare(NEW, call(f"prepare-{n}")).ref for n in range(3)]
+
+    assert [intent.ref for intent in port.find_by_reference("payment-1")] == refs
+    assert port.find_by_reference("payment-2") == ()
+    assert [intent.ref for intent in port.list_all()] == refs
+    assert [intent.ref for intent in port.list_all(after=refs[0])] == refs[1:]
+
+
+def test_connections_are_kept_open(port, provider):
+    port.find_by_reference("payment-1")
+    pool = port._pool.connection_from_url(provider.url)
+    before = pool.num_connections
+
+    for _ in range(5):
+        port.find_by_reference("payment-1")
+
+    assert pool.num_connections == before
+
+
+def test_a_fault_is_neither_a_no_nor_unknown():
+    assert not issubclass(ProviderFault, Rejected | Unknown)
