@@ -17,7 +17,13 @@ from payments.queries import (
     methods_of,
     payment_for_order,
 )
-from payments.services import UnknownToken, forget_method, register_method
+from payments.services import (
+    UnknownToken,
+    add_method,
+    drop_method,
+    forget_method,
+    register_method,
+)
 
 __all__ = [
     "AuthorizePayment",
@@ -31,6 +37,8 @@ __all__ = [
     "PreparedPayment",
     "UnknownToken",
     "VoidPayment",
+    "add_method",
+    "drop_method",
     "forget_method",
     "method_of",
     "methods_of",

@@ -11,7 +11,7 @@ from payments.events import PaymentAuthorized, PaymentCaptured, PaymentDeclined,
 from payments.models import Payment, PaymentMethod
 from payments.queries import PaymentMethodView, method_view
 from payments.states import LIVE, PaymentStatus, sources_of
-from sagas.api import clock, publish, transaction
+from sagas.api import clock, publish, transaction, transaction_required
 
 
 class UnknownToken(Exception):
@@ -23,35 +23,54 @@ class PaymentMoved(Exception):
 
 
 def register_method(customer_id: UUID, token: str) -> PaymentMethodView:
-    """Register a card of the provider for a customer; a card known already is taken up again.
+    """Register a card of the provider for a customer, in a transaction of its own.
 
     :raises UnknownToken: if the provider has no such card
     """
+    with transaction("payments"):
+        return add_method(customer_id, token)
+
+
+def add_method(customer_id: UUID, token: str) -> PaymentMethodView:
+    """Register a card of the provider for a customer; a card known already is taken up again.
+
+    :raises OutsideTransaction: if no transaction is open
+    :raises UnknownToken: if the provider has no such card
+    """
+    transaction_required()
     described = DESCRIPTIONS.get(token)
     if described is None:
         raise UnknownToken(token)
-    with transaction("payments"):
-        method, created = PaymentMethod.objects.get_or_create(
-            customer_id=customer_id,
-            token=token,
-            defaults={
-                "brand": described.brand,
-                "last4": described.last4,
-                "label": described.label,
-                "kind": described.kind,
-            },
-        )
-        if not created and not method.active:
-            PaymentMethod.objects.filter(id=method.id).update(active=True)
-            method.active = True
+    method, created = PaymentMethod.objects.get_or_create(
+        customer_id=customer_id,
+        token=token,
+        defaults={
+            "brand": described.brand,
+            "last4": described.last4,
+            "label": described.label,
+            "kind": described.kind,
+        },
+    )
+    if not created and not method.active:
+        PaymentMethod.objects.filter(id=method.id).update(active=True)
+        method.active = True
     return method_view(method)
 
 
 def forget_method(customer_id: UUID, method_id: UUID) -> bool:
-    """Stop offering a card; payments that use it go on. Tell whether there was one."""
+    """Stop offering a card, in a transaction of its own. Tell whether there was one."""
     with transaction("payments"):
-        mine = PaymentMethod.objects.filter(id=method_id, customer_id=customer_id, active=True)
-        return bool(mine.update(active=False))
+        return drop_method(customer_id, method_id)
+
+
+def drop_method(customer_id: UUID, method_id: UUID) -> bool:
+    """Stop offering a card; payments that use it go on. Tell whether there was one.
+
+    :raises OutsideTransaction: if no transaction is open
+    """
+    transaction_required()
+    mine = PaymentMethod.objects.filter(id=method_id, customer_id=customer_id, active=True)
+    return bool(mine.update(active=False))
 
 
 def store_provider_ref(payment: Payment, ref: str) -> None:

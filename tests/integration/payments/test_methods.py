@@ -3,7 +3,7 @@ import pytest
 from payments import api
 from payments.cards import DESCRIPTIONS
 from payments.simulator.cards import CARDS
-from sagas.api import uuid7
+from sagas.api import OutsideTransaction, transaction, uuid7
 
 pytestmark = pytest.mark.django_db
 
@@ -26,6 +26,19 @@ def test_a_method_registered_twice_is_one_method():
     assert api.methods_of(customer) == ()
     assert api.register_method(customer, "card_good") == first
     assert api.methods_of(customer) == (first,)
+
+
+def test_a_method_can_be_registered_in_a_transaction_that_is_open():
+    customer = uuid7()
+    with transaction("payments"):
+        method = api.add_method(customer, "card_good")
+        kept = api.methods_of(customer)
+        api.drop_method(customer, method.id)
+
+    assert kept == (method,)
+    assert api.methods_of(customer) == ()
+    with pytest.raises(OutsideTransaction):
+        api.add_method(customer, "card_good")
 
 
 def test_the_method_of_another_customer_is_not_found():
