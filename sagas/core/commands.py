@@ -34,6 +34,11 @@ def reply_type(command: type[Command[Any]]) -> Any:
     return type(None)
 
 
+def type_name(of: Any) -> str:
+    """Return how a type is written; a union has no ``__name__``."""
+    return of.__name__ if isinstance(of, type) else str(of)
+
+
 class Rejected(SagasError):
     """The participant said no, for a business reason; nothing of the step took effect.
 

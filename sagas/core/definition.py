@@ -6,14 +6,15 @@ chapter 4.
 """
 
 import inspect
+import re
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
-from sagas.core.commands import Command, context_of, reply_type
+from sagas.core.commands import Command, context_of, reply_type, type_name
 from sagas.core.errors import SagasError
 from sagas.core.retry import DEFAULT, RetryPolicy
 
@@ -130,6 +131,7 @@ class Saga(Generic[S]):
         return len(self.steps)
 
 
+_STEP_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _RANK = {Kind.BEGUN: 0, Kind.COMPENSATABLE: 1, Kind.PIVOT: 2, Kind.RETRIABLE: 3}
 
 
@@ -138,19 +140,33 @@ def _check_shape(saga: Saga[Any]) -> None:
         raise InvalidDefinition(
             f"{saga.name}: needs a name like 'context.what', a version from 1 and a deadline"
         )
+    if not _is_frozen(saga.state):
+        raise InvalidDefinition(f"{saga.name}: the state must be a frozen dataclass")
     kinds = [step.kind for step in saga.steps]
     if not set(kinds) - {Kind.BEGUN}:
         raise InvalidDefinition(f"{saga.name}: a saga needs at least one step to carry out")
-    names = [step.name for step in saga.steps]
-    for name in names:
-        if names.count(name) > 1:
-            raise InvalidDefinition(f"{saga.name}: two steps are called {name!r}")
+    _check_names(saga)
     if kinds != sorted(kinds, key=_RANK.__getitem__):
         raise InvalidDefinition(
             f"{saga.name}: the order is begun?, compensatable*, pivot?, retriable*"
         )
     if kinds.count(Kind.BEGUN) > 1 or kinds.count(Kind.PIVOT) > 1:
         raise InvalidDefinition(f"{saga.name}: at most one begun step and one pivot")
+
+
+def _is_frozen(state: Any) -> bool:
+    # A state that keep changes in place would look unchanged, and never be stored.
+    return is_dataclass(state) and state.__dataclass_params__.frozen
+
+
+def _check_names(saga: Saga[Any]) -> None:
+    names = [step.name for step in saga.steps]
+    for name in names:
+        # Effect keys, failpoints and log lines are made of it.
+        if not _STEP_NAME.fullmatch(name):
+            raise InvalidDefinition(f"{saga.name}: {name!r} is no name for a step")
+        if names.count(name) > 1:
+            raise InvalidDefinition(f"{saga.name}: two steps are called {name!r}")
 
 
 def _check_builders(saga: Saga[Any], step: Step[Any]) -> str:
@@ -162,11 +178,11 @@ def _check_builders(saga: Saga[Any], step: Step[Any]) -> str:
     command = _command_of(step.do, saga.state, where)
     _check_same_context(undo, context_of(command.name), where)
     if step.keep is not None:
-        kept = list(_hints_of(step.keep, where).items())
+        kept = list(_hints_of(step.keep, where).values())
         promised = reply_type(command)
-        if len(kept) != 3 or kept[1][1] is not promised or kept[0][1] is not saga.state:
+        if kept != [saga.state, promised, saga.state]:
             raise InvalidDefinition(
-                f"{where}: keep takes ({saga.state.__name__}, {promised.__name__})"
+                f"{where}: keep takes ({saga.state.__name__}, {type_name(promised)})"
                 f" and returns {saga.state.__name__}"
             )
     return context_of(command.name)
@@ -182,6 +198,8 @@ def _command_of(builder: Callable[..., Any], state: type, where: str) -> type[Co
     command = hints.pop("return", None)
     if not (inspect.isclass(command) and issubclass(command, Command)):
         raise InvalidDefinition(f"{where}: the builder must be annotated to return a command")
+    if not hasattr(command, "name"):
+        raise InvalidDefinition(f"{where}: {command.__name__} has no name")
     if list(hints.values()) != [state]:
         raise InvalidDefinition(f"{where}: the builder takes one {state.__name__}")
     return command

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sagas.core.commands import Command, Rejected, context_of, reply_type
+from sagas.core.commands import Command, Rejected, context_of, reply_type, type_name
 from sagas.core.definition import InvalidDefinition
 
 R = TypeVar("R")
@@ -94,15 +94,20 @@ def handles_remote(
 def _add(handler: Handler) -> None:
     name = handler.command.name
     known = HANDLERS.get(name)
-    if known is not None and known.carry_out.__qualname__ != handler.carry_out.__qualname__:
+    if known is not None and _place(known.carry_out) != _place(handler.carry_out):
         raise InvalidDefinition(f"{name} has two handlers")
     answer = typing.get_type_hints(handler.carry_out).get("return")
     promised = reply_type(handler.command)
-    if answer is not promised:
+    if answer != promised:
         raise InvalidDefinition(
-            f"{name} promises {promised.__name__}, its handler returns {answer!r}"
+            f"{name} promises {type_name(promised)}, its handler returns {answer!r}"
         )
     HANDLERS[name] = handler
+
+
+def _place(function: Callable[..., Any]) -> tuple[str, str]:
+    """Return where a function stands; a module that is imported again has the same."""
+    return function.__module__, function.__qualname__
 
 
 def handler_of(command: type[Command[Any]] | Command[Any]) -> Handler:

@@ -1,0 +1,253 @@
+"""A definition that could not be carried out is refused when it is imported."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import ClassVar
+
+import pytest
+
+from sagas.api import Command, InvalidDefinition
+from sagas.core.definition import Kind
+from tests.unit.sagas.words import (
+    Do,
+    OtherState,
+    Reply,
+    State,
+    Undo,
+    a_saga,
+    ahead,
+    backable,
+    build_foreign_undo,
+    build_nameless,
+    deciding,
+    keep,
+    opened,
+)
+
+
+def test_a_right_definition_knows_its_contexts_and_its_point_of_no_return():
+    saga = a_saga()
+
+    assert saga.context == "orders"
+    assert saga.contexts == ("orders",) * 4
+    assert saga.last == 3
+    assert saga.first_retriable == 3
+    assert [step.kind for step in saga.steps] == list(Kind)
+
+
+def test_without_retriable_steps_the_point_of_no_return_is_the_end():
+    assert a_saga(backable(), deciding()).first_retriable == 2
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        (deciding(), backable()),
+        (ahead(), deciding()),
+        (ahead(), backable()),
+        (backable(), opened()),
+        (deciding(), opened()),
+    ],
+    ids=lambda steps: " then ".join(step.kind for step in steps),
+)
+def test_the_order_of_the_kinds_is_fixed(steps):
+    with pytest.raises(InvalidDefinition, match=r"begun\?, compensatable\*, pivot\?, retriable\*"):
+        a_saga(*steps)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [(deciding("a"), deciding("b")), (opened("a"), opened("b"), backable("c"))],
+    ids=["two pivots", "two begun steps"],
+)
+def test_there_is_one_begun_step_and_one_pivot_at_most(steps):
+    with pytest.raises(InvalidDefinition, match="at most one begun step and one pivot"):
+        a_saga(*steps)
+
+
+@pytest.mark.parametrize("steps", [(), (opened(),)], ids=["nothing", "begun only"])
+def test_a_saga_has_something_to_carry_out(steps):
+    with pytest.raises(InvalidDefinition, match="at least one step to carry out"):
+        a_saga(steps=steps)
+
+
+def test_two_steps_of_one_name_would_share_their_effect_key():
+    with pytest.raises(InvalidDefinition, match="two steps are called 'reserve'"):
+        a_saga(backable("reserve"), ahead("reserve"))
+
+
+@pytest.mark.parametrize("name", ["", "two words", "a:b", "9x", "UPPER"])
+def test_the_name_of_a_step_is_an_identifier_since_keys_are_made_of_it(name):
+    with pytest.raises(InvalidDefinition, match="is no name for a step"):
+        a_saga(backable(name))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"name": "checkout"}, {"version": 0}, {"deadline": timedelta(0)}],
+    ids=["no context", "version 0", "no deadline"],
+)
+def test_a_saga_has_a_full_name_a_version_and_a_deadline(changed):
+    with pytest.raises(InvalidDefinition, match=r"'context\.what', a version from 1 and a dead"):
+        a_saga(**changed)
+
+
+def test_what_another_context_did_cannot_be_undone_here():
+    with pytest.raises(InvalidDefinition, match=r"billing\.UnitUndo undoes what orders did"):
+        a_saga(backable(undo=build_foreign_undo))
+
+
+def test_the_undo_of_a_begun_step_belongs_to_the_context_of_the_saga():
+    with pytest.raises(InvalidDefinition, match=r"billing\.UnitUndo undoes what orders did"):
+        a_saga(opened(undo=build_foreign_undo), backable())
+
+
+def unannotated(state):
+    return Do()
+
+
+def without_state() -> Do:
+    return Do()
+
+
+def of_another_state(state: OtherState) -> Do:
+    return Do()
+
+
+def of_two(state: State, more: State) -> Do:
+    return Do()
+
+
+def returning_the_alias(state: State) -> Command[Reply]:
+    return Do()
+
+
+def returning_any_command(state: State) -> Command:
+    return Do()
+
+
+def returning_text(state: State) -> str:
+    return ""
+
+
+def unreadable(state: "Nowhere") -> Do:  # noqa: F821
+    return Do()
+
+
+@pytest.mark.parametrize(
+    ("builder", "said"),
+    [
+        (unannotated, "must be annotated to return a command"),
+        (lambda _: Do(), "must be annotated to return a command"),
+        (returning_the_alias, "must be annotated to return a command"),
+        (returning_text, "must be annotated to return a command"),
+        (returning_any_command, "Command has no name"),
+        (build_nameless, "Nameless has no name"),
+        (without_state, "the builder takes one State"),
+        (of_another_state, "the builder takes one State"),
+        (of_two, "the builder takes one State"),
+        (unreadable, "annotations cannot be read"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_builder_says_what_it_takes_and_makes(builder, said):
+    with pytest.raises(InvalidDefinition, match=said) as refused:
+        a_saga(backable(do=builder))
+    assert "step reserve" in str(refused.value)
+
+
+def test_an_undo_is_checked_as_its_do_is():
+    with pytest.raises(InvalidDefinition, match="step reserve: the builder takes one State"):
+        a_saga(backable(undo=of_another_state))
+
+
+def keep_of_another_reply(state: State, reply: Undo) -> State:
+    return state
+
+
+def keep_of_another_state(state: OtherState, reply: Reply) -> State:
+    return State()
+
+
+def keep_into_another_state(state: State, reply: Reply) -> OtherState:
+    return OtherState()
+
+
+def keep_without_reply(state: State) -> State:
+    return state
+
+
+def keep_without_return(state: State, reply: Reply):
+    return state
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        keep_of_another_reply,
+        keep_of_another_state,
+        keep_into_another_state,
+        keep_without_reply,
+        keep_without_return,
+    ],
+    ids=lambda wrong: wrong.__name__,
+)
+def test_keep_folds_the_reply_into_the_state(wrong):
+    with pytest.raises(InvalidDefinition, match=r"keep takes \(State, Reply\) and returns State"):
+        a_saga(backable(keep=wrong))
+
+
+def test_a_right_keep_is_accepted():
+    assert a_saga(backable(keep=keep)).steps[0].keep is keep
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Maybe(Command[Reply | None]):
+    name: ClassVar[str] = "orders.UnitMaybe"
+
+
+def build_maybe(state: State) -> Maybe:
+    return Maybe()
+
+
+def keep_maybe(state: State, reply: Reply | None) -> State:
+    return state
+
+
+def test_a_reply_may_be_optional():
+    assert a_saga(backable(do=build_maybe, keep=keep_maybe)).last == 0
+
+
+def test_a_keep_that_does_not_fit_an_optional_reply_is_refused_with_words():
+    with pytest.raises(InvalidDefinition, match="keep takes"):
+        a_saga(backable(do=build_maybe, keep=keep))
+
+
+@dataclass
+class Mutable:
+    number: int = 0
+
+
+def build_of_mutable(state: Mutable) -> Do:
+    return Do()
+
+
+def build_of_dict(state: dict) -> Do:
+    return Do()
+
+
+@pytest.mark.parametrize(
+    ("state", "builder"),
+    [(Mutable, build_of_mutable), (dict, build_of_dict)],
+    ids=["not frozen", "no dataclass"],
+)
+def test_the_state_is_a_frozen_dataclass_since_a_change_in_place_would_not_be_stored(
+    state, builder
+):
+    with pytest.raises(InvalidDefinition, match="the state must be a frozen dataclass"):
+        a_saga(ahead(do=builder), state=state)
+
+
+def test_a_definition_cannot_be_changed_afterwards():
+    with pytest.raises(AttributeError):
+        a_saga().version = 2
