@@ -32,7 +32,7 @@ def encode(value: Any) -> Any:
     :raises CannotEncode: if a value is of a type without an exact form (a float, say)
     """
     if isinstance(value, Enum):
-        return value.value
+        return encode(value.value)
     if isinstance(value, _PLAIN):
         return value
     if isinstance(value, UUID | Decimal | date):  # a datetime is a date
@@ -40,10 +40,16 @@ def encode(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [encode(item) for item in value]
     if isinstance(value, Mapping):
-        return {str(key): encode(item) for key, item in value.items()}
+        return {_key(key): encode(item) for key, item in value.items()}
     if dataclasses.is_dataclass(value):
         return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
     raise CannotEncode(f"{type(value).__name__} has no exact JSON form")
+
+
+def _key(key: Any) -> str:
+    if not isinstance(key, str):
+        raise CannotEncode(f"a key of type {type(key).__name__} has no exact JSON form")
+    return key
 
 
 @cache
@@ -91,13 +97,17 @@ class _Reader:
     def _sequence(self, expected: Any, origin: Any, value: Any, path: str) -> Any:
         if not isinstance(value, list):
             raise _unexpected(path, "a list", value)
-        item = typing.get_args(expected)[0]
+        item, *more = typing.get_args(expected)
+        if more not in ([], [...]):
+            raise CannotDecode(f"{path}: only tuple[X, ...] is supported")
         return origin(self.read(item, v, f"{path}[{i}]") for i, v in enumerate(value))
 
     def _mapping(self, expected: Any, value: Any, path: str) -> Any:
         if not isinstance(value, dict):
             raise _unexpected(path, "an object", value)
-        item = typing.get_args(expected)[1]
+        key, item = typing.get_args(expected)
+        if key is not str:
+            raise CannotDecode(f"{path}: only dict[str, X] is supported")
         return {k: self.read(item, v, f"{path}.{k}") for k, v in value.items()}
 
     def _dataclass(self, cls: type, value: Any, path: str) -> Any:
@@ -115,7 +125,10 @@ class _Reader:
                 arguments[field.name] = self.read(hints[field.name], value[field.name], where)
             elif _is_required(field):
                 raise CannotDecode(f"{path}: field {field.name!r} is missing")
-        return cls(**arguments)
+        try:
+            return cls(**arguments)
+        except (TypeError, ValueError) as wrong:
+            raise CannotDecode(f"{path}: {wrong}") from wrong
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:
@@ -133,13 +146,20 @@ def _scalar(expected: Any, value: Any, path: str) -> Any:
         if type(value) is not expected:
             raise _unexpected(path, expected.__name__, value)
         return value
+    return _written_as_text(expected, value, path)
+
+
+def _written_as_text(expected: type, value: Any, path: str) -> Any:
+    # A float has lost digits already, and true equals 1.
+    if isinstance(value, bool | float | list):
+        raise _unexpected(path, expected.__name__, value)
     try:
         if issubclass(expected, datetime | date):
             return expected.fromisoformat(value)
         if issubclass(expected, UUID | Decimal | Enum):
             return expected(value)
     except (ValueError, TypeError, AttributeError, ArithmeticError) as wrong:
-        raise CannotDecode(f"{path}: {value!r} is not a {expected.__name__}") from wrong
+        raise CannotDecode(f"{path}: {value!r:.80} is not a {expected.__name__}") from wrong
     raise CannotDecode(f"{path}: {expected!r} cannot be read")
 
 

@@ -9,7 +9,7 @@ import inspect
 import re
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
@@ -156,7 +156,8 @@ def _check_shape(saga: Saga[Any]) -> None:
 
 def _is_frozen(state: Any) -> bool:
     # A state that keep changes in place would look unchanged, and never be stored.
-    return is_dataclass(state) and state.__dataclass_params__.frozen
+    parameters = getattr(state, "__dataclass_params__", None)
+    return parameters is not None and bool(parameters.frozen)
 
 
 def _check_names(saga: Saga[Any]) -> None:
