@@ -2,7 +2,8 @@
 
 ``CONCORD_FAILPOINTS="name=action[:nth];..."`` arms them; ``CONCORD_FAILPOINTS_FILE`` names a file
 of the same grammar that is read at each hit, so that running processes can be told. What the file
-asks for happens once over all processes: whoever hits first leaves a mark beside the file. Actions:
+asks for happens once over all processes: whoever hits first leaves a mark beside the file (with
+``nth``, whoever first comes by that often). Actions:
 ``kill``, ``stop``, ``raise``, ``sleep(seconds)``, ``after_then_raise`` (same as raise; for
 places after the effect). ``name/detail`` hits only for one step (``undo.`` before its name on the
 way back) or one context. Refused in production.
@@ -48,9 +49,11 @@ PLACES: dict[str, str] = {
     "request.committed": "a request is committed, its answer is not sent",
 }
 
+VARIABLES = ("CONCORD_FAILPOINTS", "CONCORD_FAILPOINTS_FILE")
+
 _ARM = re.compile(
     r"^(?P<name>[a-z_.]+)(?:/(?P<detail>[\w.]+))?="
-    r"(?P<action>kill|stop|raise|after_then_raise|sleep\((?P<seconds>[\d.]+)\))(?::(?P<nth>\d+))?$"
+    r"(?P<action>kill|stop|raise|after_then_raise|sleep\((?P<seconds>\d+(?:\.\d+)?)\))(?::(?P<nth>[1-9]\d*))?$"
 )
 
 
@@ -112,8 +115,10 @@ def failpoint(name: str, detail: str = "") -> None:
             if armed.nth in {None, _hits[key]}:
                 _act(name, armed)
         told = parse(_read(control)).get(key)
-        if told is not None and _first(control, key):
-            _act(name, told)
+        if told is not None:
+            _hits[f"{control}={key}"] += 1
+            if told.nth in {None, _hits[f"{control}={key}"]} and _first(control, key):
+                _act(name, told)
 
 
 def _read(control: str | None) -> str:
