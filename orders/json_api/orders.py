@@ -1,0 +1,97 @@
+"""Placing, reading and canceling orders."""
+
+from typing import Annotated
+from uuid import UUID
+
+from django.http import Http404, HttpResponse
+from ninja import Query, Router
+
+from orders import queries, services
+from orders.json_api.access import ApiRequest
+from orders.json_api.documents import (
+    OrderIn,
+    OrderOut,
+    OrderPage,
+    ProblemOut,
+    order_out,
+    summary_out,
+)
+from orders.json_api.once import KEY_PARAMETER, answered_once, document, refusal
+from orders.json_api.paging import PageIn, next_page
+from orders.json_api.problems import Problem
+from orders.states import OrderStatus
+from sagas.api import Cancellation
+from sagas.idempotency.records import Answer, Perform
+
+router = Router(tags=["orders"])
+PROBLEMS = dict.fromkeys((400, 401, 404, 409, 413, 415, 422, 503), ProblemOut)
+
+
+@router.post("", response={202: OrderOut, **PROBLEMS}, openapi_extra=KEY_PARAMETER)
+def place_order(request: ApiRequest, order: OrderIn) -> HttpResponse:
+    """Take an order; its checkout goes on after the answer, look at Location for how."""
+
+    def prepare() -> Perform:
+        draft = services.draft_order(
+            customer_id=request.auth.id,
+            lines=[services.Line(sku=one.sku, quantity=one.quantity) for one in order.lines],
+            payment_method_id=order.payment_method,
+        )
+        return lambda: _accepted(request, services.place(draft).id)
+
+    return answered_once(request, prepare)
+
+
+@router.get("", response={200: OrderPage, 401: ProblemOut, 422: ProblemOut})
+def list_orders(request: ApiRequest, page: Annotated[PageIn, Query()]) -> OrderPage:
+    """List the customer's orders, the newest first."""
+    found = queries.orders_of(request.auth.id, limit=page.limit + 1, after=page.after)
+    return OrderPage(
+        data=[summary_out(order) for order in found[: page.limit]],
+        next=next_page(request, [str(order.id) for order in found], page.limit),
+    )
+
+
+@router.get("/{uuid:order_id}", response={200: OrderOut, 401: ProblemOut, 404: ProblemOut})
+def read_order(request: ApiRequest, order_id: UUID) -> OrderOut:
+    """Show one of the customer's orders."""
+    return _order(request, order_id)
+
+
+@router.post(
+    "/{uuid:order_id}/cancel",
+    response={202: OrderOut, **PROBLEMS},
+    openapi_extra=KEY_PARAMETER,
+)
+def cancel_order(request: ApiRequest, order_id: UUID) -> HttpResponse:
+    """Take an order back, as long as its money is not taken."""
+    return answered_once(request, lambda: lambda: _cancel(request, order_id))
+
+
+def _cancel(request: ApiRequest, order_id: UUID) -> Answer:
+    said = services.ask_to_cancel_order(
+        customer_id=request.auth.id, order_id=order_id, by=f"customer {request.auth.id}"
+    )
+    order = _order(request, order_id)
+    if said is Cancellation.TOO_LATE or order.status == OrderStatus.CONFIRMED:
+        return refusal(request, Problem("too_late", _too_late(order)))
+    if order.status == OrderStatus.FAILED:
+        return refusal(request, Problem("already_closed"))
+    return _accepted(request, order_id)
+
+
+def _too_late(order: OrderOut) -> str:
+    state = "confirmed and paid" if order.status == OrderStatus.CONFIRMED else "being paid"
+    return f"Order {order.number} is {state}, so it can no longer be canceled."
+
+
+def _accepted(request: ApiRequest, order_id: UUID) -> Answer:
+    location = f"/api/v1/orders/{order_id}"
+    return document(202, _order(request, order_id), {"Location": location})
+
+
+def _order(request: ApiRequest, order_id: UUID) -> OrderOut:
+    order = queries.order_of(request.auth.id, order_id)
+    if order is None:
+        raise Http404
+    return order_out(order)
