@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
+from django.db.models import Sum
+
 from orders.inventory.services import available
 from orders.models import CartLine
 from orders.pricing import line_total
@@ -47,6 +49,12 @@ def cart_of(customer_id: UUID) -> CartView:
         currency=lines[0].currency if lines else "",
         total=sum(line.line_total for line in lines),
     )
+
+
+def items_in_cart(user_id: int) -> int:
+    """Return how many items whoever signed in has in the cart, for the corner of every page."""
+    mine = CartLine.objects.filter(cart__customer__user_id=user_id)
+    return int(mine.aggregate(sum=Sum("quantity"))["sum"] or 0)
 
 
 def _view(row: CartLine, stock: dict[str, int]) -> CartLineView:
