@@ -4,7 +4,7 @@ A context subclasses each of them in ``<context>/models/messaging.py``. Nothing 
 that a context can move to a database of its own.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.db import models
@@ -24,6 +24,18 @@ class Aggregate(models.Model):
 
     class Meta:
         abstract = True
+
+    def save(self, *args: Any, **options: Any) -> None:
+        """Save every field but the counter: an old copy would take used numbers back."""
+        chosen = options.get("update_fields") is not None or options.get("force_insert")
+        if not (self._state.adding or args or chosen):
+            kept_out = {"event_sequence", *self.get_deferred_fields()}
+            options["update_fields"] = [
+                field.name
+                for field in self._meta.concrete_fields
+                if not field.primary_key and field.attname not in kept_out
+            ]
+        super().save(*args, **options)
 
     @property
     def aggregate_type(self) -> str:

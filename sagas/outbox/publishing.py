@@ -19,7 +19,7 @@ from sagas.transactions import after_commit_once, connection_of, table, transact
 
 
 class ForeignEvent(SagasError):
-    """A context may publish only its own events."""
+    """A context may publish only its own events, about its own aggregates."""
 
 
 class UnsavedAggregate(SagasError):
@@ -50,6 +50,8 @@ def publish(event: Event, *, aggregate: Aggregate) -> UUID:
     context = transaction_required()
     if context_of(event.name) != context:
         raise ForeignEvent(f"{event.name} published in a transaction of {context}")
+    if context_of(aggregate.aggregate_type) != context:
+        raise ForeignEvent(f"{event.name} tells of {aggregate.aggregate_type}")
     event_id = uuid7()
     parameters = _parameters(event, aggregate, event_id)
     connection = connection_of(context)

@@ -3,13 +3,15 @@
 from uuid import UUID
 
 import pytest
+from celery import current_app
 from celery.exceptions import Ignore
 from django.db import connection
 
-from sagas import tasks
+from sagas import tasks  # noqa: F401 - registers them
 from sagas.models import SagaInstance
 from sagas.orchestration import canvas
 from sagas.orchestration.steps import StepRejected
+from sagas.outbox import subscriptions
 from tests.integration.sagas import trial
 
 
@@ -32,7 +34,7 @@ class Broker:
         links = list(getattr(signature, "tasks", [signature]))
         for link in links:
             try:
-                getattr(tasks, link.task.removeprefix("sagas."))(*link.args)
+                current_app.tasks[link.task](*link.args)
             except Ignore:
                 return "ignored"
             except StepRejected:
@@ -65,6 +67,12 @@ def trial_saga(committed_db):
     trial.SCRIPT.clear()
     trial.CALLS.clear()
     trial.table_of_effects()
+
+
+@pytest.fixture
+def nobody_listens(monkeypatch):
+    """Only what a test subscribes is heard, and only while it runs."""
+    monkeypatch.setattr(subscriptions, "SUBSCRIPTIONS", {})
 
 
 def row(saga_id: UUID) -> SagaInstance:
