@@ -98,7 +98,19 @@ def _do_local(work: Work, command: Command[Any], handler: Handler) -> Done:
 
 
 def _do_remote(work: Work, command: Command[Any], handler: Handler) -> Done:
-    intent = _intend(work, command, handler, Direction.DO)
+    try:
+        intent = _intend(work, command, handler, Direction.DO)
+    except Rejected as no:
+        if work.step.kind is Kind.PIVOT:
+            # An earlier attempt may have got as far as its call; only close= can make a no final.
+            raise CannotReject(f"{command.name}: {no.reason}, before the call") from no
+        rejected = no
+    else:
+        return _do_intended(work, command, handler, intent)
+    return _reject(work, rejected)
+
+
+def _do_intended(work: Work, command: Command[Any], handler: Handler, intent: Any) -> Done:
     try:
         outcome = _call(work, handler.call, command, intent)
     except Rejected as no:

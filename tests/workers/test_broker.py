@@ -57,7 +57,6 @@ def test_flushall_ten_times_under_load_loses_nothing_and_sagas_end_within_ten_se
     wait_for_rest(60)
 
     seconds = ends()
-    print(seconds)
     assert len(seconds) == 60
     assert seconds[int(len(seconds) * 0.95)] < 10
     count_the_money()

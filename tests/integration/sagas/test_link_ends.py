@@ -197,6 +197,16 @@ def test_every_message_three_times_has_one_effect(broker):
     assert sorted(trial.effects()) == sorted(["take", "hold", "release", "put_back", "close"])
 
 
+def test_a_no_before_the_call_compensates_without_calling(broker):
+    trial.SCRIPT["intend_hold"] = raising(Rejected("method_gone"))
+    saga_id = trial.begin()
+    broker.drain()
+
+    assert (row(saga_id).status, row(saga_id).failure) == ("compensated", "method_gone")
+    assert trial.CALLS == ["release"]
+    assert trial.effects() == ["take", "release", "put_back", "close"]
+
+
 def test_an_unknown_outcome_is_asked_again_and_never_taken_for_a_no(broker):
     trial.SCRIPT["hold"] = raising(Unknown("time-out"))
     saga_id = trial.begin()
