@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 from uuid import UUID
 
@@ -30,6 +31,16 @@ SELECT id, type, version, sequence, occurred_at, correlation_id, causation_id, t
 FROM {outbox} WHERE aggregatetype = %s AND aggregateid = %s AND sequence > %s
 ORDER BY sequence LIMIT %s
 """
+
+
+class End(Enum):
+    """What became of one event."""
+
+    APPLIED = "applied"
+    NOT_NEXT = "not next"
+    """Somebody else has applied it, or an earlier one is missing."""
+    BURIED = "buried"
+    """It could not be handled and waits as a dead letter."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,16 +74,23 @@ def _aggregates(producer: str, event_ids: list[str]) -> list[tuple[str, UUID]]:
 def _catch_up(producer: str, consumer: str, aggregate_type: str, aggregate_id: UUID) -> int:
     if dead_letters.holds(consumer, aggregate_type, aggregate_id):
         return 0
-    applied = 0
-    while True:
-        after = position(consumer, aggregate_type, aggregate_id)
+    applied, before = 0, -1
+    # Another delivery may be at work on the same aggregate: as long as anybody gets on there may
+    # be more to do, since the other one has perhaps read before our event was there.
+    while (after := position(consumer, aggregate_type, aggregate_id)) > before:
+        before = after
         messages = _read(producer, aggregate_type, aggregate_id, after)
         for message in messages:
-            if not _apply_or_bury(producer, consumer, message):
+            end = _apply_or_bury(producer, consumer, message)
+            if end is End.BURIED:
                 return applied
+            if end is End.NOT_NEXT:
+                break
             applied += 1
-        if len(messages) < PAGE:
-            return applied
+        else:
+            if len(messages) < PAGE:
+                return applied
+    return applied
 
 
 def position(consumer: str, aggregate_type: str, aggregate_id: UUID) -> int:
@@ -114,8 +132,7 @@ def _read(producer: str, aggregate_type: str, aggregate_id: UUID, after: int) ->
     ]
 
 
-def _apply_or_bury(producer: str, consumer: str, message: Message) -> bool:
-    """Apply an event; False when somebody else did, or when it has to wait."""
+def _apply_or_bury(producer: str, consumer: str, message: Message) -> End:
     with _correlated(message.envelope):
         try:
             applied = apply(consumer, message)
@@ -129,9 +146,9 @@ def _apply_or_bury(producer: str, consumer: str, message: Message) -> bool:
                 reason=text,
                 trace="".join(traceback.format_exception(fault)),
             )
-            return False
+            return End.BURIED
         failpoint("deliver.committed", consumer)
-    return applied
+    return End.APPLIED if applied else End.NOT_NEXT
 
 
 def apply(consumer: str, message: Message) -> bool:
