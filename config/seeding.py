@@ -1,7 +1,7 @@
 """Demo data: customers with a card of every kind, items with stock, operators.
 
 Everything is made by the services that make it in production, so that every rule holds for it,
-and everything is recognisable as a demo by its name. Running it again adds the next numbers.
+and everything is recognizable as a demo by its name. Running it again adds the next numbers.
 """
 
 import base64

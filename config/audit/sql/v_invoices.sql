@@ -12,6 +12,7 @@ SELECT
     i.status::text AS status,
     i.series::text AS series,
     i.number::bigint AS series_number,
+    i.account_id::uuid AS party_id,
     i.business_date::date AS business_date,
     i.issued_at::timestamptz AS issued_at
 FROM billing.billing_invoice i

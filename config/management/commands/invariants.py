@@ -1,0 +1,66 @@
+"""`manage.py invariants`: everything that has to hold, evaluated now."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import connection
+
+from config.invariants import INVARIANTS, Result, When, default_age, evaluate
+
+
+class Command(BaseCommand):
+    """Reads one snapshot through the audit views; changes nothing."""
+
+    help = (
+        "Evaluate every invariant that SQL can state; exit code 1 if one is violated. What holds "
+        "only at rest is evaluated for what is old enough, or with --at-rest for everything."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Take what is known of the moment."""
+        parser.add_argument(
+            "--at-rest",
+            action="store_true",
+            help="nothing is under way: no saga may be unfinished, no event on its way",
+        )
+        parser.add_argument(
+            "--age",
+            type=float,
+            default=default_age(),
+            help="seconds after which a thing has had its time (%(default)g)",
+        )
+        parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Evaluate and print; leave with 1 if there is a violation."""
+        connection.ensure_connection()
+        # One snapshot for all, which no commit can fall into.
+        with connection.connection.transaction(), connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            cursor.execute("SET LOCAL statement_timeout = 0")
+            results = evaluate(cursor, INVARIANTS, at_rest=options["at_rest"], age=options["age"])
+        if options["json"]:
+            document = {"invariants": [asdict(result) for result in results]}
+            self.stdout.write(json.dumps(document))
+        else:
+            self._show(results, at_rest=options["at_rest"])
+        if any(result.violations for result in results):
+            sys.exit(1)
+
+    def _show(self, results: Sequence[Result], *, at_rest: bool) -> None:
+        self.stdout.write(f"{'':5}{'':34}{'checked':>10}{'violations':>12}")
+        for result in results:
+            self.stdout.write(
+                f"{result.id:5}{result.name:34}{result.checked:>10,}{result.violations:>12,}"
+            )
+            for part in result.parts:
+                if part.violations:
+                    self.stdout.write(f"       violated {part.violations:,} times: {part.says}")
+                    self.stdout.write(f"       worst: {part.worst}")
+        if not at_rest:
+            kind = When.REST.value
+            self.stdout.write(f"what holds at {kind} was asked of what is old enough (--at-rest)")

@@ -1,0 +1,74 @@
+"""A shop in which orders of every kind have ended: what the invariants are evaluated on."""
+
+from django.apps import apps
+from django.db import connection
+
+from orders.services import cancel_order
+from sagas.core.keys import Direction
+from sagas.orchestration import executor, orchestrator
+from sagas.outbox.delivery import deliver
+from tests.factories import a_customer, a_sku, an_order
+
+CONTEXTS = ("orders", "billing", "payments")
+
+
+def make():
+    """Two good orders, one of each bad kind, one under way; every event delivered."""
+    a_sku("MUG", stock=100, price="250.5")
+    a_sku("BOWL", stock=100, price="1120")
+    buyer = a_customer()
+    orders = {
+        "good": an_order(("MUG", 3), ("BOWL", 1), ("MUG", 2), customer=buyer),
+        "again": an_order(("BOWL", 1), customer=buyer),
+        "declined": an_order(("MUG", 1), token="card_declined"),
+        "refused": an_order(("MUG", 1), token="card_capture_declined"),
+        "too many": an_order(("MUG", 5000)),
+    }
+    for order in orders.values():
+        run(order)
+    orders["canceled"] = canceled = an_order(("MUG", 1))
+    executor.run_link(canceled.saga_id, 1, 3, Direction.DO)
+    cancel_order(customer_id=canceled.customer_id, order_id=canceled.id, by="alice")
+    executor.run_link(canceled.saga_id, 0, 7, Direction.UNDO)
+    orchestrator.park(canceled.saga_id, by="olga", reason="to see whether it ends")
+    tell()
+    settle()
+    return orders
+
+
+def an_order_under_way():
+    """Its goods are set aside and its payment is prepared."""
+    a_sku("MUG", stock=100, price="250.5")
+    order = an_order(("MUG", 4))
+    executor.run_link(order.saga_id, 1, 2, Direction.DO)
+    tell()
+    settle()
+    return order
+
+
+def run(order):
+    if executor.run_link(order.saga_id, 1, 7, Direction.DO) is executor.LinkEnd.REJECTED:
+        executor.run_link(order.saga_id, 0, 7, Direction.UNDO)
+
+
+def tell():
+    for producer in CONTEXTS:
+        outbox = apps.get_model(producer, "Outbox")
+        ids = [str(one) for one in outbox.objects.order_by("position").values_list("id", flat=True)]
+        for consumer in CONTEXTS:
+            deliver(producer, consumer, ids)
+
+
+def settle():
+    """Mark every event as the relay and the comparison would."""
+    for context in CONTEXTS:
+        run_sql(
+            f"UPDATE {context}_outbox SET published_at = clock_timestamp(),"
+            " settled_at = clock_timestamp() WHERE settled_at IS NULL"
+        )
+
+
+def run_sql(statement, parameters=None):
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return cursor.fetchall() if cursor.description else []
