@@ -1,4 +1,4 @@
-"""`migrate`, and around it what the tables need: schemas, session defaults, roles, audit views."""
+"""`migrate`, and around it what the tables need: schemas, roles, audit views, groups."""
 
 from typing import Any, Final
 
@@ -6,6 +6,7 @@ from django.core.management.commands.migrate import Command as Migrate
 from django.db import connections
 
 from config import audit, roles
+from sagas import groups
 
 # Of two deployments that migrate at once the second one waits for the first.
 LOCK: Final = 0x636F6E63
@@ -29,6 +30,7 @@ class Command(Migrate):
             audit.drop_before_migrating(connection)
             super().handle(*args, **options)
             audit.install(connection)
+            groups.ensure(using=connection.alias)
             if roles.create_roles(connection):
                 roles.grant_privileges(connection)
         finally:

@@ -1,0 +1,24 @@
+"""What else needs a human: counts that the contexts add to the dashboard."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Concern:
+    """One kind of thing that waits for a person."""
+
+    title: str
+    count: Callable[[], int]
+    url: Callable[[], str]
+    permission: str
+
+
+CONCERNS: list[Concern] = []
+
+
+def concern(
+    title: str, *, count: Callable[[], int], url: Callable[[], str], permission: str
+) -> None:
+    """Put a count on the dashboard; one query, for those who may see the list."""
+    CONCERNS.append(Concern(title=title, count=count, url=url, permission=permission))

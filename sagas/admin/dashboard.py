@@ -1,0 +1,156 @@
+"""The page the admin opens with: what needs a human, what is late, what keeps failing."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import Count, F, Func, Max, Min, TextField, Value
+from django.http import HttpRequest
+from django.urls import reverse
+
+from sagas import clock
+from sagas.admin import dead_letters, filters
+from sagas.admin.attention import CONCERNS
+from sagas.admin.detail import outbox_of
+from sagas.admin.display import duration, list_of
+from sagas.models import DeadLetter, OperatorAction, SagaInstance, StepFault
+
+_SIGNATURE = Func(F("error"), Value(":"), Value(1), function="split_part", output_field=TextField())
+SINCE = timedelta(hours=24)
+MOST = 10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wait:
+    """One kind of thing that waits for a person."""
+
+    title: str
+    count: int
+    url: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Backlog:
+    """What is not yet done, and for how long."""
+
+    title: str
+    count: int
+    oldest: str
+    url: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """Attempts of one step that went wrong in the same way."""
+
+    step: str
+    direction: str
+    kind: str
+    signature: str
+    count: int
+    sagas: int
+    last_at: datetime
+    url: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Board:
+    """Everything on the page."""
+
+    waits: tuple[Wait, ...]
+    parked: tuple[SagaInstance, ...]
+    backlogs: tuple[Backlog, ...]
+    failures: tuple[Failure, ...]
+    acts: tuple[OperatorAction, ...]
+    read_at: datetime
+
+
+def gather(request: HttpRequest) -> Board | None:
+    """Read the page for somebody who may see sagas; None for anybody else."""
+    if not request.user.has_perm("sagas.view_sagainstance"):
+        return None
+    now = clock.real()
+    sagas = SagaInstance.objects.filter(finished_at__isnull=True).aggregate(
+        count=Count("id"), oldest=Min("started_at"), human=Count("id", filters.needs_a_human())
+    )
+    unfinished = Backlog(
+        title="unfinished sagas",
+        count=sagas["count"],
+        oldest=_since(sagas["oldest"], now),
+        url=list_of("sagas_sagainstance", "stands=unfinished"),
+    )
+    return Board(
+        waits=tuple(_waits(request, sagas["human"])),
+        parked=tuple(_parked()) if sagas["human"] else (),
+        backlogs=(unfinished, *(_outbox(context, now) for context in settings.CONTEXTS)),
+        failures=tuple(_failures(now)),
+        acts=tuple(OperatorAction.objects.order_by("-id")[:MOST]),
+        read_at=now,
+    )
+
+
+def _waits(request: HttpRequest, human: int) -> Iterator[Wait]:
+    if human:
+        url = list_of("sagas_sagainstance", "stands=human")
+        yield Wait(title="sagas", count=human, url=url)
+    letters = DeadLetter.objects.filter(dead_letters.WAITS).count()
+    if letters:
+        url = list_of("sagas_deadletter", "state=human")
+        yield Wait(title="dead letters", count=letters, url=url)
+    for concern in CONCERNS:
+        if request.user.has_perm(concern.permission) and (count := concern.count()):
+            yield Wait(title=concern.title, count=count, url=concern.url())
+
+
+def _parked() -> Any:
+    unfinished = SagaInstance.objects.filter(finished_at__isnull=True)
+    return unfinished.filter(filters.needs_a_human()).order_by("parked_at")[:5]
+
+
+def _outbox(context: str, now: datetime) -> Backlog:
+    unsent = outbox_of(context)._default_manager.filter(published_at__isnull=True)
+    found = unsent.aggregate(count=Count("position"), oldest=Min("created_at"))
+    return Backlog(
+        title=f"unsent events of {context}",
+        count=found["count"],
+        oldest=_since(found["oldest"], now),
+        url=list_of(f"{context}_outbox", "state=unsent"),
+    )
+
+
+def _since(oldest: datetime | None, now: datetime) -> str:
+    return "" if oldest is None else duration(max(now - oldest, timedelta(0)))
+
+
+def _failures(now: datetime) -> Iterator[Failure]:
+    """Group the faults of the last day by step and by what stands before the error's colon."""
+    rows = (
+        # Ids carry the time they were made at, so the primary key finds the day.
+        StepFault.objects.filter(id__gte=_first_id(now - SINCE))
+        .annotate(signature=_SIGNATURE)
+        .values("name", "direction", "kind", "signature")
+        .annotate(count=Count("id"), sagas=Count("saga_id", distinct=True), last=Max("at"))
+        .order_by("-count", "name")
+    )
+    for row in rows[: MOST + 5]:
+        query = urlencode({"fault": f"{row['name']}|{row['signature']}"})
+        yield Failure(
+            step=row["name"],
+            direction=row["direction"],
+            kind=row["kind"],
+            signature=row["signature"],
+            count=row["count"],
+            sagas=row["sagas"],
+            last_at=row["last"],
+            url=f"{reverse('admin:sagas_sagainstance_changelist')}?{query}",
+        )
+
+
+def _first_id(at: datetime) -> UUID:
+    """Return the smallest id of version 7 that could have been made at an instant."""
+    milliseconds = int(at.timestamp() * 1000)
+    return UUID(int=(milliseconds << 80) | (0x7 << 76) | (0b10 << 62))

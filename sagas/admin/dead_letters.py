@@ -1,0 +1,190 @@
+"""The screen of events that a context could not handle."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib import admin
+from django.db.models import Count, Min, Q, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+
+from sagas import clock
+from sagas.admin.acts import Act, ActingAdmin, Target
+from sagas.admin.choices import one_of
+from sagas.admin.display import chip, code, duration, find_url, folded, link, when
+from sagas.admin.search import as_uuid, findable
+from sagas.models import DeadLetter
+from sagas.outbox import dead_letters
+
+Rows = QuerySet[DeadLetter]
+WAITS = Q(resolved_at=None, next_at=None)
+"""Nobody tries these again but a person."""
+
+
+def state_of(letter: DeadLetter) -> str:
+    """Return whether a dead letter is tried again, waits for a person, or is over."""
+    if letter.resolved_at is not None:
+        return "resolved"
+    return "waits for an operator" if letter.next_at is None else "retrying"
+
+
+class StateFilter(admin.SimpleListFilter):
+    """Whether a person has to act."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+        """Offer the three states."""
+        return (
+            ("human", "waits for an operator"),
+            ("retrying", "retrying"),
+            ("resolved", "resolved"),
+        )
+
+    def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
+        """Narrow the list."""
+        conditions = {
+            "human": WAITS,
+            "retrying": Q(resolved_at=None, next_at__isnull=False),
+            "resolved": Q(resolved_at__isnull=False),
+        }
+        return queryset.filter(conditions.get(self.value() or "", Q()))
+
+
+class ResendDeadLetter(Act):
+    """Tries events again that a context could not handle."""
+
+    name = "resend"
+    label = "Resend"
+    permission = "sagas.resend_deadletter"
+    target_type = "dead letter"
+    promise = (
+        "The same event is tried again at once, with its attempts counted from 1; the later"
+        " events of its aggregate follow when it is applied. It is applied once at most."
+    )
+
+    def targets(self, keys: Sequence[str]) -> list[Target]:
+        """Return the dead letters as they stand now, the oldest first."""
+        ids = [key for key in map(as_uuid, keys) if key is not None]
+        return [
+            Target(
+                key=str(letter.id),
+                mark=f"{letter.resolved_at}",
+                title=f"{letter} ({letter.event_id})",
+                url=reverse("admin:sagas_deadletter_change", args=[letter.id]),
+                preview=(
+                    f"It is delivered to {letter.context} again.",
+                    f"Last time it went wrong with: {letter.reason}.",
+                ),
+                refusal=self.refusal(letter),
+            )
+            for letter in DeadLetter.objects.filter(id__in=ids).order_by("id")
+        ]
+
+    def refusal(self, row: DeadLetter) -> str | None:
+        """Return why it cannot be tried again."""
+        return "it is resolved already" if row.resolved_at is not None else None
+
+    def carry_out(self, key: str, *, by: str, reason: str) -> bool:
+        """Call the service; it guards, changes and audits in one transaction."""
+        return dead_letters.resend(UUID(key), by=by, reason=reason)
+
+
+@admin.register(DeadLetter)
+class DeadLetterAdmin(ActingAdmin):
+    """Dead letters, with why."""
+
+    acts = (ResendDeadLetter(),)
+    change_form_template = "admin/sagas/record.html"
+    list_display = ("state", "event_name", "context", "short_reason", "attempts", "since", "next")
+    list_display_links = ("event_name",)
+    list_filter = (
+        StateFilter,
+        one_of("context", lambda: settings.CONTEXTS),
+        one_of("producer", lambda: settings.CONTEXTS),
+    )
+    ordering = ("-id",)
+    search_fields = ("event_id",)
+    search_help_text = "Event id or aggregate id"
+    sortable_by: ClassVar[tuple[str, ...]] = ("event_name", "attempts", "since")
+    fields = (
+        "state",
+        "event_name",
+        "event",
+        "producer",
+        "context",
+        "aggregate_type",
+        "aggregate",
+        "sequence",
+        "attempts",
+        "reason",
+        "trace",
+        "first_at",
+        "last_at",
+        "next_at",
+        "resolved_at",
+    )
+
+    def headline(self, request: HttpRequest) -> str:
+        """Return how many wait for a person, and for how long."""
+        found = DeadLetter.objects.filter(WAITS).aggregate(count=Count("id"), oldest=Min("last_at"))
+        if not found["count"]:
+            return "No dead letter waits for an operator."
+        oldest = duration(clock.real() - found["oldest"])
+        return f"{found['count']} wait for an operator, the oldest for {oldest}."
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: Rows, search_term: str
+    ) -> tuple[Rows, bool]:
+        """Find by the ids that the event carries."""
+        if not search_term.strip():
+            return queryset, False
+        key = as_uuid(search_term.strip())
+        if key is None:
+            return queryset.none(), False
+        return queryset.filter(Q(id=key) | Q(event_id=key) | Q(aggregate_id=key)), False
+
+    @admin.display(description="state")
+    def state(self, letter: DeadLetter) -> str:
+        """Show the chip."""
+        return chip(state_of(letter))
+
+    @admin.display(description="reason")
+    def short_reason(self, letter: DeadLetter) -> str:
+        """Show the beginning of the reason."""
+        return letter.reason[:100]
+
+    @admin.display(description="since", ordering="first_at")
+    def since(self, letter: DeadLetter) -> str:
+        """Show when it first went wrong."""
+        return when(letter.first_at)
+
+    @admin.display(description="next attempt")
+    def next(self, letter: DeadLetter) -> str:
+        """Show when it is tried again."""
+        return when(letter.next_at)
+
+    @admin.display(description="event")
+    def event(self, letter: DeadLetter) -> str:
+        """Show the event's id, as a link to where it was published."""
+        return link(find_url(letter.event_id), code(letter.event_id))
+
+    @admin.display(description="aggregate")
+    def aggregate(self, letter: DeadLetter) -> str:
+        """Show what the event is about; its later events wait behind this one."""
+        waiting = "" if letter.resolved_at else " (its later events wait behind this one)"
+        return format_html(
+            "{}{}", link(find_url(letter.aggregate_id), letter.aggregate_id), waiting
+        )
+
+    @admin.display(description="traceback")
+    def trace(self, letter: DeadLetter) -> str:
+        """Show the traceback, folded."""
+        return folded("show the traceback", letter.traceback)
+
+
+findable(DeadLetter, about=("event_id", "aggregate_id"))

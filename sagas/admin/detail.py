@@ -1,0 +1,175 @@
+"""Everything on the page of one saga, read in a fixed number of queries."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.apps import apps
+from django.conf import settings
+from django.db.models import Model
+from django_celery_results.models import TaskResult
+
+from sagas import clock
+from sagas.admin import timeline
+from sagas.admin.display import duration, pretty_json
+from sagas.admin.standing import definition_of, sentence, step_text, word
+from sagas.models import DeadLetter, OperatorAction, SagaInstance, StepFault, StepRun
+
+MOST_EVENTS = 50
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One line of the table beneath the picture."""
+
+    number: int
+    name: str
+    kind: str
+    context: str
+    direction: str
+    run: StepRun | None
+    took: str
+    faults: tuple[StepFault, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class LinkedEvent:
+    """An outbox row that the saga, or what started it, wrote."""
+
+    context: str
+    row: Any
+    state: str
+    letters: tuple[DeadLetter, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Page:
+    """What the template shows."""
+
+    saga: SagaInstance
+    word: str
+    step: str
+    sentence: str
+    picture: timeline.Picture
+    table: tuple[Row, ...]
+    faults: tuple[StepFault, ...]
+    events: tuple[LinkedEvent, ...]
+    tasks: tuple[Any, ...]
+    acts: tuple[OperatorAction, ...]
+    raw: str
+
+
+def gather(saga: SagaInstance) -> Page:
+    """Read what belongs to a saga."""
+    now = clock.real()
+    runs = list(StepRun.objects.filter(saga_id=saga.id).order_by("committed_at", "id"))
+    faults = list(StepFault.objects.filter(saga_id=saga.id).order_by("at", "id"))
+    acts = list(
+        OperatorAction.objects.filter(target_type="saga", target_id=str(saga.id)).order_by("id")
+    )
+    return Page(
+        saga=saga,
+        word=word(saga),
+        step=step_text(saga),
+        sentence=sentence(saga, faults, now),
+        picture=timeline.draw(saga, runs, faults, acts, now),
+        table=tuple(_table(saga, runs, faults)),
+        faults=tuple(faults),
+        events=_events(saga.correlation_id),
+        tasks=_tasks({*(run.task_id for run in runs), *(fault.task_id for fault in faults)} - {""}),
+        acts=tuple(acts),
+        raw=pretty_json(
+            {
+                "saga": _values(saga),
+                "runs": [_values(run) for run in runs],
+                "faults": [_values(fault) for fault in faults],
+                "operator_actions": [_values(act) for act in acts],
+            }
+        ),
+    )
+
+
+def _table(
+    saga: SagaInstance, runs: Sequence[StepRun], faults: Sequence[StepFault]
+) -> Iterator[Row]:
+    """Return the runs in their order, then the steps that have none yet."""
+    definition = definition_of(saga)
+    kinds = [step.kind.value for step in definition.steps] if definition else []
+    for run in runs:
+        took = run.committed_at - run.started_at if run.started_at else timedelta(0)
+        yield Row(
+            number=run.step_no + 1,
+            name=run.name,
+            kind=kinds[run.step_no] if run.step_no < len(kinds) else "",
+            context=run.context,
+            direction=run.direction,
+            run=run,
+            took=duration(took),
+            faults=_of_run(faults, run.step_no, run.direction),
+        )
+    seen = {run.step_no for run in runs}
+    for number, step in enumerate(definition.steps if definition else ()):
+        if number not in seen:
+            yield Row(
+                number=number + 1,
+                name=step.name,
+                kind=step.kind.value,
+                context=definition.contexts[number] if definition else "",
+                direction="do",
+                run=None,
+                took="",
+                faults=_of_run(faults, number, "do"),
+            )
+
+
+def _of_run(faults: Sequence[StepFault], step_no: int, direction: str) -> tuple[StepFault, ...]:
+    return tuple(f for f in faults if (f.step_no, f.direction) == (step_no, direction))
+
+
+def _events(correlation_id: str) -> tuple[LinkedEvent, ...]:
+    rows = [
+        (context, row)
+        for context in settings.CONTEXTS
+        for row in outbox_of(context)
+        ._default_manager.filter(correlation_id=correlation_id)
+        .order_by("position")[:MOST_EVENTS]
+    ]
+    letters: dict[UUID, list[DeadLetter]] = {}
+    if rows:
+        for letter in DeadLetter.objects.filter(event_id__in=[row.id for _, row in rows]):
+            letters.setdefault(letter.event_id, []).append(letter)
+    rows.sort(key=lambda pair: pair[1].created_at)
+    return tuple(
+        LinkedEvent(
+            context=context,
+            row=row,
+            state=outbox_state(row),
+            letters=tuple(letters.get(row.id, ())),
+        )
+        for context, row in rows
+    )
+
+
+def outbox_of(context: str) -> type[Any]:
+    """Return the outbox table of a context."""
+    return apps.get_model(context, "Outbox")
+
+
+def outbox_state(row: Any) -> str:
+    """Return how far an event has come."""
+    if row.published_at is None:
+        return "unsent"
+    return "settled" if row.settled_at is not None else "published"
+
+
+def _tasks(task_ids: set[str]) -> tuple[Any, ...]:
+    if not task_ids:
+        return ()
+    found = TaskResult.objects.filter(task_id__in=task_ids).order_by("date_created")
+    return tuple(found.only("id", "task_id", "task_name", "status", "worker", "date_done"))
+
+
+def _values(row: Model) -> dict[str, Any]:
+    return {field.name: getattr(row, field.attname) for field in row._meta.concrete_fields}

@@ -1,0 +1,173 @@
+"""What operators may do to a saga: resume, compensate, park."""
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+from uuid import UUID
+
+from django.urls import reverse
+
+from sagas.admin.acts import Act, Target
+from sagas.admin.standing import definition_of, step_text
+from sagas.core.definition import Kind
+from sagas.models import SagaInstance, Status, StepRun
+from sagas.orchestration import orchestrator
+
+Runs = dict[int, str]
+"""Of the steps of one saga that have run forward: number and state."""
+
+
+class SagaAct(Act):
+    """An act on sagas; which one is said by the subclasses."""
+
+    target_type = "saga"
+    service: ClassVar[Callable[..., bool]]
+
+    def targets(self, keys: Sequence[str]) -> list[Target]:
+        """Return the sagas as they stand now, the oldest first."""
+        sagas = list(SagaInstance.objects.filter(id__in=_uuids(keys)).order_by("id"))
+        runs = _forward_runs(sagas)
+        return [
+            Target(
+                key=str(saga.id),
+                mark=self.mark(saga),
+                title=str(saga),
+                url=reverse("admin:sagas_sagainstance_change", args=[saga.id]),
+                preview=self.preview(saga, runs.get(saga.id, {})),
+                refusal=self.refusal(saga),
+            )
+            for saga in sagas
+        ]
+
+    def carry_out(self, key: str, *, by: str, reason: str) -> bool:
+        """Call the service; it guards, changes and audits in one transaction."""
+        return type(self).service(UUID(key), by=by, reason=reason)
+
+    def mark(self, saga: SagaInstance) -> str:
+        """Return what changes when the saga moves on."""
+        return f"{saga.status}:{saga.cursor}:{saga.fencing_token}"
+
+    def preview(self, saga: SagaInstance, runs: Runs) -> tuple[str, ...]:
+        """Return what will happen, a sentence each."""
+        raise NotImplementedError
+
+    def refusal(self, row: SagaInstance) -> str | None:
+        """Return why the act is not possible now."""
+        raise NotImplementedError
+
+
+class Resume(SagaAct):
+    """Lets a parked saga go on."""
+
+    name = "resume"
+    label = "Resume"
+    permission = "sagas.resume_saga"
+    promise = (
+        "A resumed saga goes on where it stopped: steps that are done are not repeated, and what"
+        " is tried again is sent under the same idempotency key."
+    )
+    service = staticmethod(orchestrator.resume)
+
+    def refusal(self, row: SagaInstance) -> str | None:
+        """Return why the saga cannot be resumed."""
+        if row.finished_at is not None:
+            return f"it has ended ({row.status})"
+        return None if row.parked_at is not None else "it is not parked"
+
+    def preview(self, saga: SagaInstance, runs: Runs) -> tuple[str, ...]:
+        """Return at which step it goes on, and which way."""
+        way = "goes on forward with" if saga.status == Status.RUNNING else "goes on undoing"
+        after = "only forward: it is past the point of no return"
+        return (
+            f"It {way} step {step_text(saga)}; the attempts are counted from 1 again.",
+            f"It was parked because: {saga.parked_reason}.",
+            *([f"From there {after}."] if saga.past_return else []),
+        )
+
+
+class Compensate(SagaAct):
+    """Turns a running saga round."""
+
+    name = "compensate"
+    label = "Compensate"
+    permission = "sagas.compensate_saga"
+    promise = (
+        "Compensation undoes every step in reverse order and is never given up. It cannot be"
+        " taken back, and it is refused past the point of no return."
+    )
+    service = staticmethod(orchestrator.compensate)
+
+    def mark(self, saga: SagaInstance) -> str:
+        """Return which steps there are to undo; a worker's claim alone changes nothing."""
+        return f"{saga.status}:{saga.cursor}"
+
+    def refusal(self, row: SagaInstance) -> str | None:
+        """Return why the saga cannot be turned round."""
+        if row.finished_at is not None:
+            return f"it has ended ({row.status})"
+        if row.status != Status.RUNNING:
+            return "it is compensating already"
+        return "it is past the point of no return" if row.past_return else None
+
+    def preview(self, saga: SagaInstance, runs: Runs) -> tuple[str, ...]:
+        """Return what will be undone, in that order."""
+        definition = definition_of(saga)
+        if definition is None:
+            return ("Each step is undone by a worker that knows the definition.",)
+        undone = []
+        for number in range(min(saga.cursor, definition.last), -1, -1):
+            step = definition.steps[number]
+            if step.undo is None or step.kind is Kind.RETRIABLE:
+                continue
+            if runs.get(number) == "done":
+                undone.append(f"{step.name} is undone.")
+            elif number == saga.cursor:
+                undone.append(f"{step.name} is closed for good, and undone if it took effect.")
+        return tuple(undone)
+
+
+class Park(SagaAct):
+    """Stops a saga until somebody resumes it."""
+
+    name = "park"
+    label = "Park"
+    permission = "sagas.compensate_saga"
+    promise = (
+        "A parked saga takes no further step until it is resumed. Before the point of no return"
+        " its deadline still compensates it."
+    )
+    service = staticmethod(orchestrator.park)
+
+    def mark(self, saga: SagaInstance) -> str:
+        """Return nothing: stopping is right wherever the saga has come to meanwhile."""
+        return ""
+
+    def refusal(self, row: SagaInstance) -> str | None:
+        """Return why the saga cannot be parked."""
+        if row.finished_at is not None:
+            return f"it has ended ({row.status})"
+        return "it is parked already" if row.parked_at is not None else None
+
+    def preview(self, saga: SagaInstance, runs: Runs) -> tuple[str, ...]:
+        """Return where it stops."""
+        return (
+            f"It stops at step {step_text(saga)}.",
+            "A call under way may still take effect; its answer is recorded after a resume.",
+        )
+
+
+def _forward_runs(sagas: Sequence[SagaInstance]) -> dict[UUID, Runs]:
+    found: dict[UUID, Runs] = {}
+    rows = StepRun.objects.filter(saga_id__in=[saga.id for saga in sagas], direction="do")
+    for saga_id, number, state in rows.values_list("saga_id", "step_no", "state"):
+        found.setdefault(saga_id, {})[number] = state
+    return found
+
+
+def _uuids(keys: Sequence[str]) -> list[UUID]:
+    found = []
+    for key in keys:
+        try:
+            found.append(UUID(key))
+        except ValueError:
+            continue
+    return found

@@ -1,0 +1,138 @@
+"""The list of sagas, and the page of one."""
+
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, Min, Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+
+from sagas import clock
+from sagas.admin import filters, saga_acts, search
+from sagas.admin.acts import ActingAdmin
+from sagas.admin.detail import gather
+from sagas.admin.display import NOTHING, age, chip, code, duration, when
+from sagas.admin.standing import step_text, word
+from sagas.models import SagaInstance
+
+
+@admin.register(SagaInstance)
+class SagaInstanceAdmin(ActingAdmin):
+    """Sagas; nobody sets a status by hand, the acts go through the orchestrator."""
+
+    acts = (saga_acts.Resume(), saga_acts.Compensate(), saga_acts.Park())
+    list_display = (
+        "standing",
+        "definition",
+        "business_key",
+        "current_step",
+        "running_for",
+        "attempts",
+        "next_attempt",
+        "parked_because",
+    )
+    list_display_links = ("business_key",)
+    list_filter = (
+        filters.StandingFilter,
+        filters.DefinitionFilter,
+        filters.StepFilter,
+        filters.AgeFilter,
+        filters.FaultFilter,
+    )
+    ordering = ("-id",)
+    search_fields = ("key",)
+    search_help_text = "Saga id, business key or its beginning, subject id, correlation id"
+    sortable_by: ClassVar[tuple[str, ...]] = ("running_for", "attempts")
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the search box of the whole site."""
+        view = self.admin_site.admin_view(search.find_view)
+        return [path("find/", view, name="sagas_find"), *super().get_urls()]
+
+    def headline(self, request: HttpRequest) -> str:
+        """Return how many are unfinished, and for how long."""
+        found = SagaInstance.objects.filter(finished_at__isnull=True).aggregate(
+            count=Count("id"), oldest=Min("started_at"), human=Count("id", filters.needs_a_human())
+        )
+        if not found["count"]:
+            return "No saga is unfinished."
+        oldest = duration(clock.real() - found["oldest"])
+        human = found["human"]
+        waiting = f"{human} need a human" if human else "none of them needs a human"
+        return f"{found['count']} unfinished, the oldest for {oldest}; {waiting}."
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[SagaInstance], search_term: str
+    ) -> tuple[QuerySet[SagaInstance], bool]:
+        """Find by any id of a saga."""
+        term = search_term.strip()
+        if not term or "\x00" in term:
+            return queryset, False
+        wanted = Q(key__startswith=term) | Q(correlation_id=term)
+        if (key := search.as_uuid(term)) is not None:
+            wanted |= Q(id=key) | Q(subject_id=key)
+        return queryset.filter(wanted), False
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show one saga: a sentence, a picture, its table, and what belongs to it."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        saga = self.get_object(request, object_id)
+        if saga is None:
+            raise Http404("There is no such saga.")
+        context = {
+            **self.admin_site.each_context(request),
+            "title": str(saga),
+            "opts": self.opts,
+            "page": gather(saga),
+            "buttons": self.buttons(request, saga),
+        }
+        return TemplateResponse(request, "admin/sagas/detail.html", context)
+
+    @admin.display(description="stands", ordering="status")
+    def standing(self, saga: SagaInstance) -> str:
+        """Show the chip."""
+        return chip(word(saga))
+
+    @admin.display(description="definition", ordering="name")
+    def definition(self, saga: SagaInstance) -> str:
+        """Show name and version."""
+        return f"{saga.name} v{saga.def_version}"
+
+    @admin.display(description="business key", ordering="key")
+    def business_key(self, saga: SagaInstance) -> str:
+        """Show the key."""
+        return code(saga.key)
+
+    @admin.display(description="step")
+    def current_step(self, saga: SagaInstance) -> str:
+        """Show the step under the cursor."""
+        return step_text(saga) or NOTHING
+
+    @admin.display(description="age", ordering="started_at")
+    def running_for(self, saga: SagaInstance) -> str:
+        """Show how long it has been running, or how long it took."""
+        if saga.finished_at is not None:
+            return f"took {duration(saga.finished_at - saga.started_at)}"
+        return age(saga.started_at)
+
+    @admin.display(description="next attempt", ordering="not_before")
+    def next_attempt(self, saga: SagaInstance) -> str:
+        """Show when it is tried again, while a delay runs."""
+        return when(saga.not_before) if saga.parked_at is None else NOTHING
+
+    @admin.display(description="parked because")
+    def parked_because(self, saga: SagaInstance) -> str:
+        """Show why it waits for a person."""
+        return saga.parked_reason or NOTHING
+
+
+search.findable(SagaInstance, about=("subject_id",), mentions=("key", "correlation_id"))

@@ -1,0 +1,134 @@
+"""How a saga stands, in words: the step under its cursor, and one plain sentence."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sagas.admin.display import duration, relative
+from sagas.core.definition import Kind, Saga, Step
+from sagas.models import SagaInstance, Status, StepFault
+from sagas.orchestration import registry
+
+
+def definition_of(saga: SagaInstance) -> Saga[Any] | None:
+    """Return the definition that a saga follows, or None if this release does not know it."""
+    return registry.SAGAS.get((saga.name, saga.def_version))
+
+
+def step_under_cursor(saga: SagaInstance) -> Step[Any] | None:
+    """Return the step that a saga stands at; None when it has ended."""
+    definition = definition_of(saga)
+    if saga.finished_at is not None or definition is None:
+        return None
+    return definition.steps[saga.cursor] if 0 <= saga.cursor <= definition.last else None
+
+
+def step_text(saga: SagaInstance) -> str:
+    """Return the current step and how many there are, like ``3/8 capture_payment``."""
+    if saga.finished_at is not None:
+        return ""
+    step = step_under_cursor(saga)
+    return f"{saga.cursor + 1}/{saga.last_step + 1} {step.name if step else 'unknown here'}"
+
+
+def word(saga: SagaInstance) -> str:
+    """Return the one word of a saga's chip."""
+    if saga.parked_at is not None:
+        return "parked"
+    if saga.status == Status.RUNNING and saga.not_before is not None:
+        return "retrying"
+    return str(saga.status)
+
+
+def border_number(definition: Saga[Any] | None) -> int | None:
+    """Return the number of the step that is the point of no return, if there is one."""
+    if definition is None:
+        return None
+    for number, step in enumerate(definition.steps):
+        if step.kind in {Kind.PIVOT, Kind.RETRIABLE}:
+            return number
+    return None
+
+
+def border_name(definition: Saga[Any] | None) -> str:
+    """Return the name of the step that is the point of no return."""
+    number = border_number(definition)
+    return definition.steps[number].name if definition and number is not None else ""
+
+
+def sentence(saga: SagaInstance, faults: Sequence[StepFault], now: datetime) -> str:
+    """Return in plain words where a saga stands, why, and what happens next."""
+    if saga.finished_at is not None:
+        return _ended(saga)
+    return f"{_under_way(saga, faults, now)} {_way_back(saga)}"
+
+
+def _ended(saga: SagaInstance) -> str:
+    assert saga.finished_at is not None
+    took = duration(saga.finished_at - saga.started_at)
+    if saga.status == Status.COMPLETED:
+        return f"Completed in {took}: every step is done."
+    return f"Compensated after {took}, {_why(saga)}: whatever had been done is undone."
+
+
+def _why(saga: SagaInstance) -> str:
+    if saga.failure == "deadline":
+        return "because its deadline passed before the point of no return"
+    where = f" at {saga.failed_step}" if saga.failed_step else ""
+    who = f" by {saga.canceled_by}" if saga.canceled_by else ""
+    return f"because of “{saga.failure}”{where}{who}"
+
+
+def _under_way(saga: SagaInstance, faults: Sequence[StepFault], now: datetime) -> str:
+    step = step_under_cursor(saga)
+    name = step.name if step else f"number {saga.cursor + 1}"
+    if definition_of(saga) is None:
+        return (
+            f"No release that runs here knows {saga.name} version {saga.def_version}: a worker"
+            " with that definition has to be started before it goes on."
+        )
+    if saga.parked_at is not None:
+        return f"Parked {relative(saga.parked_at, now)} at step {name}: {saga.parked_reason}."
+    what = f"Step {name}" if saga.status == Status.RUNNING else f"Undoing step {name}"
+    return f"{what} {_progress(saga, _faults_here(saga, faults), now)}"
+
+
+def _faults_here(saga: SagaInstance, faults: Sequence[StepFault]) -> list[StepFault]:
+    direction = "do" if saga.status == Status.RUNNING else "undo"
+    return [
+        fault
+        for fault in faults
+        if (fault.step_no, fault.direction) == (saga.cursor, direction) and fault.kind != "rejected"
+    ]
+
+
+def _progress(saga: SagaInstance, faults: Sequence[StepFault], now: datetime) -> str:
+    history = ""
+    if faults:
+        last = faults[-1]
+        times = "once" if len(faults) == 1 else f"{len(faults)} times"
+        outcome = "has an answer missing" if last.kind == "unknown" else "failed"
+        history = f"{outcome} ({times}), last {relative(last.at, now)}: {last.error}; "
+    if saga.leased_until is not None and saga.leased_until > now:
+        return f"{history}is being carried out now; the lease ends {_at(saga.leased_until, now)}."
+    if saga.not_before is not None:
+        return f"{history}next attempt {_at(saga.not_before, now)}."
+    if saga.due_at is not None:
+        return f"{history}is due; the sweeper looks again {_at(saga.due_at, now)}."
+    return f"{history}waits."
+
+
+def _at(instant: datetime, now: datetime) -> str:
+    return relative(instant, now) if instant > now else "any moment now"
+
+
+def _way_back(saga: SagaInstance) -> str:
+    pivot = border_name(definition_of(saga))
+    if saga.status == Status.COMPENSATING:
+        left = saga.cursor + 1
+        return f"It compensates, {_why(saga)}; {left} of {saga.last_step + 1} steps are left."
+    if saga.past_return:
+        return f"It is past the point of no return ({pivot}) and only goes forward."
+    if not pivot:
+        return "Whatever has been done can still be undone."
+    return f"The point of no return ({pivot}) is not reached: all of it can still be undone."

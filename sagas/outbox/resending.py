@@ -1,0 +1,54 @@
+"""Publishing an event again for an operator who does not want to wait for the sweep."""
+
+import logging
+from uuid import UUID
+
+from sagas.models.operator_action import OperatorAction
+from sagas.orchestration.orchestrator import ReasonMissing
+from sagas.outbox.relay import deliver_later
+from sagas.outbox.subscriptions import consumers_of
+from sagas.transactions import after_commit, connection_of, table, transaction
+
+log = logging.getLogger(__name__)
+
+
+def resend_event(producer: str, event_id: UUID, *, by: str, reason: str) -> bool:
+    """Publish an event again now, for everyone who listens to it.
+
+    False when there is nothing to send: the row has been pruned, or nobody listens. Safe when
+    two press at once, and for an event that was applied long ago: a consumer's position takes
+    each event once.
+
+    :raises ReasonMissing: if the reason is empty
+    """
+    if not reason.strip():
+        raise ReasonMissing
+    with transaction(producer):
+        consumers = consumers_of(_type_of(producer, event_id) or "")
+        OperatorAction.objects.create(
+            action="resend",
+            target_type=f"{producer} event",
+            target_id=str(event_id),
+            by=by,
+            reason=reason,
+            outcome="done" if consumers else "refused",
+        )
+        if consumers:
+            after_commit(lambda: _send(producer, consumers, event_id))
+    log.info("operator_action", extra={"action": "resend", "event_id": str(event_id), "by": by})
+    return bool(consumers)
+
+
+def _type_of(producer: str, event_id: UUID) -> str | None:
+    with connection_of(producer).cursor() as cursor:
+        cursor.execute(
+            f"SELECT type FROM {table(producer, 'outbox')} WHERE id = %s",  # noqa: S608
+            [event_id],
+        )
+        row = cursor.fetchone()
+    return None if row is None else str(row[0])
+
+
+def _send(producer: str, consumers: list[str], event_id: UUID) -> None:
+    for consumer in consumers:
+        deliver_later(producer, consumer, [str(event_id)])

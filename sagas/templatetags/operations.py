@@ -1,0 +1,40 @@
+"""Template tags of the operators' screens."""
+
+from datetime import datetime
+from typing import Any
+
+from django import template
+
+from sagas.admin import dashboard, display
+
+register = template.Library()
+
+register.filter("chip", display.chip)
+register.filter("when", display.when)
+register.filter("age", display.age)
+
+
+@register.filter
+def find_url(text: object) -> str:
+    """Return the address that jumps to whatever has this id."""
+    return display.find_url(text)
+
+
+@register.filter
+def event_url(event: Any) -> str:
+    """Return the page of an outbox row, wherever it was written."""
+    from django.urls import reverse
+
+    return reverse(f"admin:{event.context}_outbox_change", args=[event.row.pk])
+
+
+@register.filter
+def since(end: datetime, start: datetime) -> str:
+    """Return the time between two instants."""
+    return display.duration(end - start)
+
+
+@register.simple_tag(takes_context=True)
+def board(context: template.Context) -> dashboard.Board | None:
+    """Return what the dashboard shows to whoever asks."""
+    return dashboard.gather(context["request"])
