@@ -1,16 +1,27 @@
 """Deleting what nobody needs any more: settled events, old inbox rows, old answers."""
 
+from uuid import UUID
+
 from django.conf import settings
 
 from sagas.conf import conf
+from sagas.outbox.delivery import deliver
+from sagas.outbox.republish import positions_of
 from sagas.transactions import connection_of, table
 
 _PRUNE = {
-    "outbox": "settled_at",
     "inbox": "applied_at",
     "idempotency": "created_at",
 }
 BATCH = 5000
+
+_SETTLED = """
+SELECT position, id, aggregatetype, aggregateid, sequence FROM {outbox}
+WHERE settled_at < clock_timestamp() - make_interval(days => %s) AND position > %s
+ORDER BY position LIMIT %s
+"""
+
+Row = tuple[int, UUID, str, UUID, int]
 
 
 def prune() -> int:
@@ -21,12 +32,63 @@ def prune() -> int:
     """
     deleted = 0
     for context in settings.CONTEXTS:
+        deleted += _prune_events(context)
         for name, column in _PRUNE.items():
             while (count := _prune_batch(table(context, name), column, context)) > 0:
                 deleted += count
                 if count < BATCH:
                     break
     return deleted
+
+
+def _prune_events(producer: str) -> int:
+    """Delete settled events, but none that a consumer of its aggregate has still to read past.
+
+    An event is settled when those who handle it have applied it. A context that handles only
+    other events of the aggregate may not have come so far, and must not find a hole.
+    """
+    deleted = last = 0
+    while rows := _settled(producer, last):
+        last = rows[-1][0]
+        kept = {
+            row[0] for consumer in settings.CONTEXTS for row in _unread(producer, consumer, rows)
+        }
+        deleted += _delete(producer, [row[0] for row in rows if row[0] not in kept])
+        if len(rows) < BATCH:
+            break
+    return deleted
+
+
+def _settled(producer: str, last: int) -> list[Row]:
+    with connection_of(producer).cursor() as cursor:
+        cursor.execute(
+            _SETTLED.format(outbox=table(producer, "outbox")),
+            [int(conf.RETENTION_DAYS), last, BATCH],
+        )
+        return list(cursor.fetchall())
+
+
+def _unread(producer: str, consumer: str, rows: list[Row]) -> list[Row]:
+    """Let a consumer read on, and return what it could not read."""
+    behind = _behind(consumer, rows)
+    if behind:
+        deliver(producer, consumer, [str(row[1]) for row in behind])
+        behind = _behind(consumer, behind)
+    return behind
+
+
+def _behind(consumer: str, rows: list[Row]) -> list[Row]:
+    read = positions_of(consumer, [(row[2], row[3]) for row in rows])
+    return [row for row in rows if read.get((row[2], row[3]), row[4]) < row[4]]
+
+
+def _delete(producer: str, positions: list[int]) -> int:
+    with connection_of(producer).cursor() as cursor:
+        cursor.execute(
+            f"DELETE FROM {table(producer, 'outbox')} WHERE position = ANY(%s)",  # noqa: S608
+            [positions],
+        )
+        return int(cursor.rowcount)
 
 
 def _prune_batch(name: str, column: str, context: str) -> int:

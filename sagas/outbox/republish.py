@@ -2,6 +2,8 @@
 
 import logging
 from collections import defaultdict
+from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -16,11 +18,14 @@ from sagas.transactions import connection_of, table
 
 log = logging.getLogger(__name__)
 
+PAGE = 2000
+
 _UNSETTLED = """
-SELECT position, id, type, aggregatetype, aggregateid, sequence FROM {outbox}
+SELECT position, id, type, aggregatetype, aggregateid, sequence, published_at FROM {outbox}
 WHERE settled_at IS NULL
     AND published_at <= clock_timestamp() - make_interval(secs => %(after)s)
-ORDER BY published_at LIMIT 2000
+    AND (published_at, position) > (%(published_at)s::timestamptz, %(position)s)
+ORDER BY published_at, position LIMIT %(page)s
 """
 
 _POSITIONS = """
@@ -29,7 +34,7 @@ JOIN unnest(%(types)s::text[], %(ids)s::uuid[]) AS wanted (aggregatetype, aggreg
     USING (aggregatetype, aggregateid)
 """
 
-Row = tuple[int, UUID, str, str, UUID, int]
+Row = tuple[int, UUID, str, str, UUID, int, datetime]
 
 
 def republish() -> int:
@@ -38,16 +43,18 @@ def republish() -> int:
     Events that every consumer has applied are marked as settled, which is what lets them be
     pruned. A broker that lost everything costs this interval.
     """
-    return sum(_compare(context) for context in settings.CONTEXTS) + dead_letters.retry_due()
+    found = sum(
+        _compare(context, rows) for context in settings.CONTEXTS for rows in _unsettled(context)
+    )
+    return found + dead_letters.retry_due()
 
 
-def _compare(producer: str) -> int:
-    rows = _unsettled(producer)
+def _compare(producer: str, rows: list[Row]) -> int:
     missing: dict[str, list[str]] = defaultdict(list)
     waiting: set[int] = set()
     for consumer in sorted({c for row in rows for c in consumers_of(row[2])}):
         theirs = [row for row in rows if consumer in consumers_of(row[2])]
-        positions = _positions(consumer, theirs)
+        positions = positions_of(consumer, [(row[3], row[4]) for row in theirs])
         applied = []
         for row in theirs:
             if positions.get((row[3], row[4]), 0) >= row[5]:
@@ -66,19 +73,34 @@ def _compare(producer: str) -> int:
     return len(waiting)
 
 
-def _unsettled(producer: str) -> list[Row]:
-    with connection_of(producer).cursor() as cursor:
-        cursor.execute(
-            _UNSETTLED.format(outbox=table(producer, "outbox")), {"after": conf.REPUBLISH_AFTER}
-        )
-        return list(cursor.fetchall())
+def _unsettled(producer: str) -> Iterator[list[Row]]:
+    """Read page by page: events that wait for a person must not hide those behind them."""
+    last: Row | None = None
+    while True:
+        with connection_of(producer).cursor() as cursor:
+            cursor.execute(
+                _UNSETTLED.format(outbox=table(producer, "outbox")),
+                {
+                    "after": conf.REPUBLISH_AFTER,
+                    "published_at": last[6] if last else "-infinity",
+                    "position": last[0] if last else 0,
+                    "page": PAGE,
+                },
+            )
+            rows: list[Row] = cursor.fetchall()
+        if rows:
+            yield rows
+        if len(rows) < PAGE:
+            return
+        last = rows[-1]
 
 
-def _positions(consumer: str, rows: list[Row]) -> dict[tuple[str, UUID], int]:
+def positions_of(consumer: str, aggregates: list[tuple[str, UUID]]) -> dict[tuple[str, UUID], int]:
+    """Return how far a consumer has read those of the aggregates that it has begun to read."""
     with connection_of(consumer).cursor() as cursor:
         parameters: dict[str, Any] = {
-            "types": [row[3] for row in rows],
-            "ids": [row[4] for row in rows],
+            "types": [type_ for type_, _ in aggregates],
+            "ids": [id_ for _, id_ in aggregates],
         }
         cursor.execute(_POSITIONS.format(position=table(consumer, "position")), parameters)
         return {(row[0], row[1]): row[2] for row in cursor.fetchall()}

@@ -6,6 +6,7 @@ import pytest
 from celery import current_app
 from celery.exceptions import Ignore
 from django.db import connection
+from kombu import Connection
 
 from sagas import tasks  # noqa: F401 - registers them
 from sagas.models import SagaInstance
@@ -67,6 +68,16 @@ def trial_saga(committed_db):
     trial.SCRIPT.clear()
     trial.CALLS.clear()
     trial.table_of_effects()
+
+
+@pytest.fixture
+def celery_without_broker(monkeypatch):
+    """A broker whose port is closed."""
+    app = current_app._get_current_object()
+    nowhere = Connection("redis://127.0.0.1:1/0")
+    monkeypatch.setattr(app, "connection_for_write", lambda *_, **__: nowhere)
+    monkeypatch.setattr(app, "_pool", None)
+    monkeypatch.setattr(app.amqp, "_producer_pool", None)
 
 
 @pytest.fixture

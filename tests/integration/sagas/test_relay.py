@@ -4,7 +4,6 @@ import threading
 from collections import Counter
 
 import pytest
-from celery import current_app
 from django.db import connection
 
 from orders.models import Outbox
@@ -273,13 +272,3 @@ def test_a_broker_that_is_not_there_is_a_hint_lost_and_nothing_is_raised(
         assert relay() == 0
         assert outbox(event_id=event_id).published_at is None
     assert "hint_lost" in {record.message for record in caplog.records}
-
-
-@pytest.fixture
-def celery_without_broker(monkeypatch):
-    app = current_app._get_current_object()
-    nowhere = "redis://127.0.0.1:1/0"
-    monkeypatch.setattr(app.conf, "broker_url", nowhere)
-    monkeypatch.setattr(app.conf, "broker_write_url", nowhere)
-    monkeypatch.setattr(app, "_pool", None)
-    monkeypatch.setattr(app.amqp, "_producer_pool", None)

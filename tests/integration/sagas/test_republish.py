@@ -1,0 +1,319 @@
+"""Outbox compared with inbox: what the broker has lost is delivered again, the rest settled."""
+
+import pytest
+from django.db import connection
+
+from billing.models import Inbox
+from orders.models import Idempotency, Outbox
+from sagas.models import DeadLetter
+from sagas.orchestration import canvas
+from sagas.outbox import republish as republishing
+from sagas.outbox.delivery import deliver
+from sagas.outbox.pruning import prune
+from sagas.outbox.relay import relay
+from sagas.outbox.republish import republish
+from tests.integration.sagas import trial
+from tests.integration.sagas.news import (
+    Failing,
+    Told,
+    Whispered,
+    a_teller,
+    grow_old,
+    listen,
+    outbox,
+    position,
+    tell,
+)
+
+pytestmark = pytest.mark.usefixtures("nobody_listens")
+
+
+def lose_everything(broker):
+    """What FLUSHALL, or a broker without persistence, leaves of the messages."""
+    return broker.take()
+
+
+def settled(event_id):
+    return outbox(event_id=event_id).settled_at is not None
+
+
+def test_when_the_broker_loses_everything_every_event_is_still_applied_once(broker):
+    listen("billing")
+    listen("payments")
+    tellers = [a_teller() for _ in range(3)]
+    for teller in tellers:
+        tell(teller, *"abc")
+    relay()
+    assert lose_everything(broker) != []
+    grow_old()
+
+    assert republish() == 9
+    broker.drain()
+    assert sorted(trial.effects()) == sorted(
+        f"{context}:{text}#{number}"
+        for context in ("billing", "payments")
+        for number, text in enumerate("abc", start=1)
+        for _ in tellers
+    )
+    assert republish() == 0
+    assert Outbox.objects.filter(settled_at=None).count() == 0
+
+
+def test_what_has_been_applied_is_settled_and_not_delivered_again(broker):
+    listen()
+    [event_id] = tell(a_teller(), "a")
+    relay()
+    broker.drain()
+    assert not settled(event_id)
+    grow_old()
+
+    assert republish() == 0
+    assert settled(event_id)
+    assert broker.take() == []
+
+
+def test_an_event_is_given_its_time_before_it_is_delivered_again(broker):
+    listen()
+    [event_id] = tell(a_teller(), "a")
+    relay()
+    lose_everything(broker)
+
+    assert republish() == 0
+    assert broker.take() == []
+    assert not settled(event_id)
+
+
+def test_an_event_is_settled_only_when_every_context_has_applied_it(broker):
+    listen("billing")
+    listen("payments")
+    [event_id] = tell(a_teller(), "a")
+    relay()
+    lose_everything(broker)
+    deliver("orders", "billing", [event_id])
+    grow_old()
+
+    assert republish() == 1
+    [message] = broker.take()
+    assert message.args == ("orders", "payments", [event_id])
+    assert not settled(event_id)
+    broker.run_chain(message)
+    assert republish() == 0
+    assert settled(event_id)
+
+
+def test_an_event_behind_a_hole_is_not_settled(broker):
+    listen()
+    teller = a_teller()
+    [first] = tell(teller, "a")
+    deliver("orders", "billing", [first])
+    [lost], [later] = tell(teller, "b"), tell(teller, "c")
+    relay()
+    lose_everything(broker)
+    row = Outbox.objects.filter(id=lost).values().get()
+    Outbox.objects.filter(id=lost).delete()
+    grow_old()
+
+    assert republish() == 1
+    broker.drain()
+    assert (settled(first), settled(later)) == (True, False)
+    Outbox.objects.create(**row)
+    republish()
+    broker.drain()
+    assert trial.effects() == ["billing:a#1", "billing:b#2", "billing:c#3"]
+
+
+def test_comparing_twice_at_once_is_harmless(broker):
+    listen()
+    tell(a_teller(), *"ab")
+    relay()
+    lose_everything(broker)
+    grow_old()
+
+    assert (republish(), republish()) == (2, 2)
+    broker.drain()
+    assert trial.effects() == ["billing:a#1", "billing:b#2"]
+
+
+def test_many_events_that_wait_for_a_person_do_not_hide_the_others(broker, monkeypatch, settings):
+    """A page full of events behind dead letters must not be all that is ever looked at."""
+    settings.SAGAS = {**settings.SAGAS, "HANDLER_ATTEMPTS": 1}
+    monkeypatch.setattr(republishing, "PAGE", 3)
+    listen(act=Failing(a=99))
+    for _ in range(4):
+        tell(a_teller(), "a")
+    relay()
+    broker.drain()
+    [lost] = tell(a_teller(), "lost")
+    relay()
+    lose_everything(broker)
+    grow_old()
+
+    republish()
+    broker.drain()
+    assert trial.effects() == ["billing:lost#1"]
+    republish()
+    assert settled(lost)
+
+
+def test_when_the_broker_refuses_the_comparison_tries_again_next_time(broker, monkeypatch):
+    listen()
+    [event_id] = tell(a_teller(), "a")
+    relay()
+    lose_everything(broker)
+    grow_old()
+    with monkeypatch.context() as refusing:
+        refusing.setattr(canvas, "publish", lambda *_, **__: False)
+        republish()
+
+    assert not settled(event_id)
+    republish()
+    broker.drain()
+    assert trial.effects() == ["billing:a#1"]
+
+
+def test_the_dead_letter_of_an_event_that_was_applied_after_all_is_closed(broker):
+    listen(act=Failing(a=1))
+    [event_id] = tell(a_teller(), "a")
+    relay()
+    broker.drain()
+    assert DeadLetter.objects.get().resolved_at is None
+    grow_old()
+    republish()
+    broker.drain()
+    grow_old()
+
+    republish()
+    assert DeadLetter.objects.get().resolved_at is not None
+    assert settled(event_id)
+
+
+def test_an_event_whose_consumer_has_gone_is_settled(broker, nobody_listens, monkeypatch):
+    from sagas.outbox import subscriptions
+
+    listen()
+    [event_id] = tell(a_teller(), "a")
+    relay()
+    lose_everything(broker)
+    monkeypatch.setattr(subscriptions, "SUBSCRIPTIONS", {})
+    grow_old()
+
+    assert republish() == 0
+    assert settled(event_id)
+
+
+# -- pruning ---------------------------------------------------------------------------------------
+
+MONTHS = 100 * 86_400
+
+
+def age(table, column, seconds=MONTHS):
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {table} SET {column} = {column} - make_interval(secs => {seconds})")
+
+
+def test_only_settled_and_old_events_are_deleted(broker):
+    listen()
+    teller = a_teller()
+    old = tell(teller, "old")
+    relay()
+    broker.drain()
+    grow_old()
+    republish()
+    grow_old(MONTHS)
+    [unsettled] = tell(a_teller(), "unsettled")
+    relay()
+    grow_old(MONTHS)
+    [young] = tell(a_teller(), "young", event=Whispered)
+    relay()
+    [unsent] = tell(a_teller(), "unsent")
+    age("orders_outbox", "created_at")
+
+    assert prune() == 1
+    assert [str(row.id) for row in outbox()] == [unsettled, young, unsent]
+    assert old[0] not in {str(row.id) for row in outbox()}
+
+
+def test_old_inbox_rows_and_answers_are_deleted_and_young_ones_kept(broker):
+    listen()
+    tell(a_teller(), "old")
+    relay()
+    broker.drain()
+    for key in ("old", "young"):
+        Idempotency.objects.create(scope="s", key=key, fingerprint="f", status=200, body="")
+        if key == "old":
+            age("orders_idempotency", "created_at")
+    age("billing_inbox", "applied_at")
+    tell(a_teller(), "young")
+    relay()
+    broker.drain()
+
+    prune()
+    assert Inbox.objects.count() == 1
+    assert [row.key for row in Idempotency.objects.all()] == ["young"]
+
+
+def test_an_event_whose_inbox_row_was_deleted_is_still_not_applied_again(broker):
+    listen()
+    [event_id] = tell(a_teller(), "a")
+    relay()
+    broker.drain()
+    age("billing_inbox", "applied_at")
+    prune()
+    assert Inbox.objects.count() == 0
+
+    assert deliver("orders", "billing", [event_id]) == 0
+    assert trial.effects() == ["billing:a#1"]
+
+
+def test_pruning_does_not_make_a_hole_for_a_context_that_has_not_read_so_far(broker):
+    """Nobody listens to the second event, so it is settled at once, and nobody has read it."""
+    listen()
+    teller = a_teller()
+    tell(teller, "first")
+    relay()
+    broker.drain()
+    tell(teller, "psst", event=Whispered)
+    relay()
+    grow_old()
+    republish()
+    grow_old(MONTHS)
+    prune()
+    assert Outbox.objects.count() == 0
+
+    tell(teller, "third")
+    relay()
+    broker.drain()
+    assert trial.effects() == ["billing:first#1", "billing:third#3"]
+    assert position(teller) == 3
+
+
+def test_an_event_behind_a_dead_letter_is_not_deleted_however_old(broker, settings):
+    settings.SAGAS = {**settings.SAGAS, "HANDLER_ATTEMPTS": 1}
+    failing = Failing(bad=1)
+    listen(act=failing)
+    teller = a_teller()
+    tell(teller, "good")
+    relay()
+    broker.drain()
+    tell(teller, "bad")
+    tell(teller, "psst", event=Whispered)
+    relay()
+    broker.drain()
+    grow_old()
+    republish()
+    grow_old(MONTHS)
+
+    prune()
+    assert list(outbox().values_list("type", flat=True)) == [Told.name, Whispered.name]
+
+
+def test_pruning_goes_on_until_nothing_old_is_left(broker, monkeypatch):
+    from sagas.outbox import pruning
+
+    monkeypatch.setattr(pruning, "BATCH", 2)
+    tell(a_teller(), *"abcde", event=Whispered)
+    relay()
+    grow_old(MONTHS)
+
+    assert prune() == 5
+    assert Outbox.objects.count() == 0
