@@ -48,7 +48,7 @@ INSTALLED_APPS = [
     "payments.apps.PaymentsConfig",
     "sagas.apps.SagasConfig",
     "django_celery_results",
-    "django.contrib.admin",
+    "sagas.site.OperationsConfig",  # django.contrib.admin, with a site of our own
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

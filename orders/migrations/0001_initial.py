@@ -106,6 +106,8 @@ class Migration(migrations.Migration):
                 ('applied_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
+                'verbose_name': 'inbox row',
+                'verbose_name_plural': 'inbox',
                 'abstract': False,
                 'constraints': [models.UniqueConstraint(fields=('consumer', 'event_id'), name='orders_inbox_once')],
             },
@@ -183,6 +185,8 @@ class Migration(migrations.Migration):
                 ('attempts', models.IntegerField(db_default=0, default=0)),
             ],
             options={
+                'verbose_name': 'outbox row',
+                'verbose_name_plural': 'outbox',
                 'abstract': False,
                 'indexes': [models.Index(condition=models.Q(('published_at__isnull', True)), fields=['position'], name='orders_outbox_unsent'), models.Index(condition=models.Q(('published_at__isnull', False), ('settled_at__isnull', True)), fields=['published_at'], name='orders_outbox_unsettled')],
                 'constraints': [models.UniqueConstraint(fields=('aggregatetype', 'aggregateid', 'sequence'), name='orders_outbox_gapless')],
@@ -211,6 +215,9 @@ class Migration(migrations.Migration):
                 ('active', models.BooleanField(default=True)),
                 ('product', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='skus', to='orders.product')),
             ],
+            options={
+                'verbose_name': 'SKU',
+            },
         ),
         migrations.CreateModel(
             name='CartLine',

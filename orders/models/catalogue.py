@@ -33,6 +33,7 @@ class Sku(models.Model):
     active = models.BooleanField(default=True)
 
     class Meta:
+        verbose_name = "SKU"
         constraints: ClassVar = [
             models.CheckConstraint(condition=Q(unit_price__gt=0), name="orders_sku_price_positive"),
             models.CheckConstraint(

@@ -59,6 +59,8 @@ class Migration(migrations.Migration):
                 ('applied_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
+                'verbose_name': 'inbox row',
+                'verbose_name_plural': 'inbox',
                 'abstract': False,
                 'constraints': [models.UniqueConstraint(fields=('consumer', 'event_id'), name='payments_inbox_once')],
             },
@@ -85,6 +87,8 @@ class Migration(migrations.Migration):
                 ('attempts', models.IntegerField(db_default=0, default=0)),
             ],
             options={
+                'verbose_name': 'outbox row',
+                'verbose_name_plural': 'outbox',
                 'abstract': False,
                 'indexes': [models.Index(condition=models.Q(('published_at__isnull', True)), fields=['position'], name='payments_outbox_unsent'), models.Index(condition=models.Q(('published_at__isnull', False), ('settled_at__isnull', True)), fields=['published_at'], name='payments_outbox_unsettled')],
                 'constraints': [models.UniqueConstraint(fields=('aggregatetype', 'aggregateid', 'sequence'), name='payments_outbox_gapless')],

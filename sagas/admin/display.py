@@ -95,14 +95,19 @@ def relative(at: datetime, now: datetime) -> str:
     return f"{duration(now - at)} ago"
 
 
+def absolute(at: datetime) -> str:
+    """Return an instant in UTC."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
 def when(at: datetime | None) -> SafeString | str:
     """Return an instant, absolute in UTC and relative."""
     if at is None:
         return NOTHING
     return format_html(
-        '<time datetime="{}">{:%Y-%m-%d %H:%M:%S} UTC</time> <span class="quiet">({})</span>',
+        '<time datetime="{}">{}</time> <span class="quiet">({})</span>',
         at.isoformat(),
-        at.astimezone(UTC),
+        absolute(at),
         relative(at, clock.real()),
     )
 
@@ -112,9 +117,9 @@ def age(at: datetime | None, now: datetime | None = None) -> SafeString | str:
     if at is None:
         return NOTHING
     return format_html(
-        '<time datetime="{}" title="{:%Y-%m-%d %H:%M:%S} UTC">{}</time>',
+        '<time datetime="{}" title="{}">{}</time>',
         at.isoformat(),
-        at.astimezone(UTC),
+        absolute(at),
         relative(at, now or clock.real()),
     )
 
@@ -154,12 +159,20 @@ def list_of(name: str, query: str) -> str:
 
 def find_url(text: object) -> str:
     """Return the address that jumps to whatever has this id."""
-    return f"{reverse('admin:sagas_find')}?q={text}"
+    return f"{reverse('admin:find')}?q={text}"
 
 
 def code(text: object) -> SafeString | str:
     """Return an id or key in type of one width."""
     return format_html("<code>{}</code>", text) if text else NOTHING
+
+
+def short(key: object) -> SafeString | str:
+    """Return an id by its two ends, with all of it to hover over; other keys whole."""
+    text = str(key)
+    if len(text) != 36:
+        return code(text)
+    return format_html('<code title="{}">{}…{}</code>', text, text[:8], text[-6:])
 
 
 def pretty_json(value: Any) -> str:

@@ -7,13 +7,12 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Min, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
 
 from sagas import clock
 from sagas.admin import filters, saga_acts, search
 from sagas.admin.acts import ActingAdmin
 from sagas.admin.detail import gather
-from sagas.admin.display import NOTHING, age, chip, code, duration, when
+from sagas.admin.display import NOTHING, age, chip, duration, short, when
 from sagas.admin.standing import step_text, word
 from sagas.models import SagaInstance
 
@@ -45,11 +44,6 @@ class SagaInstanceAdmin(ActingAdmin):
     search_fields = ("key",)
     search_help_text = "Saga id, business key or its beginning, subject id, correlation id"
     sortable_by: ClassVar[tuple[str, ...]] = ("running_for", "attempts")
-
-    def get_urls(self) -> list[URLPattern]:
-        """Add the search box of the whole site."""
-        view = self.admin_site.admin_view(search.find_view)
-        return [path("find/", view, name="sagas_find"), *super().get_urls()]
 
     def headline(self, request: HttpRequest) -> str:
         """Return how many are unfinished, and for how long."""
@@ -110,7 +104,7 @@ class SagaInstanceAdmin(ActingAdmin):
     @admin.display(description="business key", ordering="key")
     def business_key(self, saga: SagaInstance) -> str:
         """Show the key."""
-        return code(saga.key)
+        return short(saga.key)
 
     @admin.display(description="step")
     def current_step(self, saga: SagaInstance) -> str:

@@ -122,6 +122,7 @@ class Migration(migrations.Migration):
                 ('finished_at', models.DateTimeField(null=True)),
             ],
             options={
+                'verbose_name': 'saga',
                 'db_table': 'sagas_saga',
                 'permissions': (('resume_saga', 'Can resume parked sagas'), ('compensate_saga', 'Can start the compensation of a saga')),
                 'indexes': [models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='sagas_saga_due'), models.Index(fields=['subject_id'], name='sagas_saga_subject'), models.Index(condition=models.Q(('parked_at__isnull', False)), fields=['parked_at'], name='sagas_saga_parked'), models.Index(condition=models.Q(('finished_at__isnull', True)), fields=['started_at'], name='sagas_saga_unfinished'), models.Index(fields=['correlation_id'], name='sagas_saga_correlation')],

@@ -75,6 +75,8 @@ class OutboxBase(models.Model):
 
     class Meta:
         abstract = True
+        verbose_name = "outbox row"
+        verbose_name_plural = "outbox"
         indexes: ClassVar = [
             models.Index(
                 fields=["position"],
@@ -110,6 +112,8 @@ class InboxBase(models.Model):
 
     class Meta:
         abstract = True
+        verbose_name = "inbox row"
+        verbose_name_plural = "inbox"
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["consumer", "event_id"], name="%(app_label)s_%(class)s_once"

@@ -62,6 +62,7 @@ class SagaInstance(models.Model):
 
     class Meta:
         db_table = "sagas_saga"
+        verbose_name = "saga"
         permissions = (
             ("resume_saga", "Can resume parked sagas"),
             ("compensate_saga", "Can start the compensation of a saga"),

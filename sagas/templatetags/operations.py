@@ -5,13 +5,14 @@ from typing import Any
 
 from django import template
 
-from sagas.admin import dashboard, display
+from sagas.admin import display
 
 register = template.Library()
 
 register.filter("chip", display.chip)
 register.filter("when", display.when)
 register.filter("age", display.age)
+register.filter("short", display.short)
 
 
 @register.filter
@@ -32,9 +33,3 @@ def event_url(event: Any) -> str:
 def since(end: datetime, start: datetime) -> str:
     """Return the time between two instants."""
     return display.duration(end - start)
-
-
-@register.simple_tag(takes_context=True)
-def board(context: template.Context) -> dashboard.Board | None:
-    """Return what the dashboard shows to whoever asks."""
-    return dashboard.gather(context["request"])

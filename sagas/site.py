@@ -1,0 +1,48 @@
+"""The admin site of the operators: opens with what needs a human, and finds any id."""
+
+from typing import Any
+
+from django.contrib.admin import AdminSite
+from django.contrib.admin.apps import AdminConfig
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, URLResolver, path
+
+FIRST = ("sagas",)
+LAST = ("django_celery_results", "auth")
+
+
+class OperationsConfig(AdminConfig):
+    """Django's admin with our site in place of the stock one."""
+
+    default_site = "sagas.site.OperationsSite"
+
+
+class OperationsSite(AdminSite):
+    """The stock site with a dashboard, a search box and the engine's tables first."""
+
+    site_header = "Concord operations"
+    site_title = "Concord operations"
+    index_title = "Operations"
+    index_template = "admin/sagas/index.html"
+
+    def get_urls(self) -> list[URLResolver | URLPattern]:
+        """Add the search box."""
+        from sagas.admin.search import find_view
+
+        return [path("find/", self.admin_view(find_view), name="find"), *super().get_urls()]
+
+    def index(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> TemplateResponse:
+        """Show what needs a human, what is late and what keeps failing."""
+        from sagas.admin.dashboard import gather
+
+        return super().index(request, {"board": gather(request), **(extra_context or {})})
+
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        """List the engine's tables first and Django's own last."""
+        found = super().get_app_list(request, app_label)
+        return sorted(
+            found, key=lambda app: (app["app_label"] in LAST, app["app_label"] not in FIRST)
+        )
