@@ -21,9 +21,9 @@ SECONDS: Final = {
     "VISIBILITY": (120.0, 10.0),
     "DELAY_BASE": (1.0, 0.2),
     "DELAY_CAP": (60.0, 2.0),
-    "HINT_GRACE": (2.0, 1.0),
-    "HINT_CAP": (20.0, 3.0),
-    "BUSY_GRACE": (15.0, 3.0),
+    "HINT_GRACE": (2.0, 0.5),
+    "HINT_CAP": (20.0, 2.0),
+    "BUSY_GRACE": (15.0, 2.0),
     "DONE_KEY_SECONDS": (86400.0, 86400.0),
 }
 # Whole numbers, in production and under the fast profile.

@@ -106,10 +106,14 @@ def publish(signature: Signature, **options: Any) -> bool:
 def depth(queue: str) -> int:
     """Return how many messages wait in a queue; 0 when the broker does not say."""
     connections: Any = current_app.pool
+    broken = connections.connection.connection_errors + connections.connection.channel_errors
     try:
         with connections.acquire(block=True) as connection:
-            declared = connection.default_channel.queue_declare(queue=queue, passive=True)
+            # Not passive: kombu looks for the key without its prefix and never finds a queue.
+            # Declared as everybody declares it, the queue is left as it is.
+            declared = connection.default_channel.queue_declare(
+                queue=queue, durable=True, auto_delete=False
+            )
             return int(declared.message_count)
-    except connections.connection.connection_errors + connections.connection.channel_errors:
-        # No such queue yet, or no broker: nothing waits that anybody could count.
+    except (OperationalError, *broken):
         return 0

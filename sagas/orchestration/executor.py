@@ -26,8 +26,10 @@ from sagas.correlation import Correlation, correlated
 from sagas.failpoints import failpoint
 from sagas.models.saga import SagaInstance, Status
 from sagas.orchestration import canvas, donekeys, registry, stops, store
-from sagas.orchestration.steps import StepRejected, Work, do_step, undo_step
+from sagas.orchestration.compensation import undo_step
+from sagas.orchestration.steps import StepRejected, do_step
 from sagas.orchestration.store import Claim, StaleFencingToken
+from sagas.orchestration.work import Work
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +101,7 @@ class _Link:
         except (registry.UnknownSaga, codec.CannotDecode) as unreadable:
             return self._fault(f"step {self.claimed.cursor}", "fault", unreadable)
         first = self.claimed.cursor
-        if self._is_poison():
+        if self._is_worn_out():
             return LinkEnd.STOPPED
         while True:
             end = self._step(state)
@@ -185,7 +187,7 @@ class _Link:
         )
         return LinkEnd.STOPPED
 
-    def _is_poison(self) -> bool:
+    def _is_worn_out(self) -> bool:
         """Park a saga whose attempts die before they can say why."""
         bound = self._bound(self.claimed.cursor)
         if self.claimed.attempts <= bound:

@@ -8,8 +8,9 @@ from sagas.core.keys import Direction
 from sagas.models import SagaInstance, StepFault, StepRun
 from sagas.orchestration import canvas, donekeys, stops, store
 from sagas.orchestration.executor import LinkEnd, run_link
-from sagas.orchestration.steps import Work, do_step
+from sagas.orchestration.steps import do_step
 from sagas.orchestration.sweep import continue_saga, sweep
+from sagas.orchestration.work import Work
 from tests.integration.sagas import trial
 from tests.integration.sagas.conftest import make_due, row
 

@@ -1,0 +1,152 @@
+"""What a step run needs in either direction: its row, its intent, its call."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sagas import clock
+from sagas.core.definition import Kind, Saga, Step
+from sagas.core.errors import SagasError
+from sagas.core.keys import Direction, effect_key
+from sagas.failpoints import failpoint
+from sagas.models.saga import Status
+from sagas.models.step_run import RunState
+from sagas.orchestration import store
+from sagas.orchestration.handlers import Handler
+from sagas.orchestration.run import RUN, Run
+from sagas.orchestration.store import Claim, Entry, Target
+from sagas.transactions import outside_transaction, transaction
+
+
+class CannotReject(SagasError):
+    """A step after the point of no return, or a compensation, was rejected: it must succeed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """What is needed to run the step under a saga's cursor."""
+
+    saga: Saga[Any]
+    claimed: Claim
+    state: Any
+    keeps_lease: Callable[[], bool]
+
+    @property
+    def number(self) -> int:
+        """Return the step's number."""
+        return self.claimed.cursor
+
+    @property
+    def step(self) -> Step[Any]:
+        """Return the step's definition."""
+        return self.saga.steps[self.number]
+
+    @property
+    def context(self) -> str:
+        """Return the context that carries the step out."""
+        return self.saga.contexts[self.number]
+
+    @property
+    def place(self) -> str:
+        """Return the step as failpoints name it: ``undo.`` before the name on the way back."""
+        back = self.claimed.status == Status.COMPENSATING
+        return f"undo.{self.step.name}" if back else self.step.name
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Done:
+    """What a committed step leaves behind."""
+
+    cursor: int
+    past_return: bool
+    state: Any
+    kept_lease: bool
+    at: datetime
+
+
+def commit_intent(work: Work, command: Any, handler: Handler, direction: Direction) -> Any:
+    """Commit that a call is about to be made; at a pivot, the point of no return."""
+    assert handler.intent is not None
+    with transaction(work.context):
+        intent = handler.intent(command)
+        write_intent(work, direction)
+    failpoint("intent.committed", work.place)
+    return intent
+
+
+def write_intent(work: Work, direction: Direction) -> None:
+    """Mark the step as about to call, as the last statement of the intent's transaction."""
+    is_pivot = work.step.kind is Kind.PIVOT and direction is Direction.DO
+    target = Target(
+        status=work.claimed.status,
+        cursor=work.number,
+        past_return=work.claimed.past_return or is_pivot,
+        keep_lease=True,
+    )
+    store.move(work.claimed, entry(work, direction, RunState.INTENDED), target)
+    failpoint("intent.before_commit", work.place)
+
+
+def call_out(
+    work: Work,
+    function: Callable[[Any, Any], Any] | None,
+    command: Any,
+    intent: Any,
+    place: str = "call.returned",
+) -> Any:
+    """Call another system, with no transaction open."""
+    assert function is not None
+    outside_transaction()
+    outcome = function(command, intent)
+    failpoint(place, work.place)
+    return outcome
+
+
+def done(target: Target, state: Any) -> Done:
+    """Return what the commit to a target leaves behind."""
+    return Done(
+        cursor=target.cursor,
+        past_return=target.past_return,
+        state=state,
+        kept_lease=target.keep_lease,
+        at=clock.real(),
+    )
+
+
+def entry(work: Work, direction: Direction, state: RunState, reply: Any = None) -> Entry:
+    """Return the journal row of this step run."""
+    return Entry(
+        step_no=work.number,
+        name=work.step.name,
+        context=work.context,
+        direction=direction,
+        state=state,
+        started_at=work.claimed.claimed_at,
+        reply=reply,
+    )
+
+
+@contextmanager
+def running(work: Work, direction: Direction) -> Iterator[None]:
+    """Let handlers inside the block know what they run for."""
+    claimed = work.claimed
+    token = RUN.set(
+        Run(
+            saga_id=claimed.saga_id,
+            saga_name=claimed.name,
+            step=work.step.name,
+            step_no=work.number,
+            direction=direction,
+            effect_key=effect_key(claimed.saga_id, work.step.name, direction),
+            attempts=claimed.attempts,
+            correlation_id=claimed.correlation_id,
+            failure=claimed.failure,
+            canceled_by=claimed.canceled_by,
+        )
+    )
+    try:
+        yield
+    finally:
+        RUN.reset(token)
