@@ -1,6 +1,7 @@
 """`manage.py up`: servers, migrations, data, then every process of the product until Ctrl-C."""
 
 import argparse
+import io
 import os
 import signal
 import socket
@@ -21,7 +22,7 @@ from config.supervisor import OWN_NAME, Child, GivingUp, Output, Supervisor
 
 HOST: Final = "127.0.0.1"
 READY_WITHIN: Final = 60.0
-SEED: Final = {"customers": 5, "skus": 12, "operators": True}
+SEED: Final = {"customers": 5, "skus": 12, "operators": True, "if_empty": True}
 
 
 class Command(BaseCommand):
@@ -93,10 +94,17 @@ class Command(BaseCommand):
         call_command("migrate", verbosity=0, interactive=False)
         if not settings.DEBUG:
             call_command("collectstatic", verbosity=0, interactive=False)
-        if "seed" in get_commands():
-            self._say("seeding")
-            call_command("seed", **SEED, stdout=open(os.devnull, "w"))  # noqa: SIM115, PTH123
+        if settings.DEBUG:
+            self._seed()
         connections.close_all()
+
+    def _seed(self) -> None:
+        """Put demo data into an empty database and show how to sign in."""
+        self._say("seeding")
+        shown = io.StringIO()
+        call_command("seed", **SEED, stdout=shown)
+        for line in shown.getvalue().splitlines():
+            self.output.say("seed", line)
 
     def _start_servers(self) -> None:
         settings.EMBEDDED.start(
@@ -106,7 +114,8 @@ class Command(BaseCommand):
 
     def _run(self, options: dict[str, Any]) -> int:
         for child in self._children(options["workers"]):
-            self.supervisor.start(child)
+            if not self.stopping.is_set():
+                self.supervisor.start(child)
         self._await_ready()
         demo = self._start_demo() if options["demo"] else None
         while not self.stopping.wait(0.2):
@@ -152,6 +161,7 @@ class Command(BaseCommand):
         """Print the address when the site answers that it is ready, not before."""
         url = f"http://{HOST}:{self.port}/"
         answer = "no answer yet"
+        give_up_at = time.monotonic() + READY_WITHIN
         while not self.stopping.is_set():
             self.supervisor.watch()
             try:
@@ -163,7 +173,7 @@ class Command(BaseCommand):
                 answer = error.read().decode(errors="replace").strip()
             except OSError as error:
                 answer = str(error)
-            if time.monotonic() - self.began > READY_WITHIN:
+            if time.monotonic() > give_up_at:
                 raise GivingUp(f"not ready within {READY_WITHIN:.0f} s: {answer}")
             self.stopping.wait(0.1)
 

@@ -148,6 +148,25 @@ def test_a_killed_supervisor_leaves_nothing_running_and_the_next_one_starts(up, 
     assert again.process.wait(60) == 0
 
 
+@pytest.mark.timeout(180)
+def test_servers_that_are_named_in_the_environment_are_used_and_left_running(up, instance):
+    named = Embedded(f"{instance}-named")
+    assert named.lock()
+    named.start(fast=True)
+    addresses = {"DATABASE_URL": named.database_url, "REDIS_URL": named.redis_url}
+
+    run = up("--no-demo", **addresses)
+    run.says("^ready http")
+    own = {p.name() for p in run.family()}
+    os.kill(run.process.pid, signal.SIGINT)
+
+    assert run.process.wait(60) == 0
+    assert "postgres" not in own
+    assert named.ended() == []
+    named.stop()
+    shutil.rmtree(named.dir)
+
+
 def test_a_port_in_use_is_said_before_anything_is_started(up, port):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", port))
