@@ -124,12 +124,12 @@ class Fault:
 _FAULT = """
 WITH stopped AS (
     UPDATE sagas_saga SET leased_until = NULL,
-        not_before = clock_timestamp() + make_interval(secs => %(delay)s),
+        not_before = statement_timestamp() + make_interval(secs => %(delay)s),
         due_at = CASE WHEN %(parked)s::text IS NULL
-            THEN clock_timestamp() + make_interval(secs => %(delay)s)
+            THEN statement_timestamp() + make_interval(secs => %(delay)s)
             WHEN status = 'running' AND NOT past_return THEN deadline_at END,
-        parked_at = CASE WHEN %(parked)s::text IS NOT NULL THEN clock_timestamp() END,
-        parked_reason = %(parked)s, updated_at = clock_timestamp()
+        parked_at = CASE WHEN %(parked)s::text IS NOT NULL THEN statement_timestamp() END,
+        parked_reason = %(parked)s, updated_at = statement_timestamp()
     WHERE id = %(id)s AND status = %(status)s AND fencing_token = %(token)s
     RETURNING id, attempts, not_before),
 fault AS (
