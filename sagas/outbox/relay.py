@@ -93,9 +93,11 @@ def _publish(producer: str, heard: Iterable[tuple[UUID, list[str]]]) -> bool:
 
 
 def deliver_later(producer: str, consumer: str, event_ids: list[str]) -> bool:
-    """Send delivery messages for events of one producer to one consumer; ids only."""
+    """Send delivery messages for events of one producer to one consumer; ids only.
+
+    Ends at the first that the broker does not take: each further one would wait for it again.
+    """
     size = int(conf.DELIVERY_SIZE)
-    sent = True
     for start in range(0, len(event_ids), size):
         signature = Signature(
             "sagas.deliver",
@@ -104,5 +106,6 @@ def deliver_later(producer: str, consumer: str, event_ids: list[str]) -> bool:
             immutable=True,
             app=current_app,
         )
-        sent = canvas.publish(signature) and sent
-    return sent
+        if not canvas.publish(signature):
+            return False
+    return True

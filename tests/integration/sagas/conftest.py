@@ -74,7 +74,9 @@ def trial_saga(committed_db):
 def celery_without_broker(monkeypatch):
     """A broker whose port is closed."""
     app = current_app._get_current_object()
-    nowhere = Connection("redis://127.0.0.1:1/0")
+    nowhere = Connection(
+        "redis://127.0.0.1:1/0", transport_options=app.conf.broker_transport_options
+    )
     monkeypatch.setattr(app, "connection_for_write", lambda *_, **__: nowhere)
     monkeypatch.setattr(app, "_pool", None)
     monkeypatch.setattr(app.amqp, "_producer_pool", None)
