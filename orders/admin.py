@@ -5,8 +5,9 @@ from typing import ClassVar
 from django.contrib import admin
 from django.db.models import Count, Min, QuerySet
 from django.http import HttpRequest
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 
+from billing import api as billing
 from orders.inventory import admin as inventory
 from orders.models import (
     Customer,
@@ -20,10 +21,12 @@ from orders.models import (
     StockReservation,
 )
 from orders.states import OrderStatus
+from payments import api as payments
 from sagas.admin.choices import one_of
 from sagas.admin.display import (
     NOTHING,
     chip,
+    instant,
     link,
     link_to,
     list_of,
@@ -88,9 +91,9 @@ class OrderAdmin(ReadOnlyAdmin):
         "told",
         "reference",
         "business_date",
-        "placed_at",
-        "confirmed_at",
-        "closed_at",
+        instant("placed_at"),
+        instant("confirmed_at"),
+        instant("closed_at"),
         "id",
     )
 
@@ -149,13 +152,28 @@ class OrderAdmin(ReadOnlyAdmin):
 
     @admin.display(description="payment")
     def payment(self, order: Order) -> str:
-        """Link to where the other context shows it; there is none before its step."""
-        return link(list_of("payments_payment", f"q={order.payment_id}"), order.payment_id)
+        """Link to the payment, and say how it stands."""
+        found = payments.payment_for_order(order.id)
+        if found is None:
+            return "none yet"
+        amount = money(found.amount, found.currency)
+        return format_html(
+            "{} {} {}", chip(found.status), amount, link_to("payments_payment", found.id)
+        )
 
     @admin.display(description="invoice")
     def invoice(self, order: Order) -> str:
-        """Link to where the other context shows it; there is none before its step."""
-        return link(list_of("billing_invoice", f"q={order.id}"), "invoice of this order")
+        """Link to the invoice, and say how it stands."""
+        found = billing.invoice_for_order(order.customer_id, order.id)
+        if found is None:
+            return "none yet"
+        amount = money(found.total, found.currency)
+        return format_html(
+            "{} {} {}",
+            chip(found.status),
+            amount,
+            link_to("billing_invoice", found.id, found.number),
+        )
 
     @admin.display(description="stock set aside")
     def reservations(self, order: Order) -> str:
@@ -210,7 +228,7 @@ class ProductAdmin(EditableAdmin):
     list_filter = ("active",)
     ordering = ("name",)
     search_fields = ("name", "slug__startswith")
-    shown = ("slug", "created_at")
+    shown = ("slug", instant("created_at"))
     editable = ("name", "description", "active")
 
 

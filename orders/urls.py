@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from orders.web import cart, catalogue, checkout, orders
+from orders.web import cart, catalogue, checkout, orders, problems
 
 app_name = "shop"
 urlpatterns = [
@@ -16,4 +16,5 @@ urlpatterns = [
     path("orders/<uuid:order_id>/", orders.order, name="order"),
     path("orders/<uuid:order_id>/progress/", orders.progress, name="order_progress"),
     path("orders/<uuid:order_id>/cancel/", orders.cancel, name="order_cancel"),
+    path("docs/http-api", problems.problems, name="problems"),
 ]

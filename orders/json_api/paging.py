@@ -7,13 +7,11 @@ from uuid import UUID
 
 from django.http import HttpRequest
 from ninja import Field, Schema
-from pydantic import ConfigDict, StringConstraints
+from pydantic import StringConstraints
 
 
 class PageIn(Schema):
     """Which rows are asked for."""
-
-    model_config = ConfigDict(extra="forbid")
 
     limit: int = Field(50, ge=1, le=200)
     after: UUID | None = Field(None, description="The last row of the page before.")
@@ -21,8 +19,6 @@ class PageIn(Schema):
 
 class CatalogueIn(Schema):
     """Which products are asked for."""
-
-    model_config = ConfigDict(extra="forbid")
 
     limit: int = Field(50, ge=1, le=200)
     after: Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00]*$")] = Field(

@@ -37,12 +37,6 @@ def stock_words(sku: SkuView) -> str:
     return "In stock"
 
 
-@register.filter
-def calm(name: str) -> str:
-    """Return a name without shouting: catalogues of wholesalers are all capitals."""
-    return name.capitalize() if name.isupper() else name
-
-
 @register.simple_tag
 def product_art(slug: str, name: str) -> SafeString:
     """Draw a product for which there is no picture; the same one looks the same everywhere."""

@@ -46,8 +46,10 @@ def orders(request: HttpRequest, customer: CustomerView) -> HttpResponse:
 def order(request: HttpRequest, customer: CustomerView, order_id: UUID) -> HttpResponse:
     """Show an order and how it is coming along."""
     found = _find(customer, order_id)
-    is_late = request.GET.get("cancel") == "too-late" and found.status != OrderStatus.CANCELED
-    page = {**_page(customer, found), "cancel_came_too_late": is_late}
+    page = {
+        **_page(customer, found),
+        "cancel_came_too_late": request.GET.get("cancel") == "too-late",
+    }
     return render(request, "orders/order.html", page)
 
 
@@ -74,8 +76,12 @@ def _cancel(customer: CustomerView, order_id: UUID) -> Answer:
     said = services.ask_to_cancel_order(
         customer_id=customer.id, order_id=order_id, by=f"customer {customer.id}"
     )
+    # What is being stopped already, or has come to nothing, says so on its page.
+    is_late = said is Cancellation.TOO_LATE or (
+        said is Cancellation.FINISHED and _find(customer, order_id).status == OrderStatus.CONFIRMED
+    )
     address = reverse("shop:order", args=[order_id])
-    return sent_on(address if said is Cancellation.ACCEPTED else address + TOO_LATE)
+    return sent_on(address + TOO_LATE if is_late else address)
 
 
 def _find(customer: CustomerView, order_id: UUID) -> OrderDetail:
