@@ -19,6 +19,7 @@ SELECT
     s.attempts::integer AS attempts,
     s.fencing_token::bigint AS fencing_token,
     s.leased_until::timestamptz AS leased_until,
+    s.not_before::timestamptz AS not_before,
     s.due_at::timestamptz AS due_at,
     s.parked_at::timestamptz AS parked_at,
     s.updated_at::timestamptz AS updated_at,
