@@ -23,6 +23,7 @@ from sagas.admin.choices import one_of
 from sagas.admin.display import (
     code,
     find_url,
+    instant,
     link,
     link_to,
     money,
@@ -129,7 +130,7 @@ class JournalEntryAdmin(ReadOnlyAdmin):
     search_fields = ("=rule",)
     search_help_text = "The id of what was booked: an invoice, a payment"
     sortable_by: ClassVar[tuple[str, ...]] = ("recorded",)
-    fields = ("rule", "booked", "occurred_at", "recorded_at", "id")
+    fields = ("rule", "booked", instant("occurred_at"), instant("recorded_at"), "id")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[JournalEntry]:
         """Read the lines of all listed entries at once."""

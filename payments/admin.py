@@ -19,7 +19,7 @@ from payments.models import (
 from payments.states import PaymentStatus
 from sagas.admin.attention import concern
 from sagas.admin.choices import one_of
-from sagas.admin.display import chip, code, link_to, list_of, money, when
+from sagas.admin.display import chip, code, instant, link_to, list_of, money, when
 from sagas.admin.messages import InboxAdmin, OutboxAdmin
 from sagas.admin.records import ReadOnlyAdmin, ReadOnlyInline
 from sagas.admin.search import as_uuid, findable
@@ -101,8 +101,8 @@ class PaymentAdmin(ReadOnlyAdmin):
         "held",
         "live",
         "provider_ref",
-        "captured_at",
-        "closed_at",
+        instant("captured_at"),
+        instant("closed_at"),
         "webhooks",
     )
 
@@ -189,7 +189,7 @@ class PaymentMethodAdmin(ReadOnlyAdmin):
     search_fields = ("=last4",)
     search_help_text = "Last four digits, or a customer's id"
     sortable_by: ClassVar[tuple[str, ...]] = ()
-    fields = ("label", "brand", "last4", "kind", "active", "customer", "created_at", "id")
+    fields = ("label", "brand", "last4", "kind", "active", "customer", instant("created_at"), "id")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[PaymentMethod], search_term: str
@@ -243,6 +243,7 @@ findable(Payment, texts=("provider_ref",), about=("purpose_id", "customer_id"))
 findable(PaymentMethod)
 findable(WebhookEvent, texts=("event_ref",), mentions=("provider_ref",))
 concern(
+    "webhook that names nothing of ours",
     "webhooks that name nothing of ours",
     count=lambda: WebhookEvent.objects.filter(state=WebhookState.PARKED).count(),
     url=lambda: list_of("payments_webhookevent", "state=parked"),

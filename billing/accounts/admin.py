@@ -5,7 +5,7 @@ from typing import ClassVar
 from django.contrib import admin
 
 from billing.accounts.models import BillingAccount
-from sagas.admin.display import link, link_to, list_of
+from sagas.admin.display import instant, link, link_to, list_of
 from sagas.admin.records import ReadOnlyAdmin
 from sagas.admin.search import findable
 
@@ -19,7 +19,7 @@ class BillingAccountAdmin(ReadOnlyAdmin):
     search_fields = ("=number", "name")
     search_help_text = "Account number or part of the name"
     sortable_by: ClassVar[tuple[str, ...]] = ("number", "name")
-    fields = ("number", "name", "currency", "customer", "invoices", "created_at", "id")
+    fields = ("number", "name", "currency", "customer", "invoices", instant("created_at"), "id")
 
     @admin.display(description="customer")
     def customer(self, account: BillingAccount) -> str:

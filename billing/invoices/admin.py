@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from billing.invoices.models import Invoice, InvoiceLine, InvoiceSettlement
 from billing.states import InvoiceStatus
 from sagas.admin.choices import one_of
-from sagas.admin.display import chip, find_url, link, link_to, list_of, money, when
+from sagas.admin.display import chip, find_url, instant, link, link_to, list_of, money, when
 from sagas.admin.records import ReadOnlyAdmin, ReadOnlyInline
 from sagas.admin.search import as_uuid, findable
 
@@ -89,7 +89,7 @@ class InvoiceAdmin(ReadOnlyAdmin):
         "order",
         "account_link",
         "business_date",
-        "issued_at",
+        instant("issued_at"),
         "booked",
         "id",
     )

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 class Concern:
     """One kind of thing that waits for a person."""
 
-    title: str
+    one: str
+    many: str
     count: Callable[[], int]
     url: Callable[[], str]
     permission: str
@@ -18,7 +19,7 @@ CONCERNS: list[Concern] = []
 
 
 def concern(
-    title: str, *, count: Callable[[], int], url: Callable[[], str], permission: str
+    one: str, many: str, *, count: Callable[[], int], url: Callable[[], str], permission: str
 ) -> None:
     """Put a count on the dashboard; one query, for those who may see the list."""
-    CONCERNS.append(Concern(title=title, count=count, url=url, permission=permission))
+    CONCERNS.append(Concern(one=one, many=many, count=count, url=url, permission=permission))

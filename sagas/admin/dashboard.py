@@ -96,14 +96,16 @@ def gather(request: HttpRequest) -> Board | None:
 def _waits(request: HttpRequest, human: int) -> Iterator[Wait]:
     if human:
         url = list_of("sagas_sagainstance", "stands=human")
-        yield Wait(title="sagas", count=human, url=url)
+        yield Wait(title="saga" if human == 1 else "sagas", count=human, url=url)
     letters = DeadLetter.objects.filter(dead_letters.WAITS).count()
     if letters:
         url = list_of("sagas_deadletter", "state=human")
-        yield Wait(title="dead letters", count=letters, url=url)
+        yield Wait(title="dead letter" if letters == 1 else "dead letters", count=letters, url=url)
     for concern in CONCERNS:
         if request.user.has_perm(concern.permission) and (count := concern.count()):
-            yield Wait(title=concern.title, count=count, url=concern.url())
+            yield Wait(
+                title=concern.one if count == 1 else concern.many, count=count, url=concern.url()
+            )
 
 
 def _parked() -> Any:

@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from sagas import clock
 from sagas.admin.acts import Act, ActingAdmin, Target
 from sagas.admin.choices import one_of
-from sagas.admin.display import chip, code, duration, find_url, folded, link, when
+from sagas.admin.display import chip, code, duration, find_url, folded, instant, link, when
 from sagas.admin.search import as_uuid, findable
 from sagas.models import DeadLetter
 from sagas.outbox import dead_letters
@@ -99,7 +99,6 @@ class DeadLetterAdmin(ActingAdmin):
     """Dead letters, with why."""
 
     acts = (ResendDeadLetter(),)
-    change_form_template = "admin/sagas/record.html"
     list_display = ("state", "event_name", "context", "short_reason", "attempts", "since", "next")
     list_display_links = ("event_name",)
     list_filter = (
@@ -123,10 +122,10 @@ class DeadLetterAdmin(ActingAdmin):
         "attempts",
         "reason",
         "trace",
-        "first_at",
-        "last_at",
-        "next_at",
-        "resolved_at",
+        instant("first_at"),
+        instant("last_at"),
+        instant("next_at"),
+        instant("resolved_at"),
     )
 
     def headline(self, request: HttpRequest) -> str:

@@ -30,6 +30,7 @@ class Row:
     context: str
     direction: str
     run: StepRun | None
+    attempts: int
     took: str
     faults: tuple[StepFault, ...]
 
@@ -99,6 +100,7 @@ def _table(
     kinds = [step.kind.value for step in definition.steps] if definition else []
     for run in runs:
         took = run.committed_at - run.started_at if run.started_at else timedelta(0)
+        here = _of_run(faults, run.step_no, run.direction)
         yield Row(
             number=run.step_no + 1,
             name=run.name,
@@ -106,8 +108,9 @@ def _table(
             context=run.context,
             direction=run.direction,
             run=run,
+            attempts=1 + len([f for f in here if f.kind != "rejected"]),
             took=duration(took),
-            faults=_of_run(faults, run.step_no, run.direction),
+            faults=here,
         )
     seen = {run.step_no for run in runs}
     for number, step in enumerate(definition.steps if definition else ()):
@@ -119,6 +122,7 @@ def _table(
                 context=definition.contexts[number] if definition else "",
                 direction="do",
                 run=None,
+                attempts=0,
                 took="",
                 faults=_of_run(faults, number, "do"),
             )

@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.contrib import admin
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -18,7 +19,7 @@ SIGNS = {
     "running": "▶",
     "retrying": "↻",
     "compensating": "↩",
-    "parked": "⏸",
+    "parked": "‖",
     "completed": "✓",
     "compensated": "⟲",
     "done": "✓",
@@ -33,7 +34,7 @@ SIGNS = {
     "published": "➜",
     "settled": "✓",
     "resolved": "✓",
-    "waits for an operator": "⏸",
+    "waits for an operator": "‖",
     "refused": "⊘",
     "pending": "▶",
     "confirmed": "✓",
@@ -112,6 +113,17 @@ def when(at: datetime | None) -> SafeString | str:
     )
 
 
+def instant(column: str, description: str = "") -> Any:
+    """Return what a screen names among its fields to show a column that holds an instant."""
+
+    @admin.display(description=description or column.replace("_", " "), ordering=column)
+    def show(row: Any) -> str:
+        return when(getattr(row, column))
+
+    show.__name__ = column
+    return show
+
+
 def age(at: datetime | None, now: datetime | None = None) -> SafeString | str:
     """Return how long ago an instant was, with the instant itself to hover over."""
     if at is None:
@@ -173,6 +185,13 @@ def short(key: object) -> SafeString | str:
     if len(text) != 36:
         return code(text)
     return format_html('<code title="{}">{}…{}</code>', text, text[:8], text[-6:])
+
+
+def shortened(text: str, most: int = 70) -> SafeString | str:
+    """Return the beginning of a long text, with all of it to hover over."""
+    if len(text) <= most:
+        return text
+    return format_html('<span title="{}">{}…</span>', text, text[:most].rstrip())
 
 
 def pretty_json(value: Any) -> str:

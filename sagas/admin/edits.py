@@ -28,10 +28,9 @@ class EditableAdmin(ReadOnlyAdmin):
     """A screen on which administrators may edit some columns; nothing is added or deleted."""
 
     form = EditForm
-    change_form_template = "admin/sagas/record.html"
     editable: ClassVar[tuple[str, ...]] = ()
     """Columns that administrators may change."""
-    shown: ClassVar[tuple[str, ...]] = ()
+    shown: ClassVar[tuple[Any, ...]] = ()
     """What else the page shows."""
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -39,12 +38,12 @@ class EditableAdmin(ReadOnlyAdmin):
         options = self.opts
         return request.user.has_perm(f"{options.app_label}.change_{options.model_name}")
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[Any, ...]:
         """Ask for a reason where something may be changed."""
         asked = ("reason",) if self.has_change_permission(request) else ()
         return (*self.shown, *self.editable, *asked)
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[Any, ...]:
         """Show the other columns as they are."""
         return self.shown
 

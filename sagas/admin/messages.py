@@ -20,9 +20,11 @@ from sagas.admin.display import (
     code,
     duration,
     find_url,
+    instant,
     json_block,
     link,
     link_to,
+    short,
     when,
 )
 from sagas.admin.message_filters import EventTypeFilter, LagFilter, OutboxStateFilter
@@ -86,7 +88,6 @@ class ResendEvent(Act):
 class OutboxAdmin(ActingAdmin):
     """The events that a context has published, or is about to."""
 
-    change_form_template = "admin/sagas/record.html"
     list_display = (
         "state",
         "event",
@@ -110,10 +111,10 @@ class OutboxAdmin(ActingAdmin):
         "position",
         "aggregate",
         "sequence",
-        "occurred_at",
-        "created_at",
-        "published_at",
-        "settled_at",
+        instant("occurred_at"),
+        instant("created_at"),
+        instant("published_at"),
+        instant("settled_at"),
         "lag",
         "attempts",
         "correlation",
@@ -169,7 +170,7 @@ class OutboxAdmin(ActingAdmin):
     def aggregate(self, row: Any) -> str:
         """Show what the event is about, as a link to its page."""
         return format_html(
-            "{} {}", row.aggregatetype, link(find_url(row.aggregateid), row.aggregateid)
+            "{} {}", row.aggregatetype, link(find_url(row.aggregateid), short(row.aggregateid))
         )
 
     @admin.display(description="written", ordering="position")

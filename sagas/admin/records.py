@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
+from django.utils.text import capfirst
 
 from sagas.admin.paging import BoundedPaginator
 
@@ -40,6 +41,7 @@ class ReadOnlyAdmin(_ReadOnly, ModelAdmin):
     list_per_page = 50
     list_max_show_all = 0
     change_list_template = "admin/sagas/list.html"
+    change_form_template = "admin/sagas/record.html"
 
     def headline(self, request: HttpRequest) -> str:
         """Return what stands above the list; nothing unless a screen has something to say."""
@@ -50,7 +52,9 @@ class ReadOnlyAdmin(_ReadOnly, ModelAdmin):
     ) -> HttpResponse:
         """Show the list below its headline."""
         headline = self.headline(request) if self.has_view_permission(request) else ""
-        return super().changelist_view(request, {"headline": headline, **(extra_context or {})})
+        title = capfirst(self.opts.verbose_name_plural)
+        context = {"headline": headline, "title": title, **(extra_context or {})}
+        return super().changelist_view(request, context)
 
 
 class ReadOnlyInline(_ReadOnly, TabularInline):

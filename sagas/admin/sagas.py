@@ -7,12 +7,13 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Min, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.html import format_html
 
 from sagas import clock
 from sagas.admin import filters, saga_acts, search
 from sagas.admin.acts import ActingAdmin
 from sagas.admin.detail import gather
-from sagas.admin.display import NOTHING, age, chip, duration, short, when
+from sagas.admin.display import NOTHING, age, chip, duration, short, shortened
 from sagas.admin.standing import step_text, word
 from sagas.models import SagaInstance
 
@@ -24,7 +25,6 @@ class SagaInstanceAdmin(ActingAdmin):
     acts = (saga_acts.Resume(), saga_acts.Compensate(), saga_acts.Park())
     list_display = (
         "standing",
-        "definition",
         "business_key",
         "current_step",
         "running_for",
@@ -54,7 +54,8 @@ class SagaInstanceAdmin(ActingAdmin):
             return "No saga is unfinished."
         oldest = duration(clock.real() - found["oldest"])
         human = found["human"]
-        waiting = f"{human} need a human" if human else "none of them needs a human"
+        verb = "needs" if human == 1 else "need"
+        waiting = f"{human} {verb} a human" if human else "none of them needs a human"
         return f"{found['count']} unfinished, the oldest for {oldest}; {waiting}."
 
     def get_search_results(
@@ -96,15 +97,10 @@ class SagaInstanceAdmin(ActingAdmin):
         """Show the chip."""
         return chip(word(saga))
 
-    @admin.display(description="definition", ordering="name")
-    def definition(self, saga: SagaInstance) -> str:
-        """Show name and version."""
-        return f"{saga.name} v{saga.def_version}"
-
-    @admin.display(description="business key", ordering="key")
+    @admin.display(description="saga and business key", ordering="name")
     def business_key(self, saga: SagaInstance) -> str:
-        """Show the key."""
-        return short(saga.key)
+        """Show definition, version and key."""
+        return format_html("{} v{}<br>{}", saga.name, saga.def_version, short(saga.key))
 
     @admin.display(description="step")
     def current_step(self, saga: SagaInstance) -> str:
@@ -121,12 +117,12 @@ class SagaInstanceAdmin(ActingAdmin):
     @admin.display(description="next attempt", ordering="not_before")
     def next_attempt(self, saga: SagaInstance) -> str:
         """Show when it is tried again, while a delay runs."""
-        return when(saga.not_before) if saga.parked_at is None else NOTHING
+        return age(saga.not_before) if saga.parked_at is None else NOTHING
 
     @admin.display(description="parked because")
     def parked_because(self, saga: SagaInstance) -> str:
         """Show why it waits for a person."""
-        return saga.parked_reason or NOTHING
+        return shortened(saga.parked_reason) if saga.parked_reason else NOTHING
 
 
 search.findable(SagaInstance, about=("subject_id",), mentions=("key", "correlation_id"))

@@ -14,7 +14,7 @@ from sagas.admin.standing import border_number, definition_of
 from sagas.models import OperatorAction, RunState, SagaInstance, Status, StepFault, StepRun
 
 WIDTH = 1080
-LEFT = 220
+LEFT = 245
 RIGHT = 70
 TOP = 40
 BAR = 12
@@ -169,7 +169,7 @@ def _runs(
             direction=run.direction,
             start=min(start, end),
             end=end,
-            text=f"{text}, attempt {run.attempts}",
+            text=text,
         )
 
 
@@ -189,7 +189,7 @@ def _attempts(
         lane = (fault.step_no, fault.direction)
         before = [saga.started_at, *(at for at in commits if at <= fault.at)]
         start = waited.get(lane, before[-1])
-        error = f"{fault.kind}, attempt {fault.attempt}: {fault.error}"
+        error = f"{fault.kind}: {fault.error}"
         if fault.kind != "rejected":
             yield _stretch("attempt", fault, min(start, fault.at), fault.at, error)
         yield _stretch(f"mark-{fault.kind}", fault, fault.at, fault.at, error)
