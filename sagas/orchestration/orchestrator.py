@@ -29,6 +29,10 @@ class ReasonMissing(SagasError):
     """Say why: an operator's act needs a reason that the next one can understand."""
 
 
+class ForeignSaga(SagasError):
+    """A saga starts in its own context, whose transaction has done its first step."""
+
+
 class NoSuchSaga(SagasError):
     """There is no saga with this id."""
 
@@ -48,22 +52,27 @@ def start(
     rung.
 
     :raises OutsideTransaction: if no transaction is open
+    :raises ForeignSaga: if the transaction is another context's
     :raises UnknownSaga: if the definition is not registered
     """
     context = transaction_required()
+    if saga.context != context:
+        raise ForeignSaga(f"{saga.name} started in a transaction of {context}")
     registered = registry.get(saga.name, saga.version)
     chosen = saga_id or uuid7()
     new = _new(registered, state, saga_id=chosen, key=key, subject_id=subject_id, context=context)
     inserted = stops.insert(new)
     if inserted is None:
         return stops.by_key(saga.name, key)
-    cursor = int(registered.steps[0].kind is Kind.BEGUN)
-    traceparent = current_or_new().traceparent
 
     def ring() -> None:
         failpoint("start.committed")
         canvas.send(
-            registered, chosen, cursor=cursor, direction=Direction.DO, traceparent=traceparent
+            registered,
+            chosen,
+            cursor=new.cursor,
+            direction=Direction.DO,
+            traceparent=new.traceparent,
         )
 
     after_commit(ring)
@@ -239,7 +248,11 @@ def saga_status(saga_id: UUID) -> SagaView:
         if definition is not None and 0 <= row.cursor <= definition.last:
             step = definition.steps[row.cursor].name
         kind = (
-            StepFault.objects.filter(saga_id=saga_id, step_no=row.cursor)
+            StepFault.objects.filter(
+                saga_id=saga_id,
+                step_no=row.cursor,
+                direction=Direction.DO if row.status == Status.RUNNING else Direction.UNDO,
+            )
             .order_by("-at")
             .values_list("kind", flat=True)
             .first()

@@ -123,7 +123,7 @@ class Fault:
 
 _FAULT = """
 WITH stopped AS (
-    UPDATE sagas_saga SET leased_until = NULL,
+    UPDATE sagas_saga SET leased_until = NULL, attempts = greatest(attempts, %(attempts)s),
         not_before = statement_timestamp() + make_interval(secs => %(delay)s),
         due_at = CASE WHEN %(parked)s::text IS NULL
             THEN statement_timestamp() + make_interval(secs => %(delay)s)
@@ -156,6 +156,8 @@ def record_fault(claimed: Claim, fault: Fault, *, delay: float, parked: str | No
         "token": claimed.token,
         "delay": delay,
         "parked": parked,
+        # The second step of a link runs under the claim of the first, and has no count yet.
+        "attempts": claimed.attempts,
         "fault_id": uuid7(),
         "step_no": fault.step_no,
         "name": fault.name,
