@@ -1,6 +1,6 @@
 """The front door: every name of the engine that a context may use."""
 
-from sagas import clock
+from sagas import clock, correlation
 from sagas.core.commands import Command, Rejected, Unknown
 from sagas.core.definition import (
     InvalidDefinition,
@@ -17,18 +17,16 @@ from sagas.failpoints import failpoint
 from sagas.ids import uuid7
 from sagas.orchestration.handlers import handles, handles_remote
 from sagas.orchestration.orchestrator import (
-    NoSuchSaga,
     ReasonMissing,
-    SagaView,
     ask_to_cancel,
     cancel,
     compensate,
     park,
     resume,
-    saga_status,
     start,
 )
 from sagas.orchestration.run import Run, current_run
+from sagas.orchestration.status import NoSuchSaga, SagaView, saga_status
 from sagas.orchestration.stops import Cancellation
 from sagas.outbox.publishing import publish
 from sagas.outbox.subscriptions import Envelope, current_event, on
@@ -65,6 +63,7 @@ __all__ = [
     "compensatable",
     "compensate",
     "connection_of",
+    "correlation",
     "current_event",
     "current_run",
     "failpoint",

@@ -1,8 +1,6 @@
 """The verbs on a saga: start it, cancel it, and what an operator may do, each with a reason."""
 
 import logging
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -17,6 +15,7 @@ from sagas.ids import uuid7
 from sagas.models.operator_action import OperatorAction
 from sagas.models.saga import SagaInstance, Status
 from sagas.orchestration import canvas, registry, stops
+from sagas.orchestration.status import NoSuchSaga
 from sagas.orchestration.stops import Cancellation, NewSaga
 from sagas.transactions import after_commit, transaction, transaction_required
 
@@ -31,10 +30,6 @@ class ReasonMissing(SagasError):
 
 class ForeignSaga(SagasError):
     """A saga starts in its own context, whose transaction has done its first step."""
-
-
-class NoSuchSaga(SagasError):
-    """There is no saga with this id."""
 
 
 def start(
@@ -207,69 +202,3 @@ def _ring_current(saga_id: UUID) -> None:
     from sagas.orchestration.sweep import continue_saga
 
     continue_saga(saga_id)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SagaView:
-    """What a page or a terminal shows of a saga."""
-
-    id: UUID
-    name: str
-    status: str
-    past_return: bool
-    cursor: int
-    step: str | None
-    """The step under the cursor; None when the saga has ended."""
-    attempts: int
-    next_at: datetime | None
-    """When the next attempt is due, while a delay runs."""
-    last_fault_kind: str | None
-    """``fault`` or ``unknown`` while the step under the cursor is being retried."""
-    parked_reason: str | None
-    failure: str | None
-    canceled_by: str | None
-    started_at: datetime
-    finished_at: datetime | None
-
-
-def saga_status(saga_id: UUID) -> SagaView:
-    """Return how a saga stands.
-
-    :raises NoSuchSaga: if there is none with this id
-    """
-    from sagas.models.step_run import StepFault
-
-    row = SagaInstance.objects.filter(id=saga_id).first()
-    if row is None:
-        raise NoSuchSaga
-    step = kind = None
-    if row.finished_at is None:
-        definition = registry.SAGAS.get((row.name, row.def_version))
-        if definition is not None and 0 <= row.cursor <= definition.last:
-            step = definition.steps[row.cursor].name
-        kind = (
-            StepFault.objects.filter(
-                saga_id=saga_id,
-                step_no=row.cursor,
-                direction=Direction.DO if row.status == Status.RUNNING else Direction.UNDO,
-            )
-            .order_by("-at")
-            .values_list("kind", flat=True)
-            .first()
-        )
-    return SagaView(
-        id=row.id,
-        name=row.name,
-        status=row.status,
-        past_return=row.past_return,
-        cursor=row.cursor,
-        step=step,
-        attempts=row.attempts,
-        next_at=row.not_before,
-        last_fault_kind=kind,
-        parked_reason=row.parked_reason,
-        failure=row.failure,
-        canceled_by=row.canceled_by,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-    )

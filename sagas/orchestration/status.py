@@ -1,0 +1,80 @@
+"""How a saga stands, for pages and terminals."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sagas.core.errors import SagasError
+from sagas.models.saga import SagaInstance
+from sagas.models.step_run import StepFault
+from sagas.orchestration import registry
+
+
+class NoSuchSaga(SagasError):
+    """There is no saga with this id."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SagaView:
+    """What a page or a terminal shows of a saga."""
+
+    id: UUID
+    name: str
+    status: str
+    past_return: bool
+    cursor: int
+    step: str | None
+    """The step under the cursor; None when the saga has ended."""
+    attempts: int
+    next_at: datetime | None
+    """When the next attempt is due, while a delay runs."""
+    last_fault_kind: str | None
+    """``fault`` or ``unknown`` while the step under the cursor is being retried."""
+    parked_reason: str | None
+    failure: str | None
+    canceled_by: str | None
+    started_at: datetime
+    finished_at: datetime | None
+
+
+def saga_status(saga_id: UUID) -> SagaView:
+    """Return how a saga stands.
+
+    :raises NoSuchSaga: if there is none with this id
+    """
+    row = SagaInstance.objects.filter(id=saga_id).first()
+    if row is None:
+        raise NoSuchSaga
+    return SagaView(
+        id=row.id,
+        name=row.name,
+        status=row.status,
+        past_return=row.past_return,
+        cursor=row.cursor,
+        step=step_under_cursor(row),
+        attempts=row.attempts,
+        next_at=row.not_before,
+        last_fault_kind=None if row.finished_at else _last_fault_kind(row),
+        parked_reason=row.parked_reason,
+        failure=row.failure,
+        canceled_by=row.canceled_by,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+    )
+
+
+def step_under_cursor(row: SagaInstance) -> str | None:
+    """Return the step that is to be run or undone next; None when the saga has ended."""
+    definition = registry.SAGAS.get((row.name, row.def_version))
+    if row.finished_at is not None or definition is None:
+        return None
+    return definition.steps[row.cursor].name if 0 <= row.cursor <= definition.last else None
+
+
+def _last_fault_kind(row: SagaInstance) -> str | None:
+    return (
+        StepFault.objects.filter(saga_id=row.id, step_no=row.cursor)
+        .order_by("-at")
+        .values_list("kind", flat=True)
+        .first()
+    )
