@@ -5,7 +5,8 @@ from datetime import datetime
 from uuid import UUID
 
 from sagas.core.errors import SagasError
-from sagas.models.saga import SagaInstance
+from sagas.core.keys import Direction
+from sagas.models.saga import SagaInstance, Status
 from sagas.models.step_run import StepFault
 from sagas.orchestration import registry
 
@@ -72,8 +73,9 @@ def step_under_cursor(row: SagaInstance) -> str | None:
 
 
 def _last_fault_kind(row: SagaInstance) -> str | None:
+    direction = Direction.DO if row.status == Status.RUNNING else Direction.UNDO
     return (
-        StepFault.objects.filter(saga_id=row.id, step_no=row.cursor)
+        StepFault.objects.filter(saga_id=row.id, step_no=row.cursor, direction=direction)
         .order_by("-at")
         .values_list("kind", flat=True)
         .first()
