@@ -11,6 +11,7 @@ from billing.queries import (
     invoices_of,
     trial_balance,
 )
+from billing.urls import invoice_pages
 
 __all__ = [
     "AccountBalance",
@@ -22,6 +23,7 @@ __all__ = [
     "UnknownInvoice",
     "invoice_for_order",
     "invoice_of",
+    "invoice_pages",
     "invoices_of",
     "trial_balance",
 ]

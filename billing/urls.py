@@ -8,11 +8,10 @@ from django.urls import URLPattern, path
 
 from billing import views
 
-app_name = "billing"
 Page = Callable[..., HttpResponse]
 
 
-def patterns(for_customer: Callable[[Page], Any]) -> list[URLPattern]:
+def invoice_pages(for_customer: Callable[[Page], Any]) -> list[URLPattern]:
     """Return the addresses.
 
     :param for_customer: gives a page the customer who signed in; this context knows customers by

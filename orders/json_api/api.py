@@ -69,7 +69,7 @@ def nothing_here(request: HttpRequest) -> HttpResponse:
     return Problem("not_found").response(request)
 
 
-def patterns() -> list[URLPattern | URLResolver]:
+def _patterns() -> list[URLPattern | URLResolver]:
     """Return the addresses of the interface; those it does not have answer as it does."""
     found: list[URLPattern | URLResolver] = []
     for pattern in api.urls[0]:
@@ -79,3 +79,7 @@ def patterns() -> list[URLPattern | URLResolver]:
             pattern.callback = nothing_here if is_root else _with_problems(pattern.callback)
         found.append(pattern)
     return [*found, re_path("", nothing_here)]
+
+
+app_name = "api"
+urlpatterns = _patterns()

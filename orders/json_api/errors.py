@@ -12,8 +12,14 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from orders.json_api.problems import FieldProblem, Problem, field_problem
 from orders.refusals import OrderRefused, Refusal, UnknownOrder
-from sagas.idempotency.http import RETRY_AFTER_SECONDS, KeyMalformed, KeyMissing, SeveralKeys
-from sagas.idempotency.records import KeyInUse, KeyReused
+from sagas.idempotency.http import (
+    RETRY_AFTER_SECONDS,
+    KeyInUse,
+    KeyMalformed,
+    KeyMissing,
+    KeyReused,
+    SeveralKeys,
+)
 
 log = logging.getLogger(__name__)
 

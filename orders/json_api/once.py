@@ -11,8 +11,15 @@ from ninja.responses import NinjaJSONEncoder
 from orders.json_api.access import ApiRequest
 from orders.json_api.problems import MEDIA_TYPE, Problem
 from orders.refusals import OrderRefused
-from sagas.idempotency.http import HEADER, key_in_header, keyed, response_of
-from sagas.idempotency.records import Answer, Prepare, answer_once
+from sagas.idempotency.http import (
+    HEADER,
+    Answer,
+    Prepare,
+    answer_once,
+    key_in_header,
+    keyed,
+    response_of,
+)
 
 KEY_PARAMETER: Final = {
     "parameters": [

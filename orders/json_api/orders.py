@@ -21,7 +21,7 @@ from orders.json_api.paging import PageIn, next_page
 from orders.json_api.problems import Problem
 from orders.states import OrderStatus
 from sagas.api import Cancellation
-from sagas.idempotency.records import Answer, Perform
+from sagas.idempotency.http import Answer, Perform
 
 router = Router(tags=["orders"])
 PROBLEMS = dict.fromkeys((400, 401, 404, 409, 413, 415, 422, 503), ProblemOut)

@@ -11,7 +11,7 @@ from typing import Any, Final
 from django.http import HttpRequest, HttpResponse
 
 from orders.refusals import Refusal
-from sagas import correlation
+from sagas.api import correlation
 
 MEDIA_TYPE: Final = "application/problem+json"
 DOCUMENT: Final = "/docs/http-api"

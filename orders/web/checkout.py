@@ -15,7 +15,7 @@ from orders.refusals import CartChanged, OrderRefused, Refusal
 from orders.web.access import for_customer
 from orders.web.cards import card_choices
 from orders.web.once import answered_once, sent_on
-from sagas.idempotency.records import Answer, Perform
+from sagas.idempotency.http import Answer, Perform
 
 
 class TotalChanged(Refusal):

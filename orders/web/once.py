@@ -9,14 +9,18 @@ from orders.queries import CustomerView
 from orders.refusals import OrderRefused
 from sagas.idempotency.http import (
     RETRY_AFTER_SECONDS,
+    Answer,
+    KeyInUse,
     KeyMalformed,
     KeyMissing,
+    KeyReused,
+    Prepare,
     SeveralKeys,
+    answer_once,
     key_in_form,
     keyed,
     response_of,
 )
-from sagas.idempotency.records import Answer, KeyInUse, KeyReused, Prepare, answer_once
 
 
 def answered_once(request: HttpRequest, customer: CustomerView, prepare: Prepare) -> HttpResponse:

@@ -18,7 +18,7 @@ from orders.web.access import for_customer
 from orders.web.once import answered_once, sent_on
 from payments import api as payments
 from sagas.api import Cancellation
-from sagas.idempotency.records import Answer
+from sagas.idempotency.http import Answer
 
 PAGE: Final = 20
 TOO_LATE: Final = "?cancel=too-late"

@@ -2,7 +2,7 @@
 
 The key of a program stands in the header ``Idempotency-Key`` (quoted, as the draft standard has
 it, or bare); that of a form in a hidden field. The rules are told to callers in
-``docs/http-api.md``.
+``docs/http-api.md``. This is the front door for contexts: the rest of the package is behind it.
 """
 
 import hashlib
@@ -13,8 +13,38 @@ from typing import Final
 from django.http import HttpRequest, HttpResponse
 
 from sagas.core.errors import SagasError
-from sagas.idempotency.records import Answer, KeyedRequest
+from sagas.idempotency.records import (
+    Answer,
+    KeyedRequest,
+    KeyInUse,
+    KeyReused,
+    Perform,
+    Prepare,
+    answer_once,
+)
 from sagas.ids import uuid7
+
+__all__ = [
+    "FIELD",
+    "HEADER",
+    "RETRY_AFTER_SECONDS",
+    "Answer",
+    "KeyInUse",
+    "KeyMalformed",
+    "KeyMissing",
+    "KeyReused",
+    "KeyedRequest",
+    "Perform",
+    "Prepare",
+    "SeveralKeys",
+    "answer_once",
+    "fingerprint",
+    "fresh_key",
+    "key_in_form",
+    "key_in_header",
+    "keyed",
+    "response_of",
+]
 
 HEADER: Final = "Idempotency-Key"
 FIELD: Final = "idempotency_key"

@@ -132,7 +132,8 @@ def _store(request: KeyedRequest, answer: Answer) -> None:
     with connection_of(request.context).cursor() as cursor:
         cursor.execute(
             f"INSERT INTO {table(request.context, 'idempotency')}"  # noqa: S608
-            " (scope, key, fingerprint, status, headers, body) VALUES (%s, %s, %s, %s, %s::jsonb, %s)",
+            " (scope, key, fingerprint, status, headers, body)"
+            " VALUES (%s, %s, %s, %s, %s::jsonb, %s)",
             [
                 request.scope,
                 request.key,
