@@ -12,14 +12,13 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import (
     PBKDF2PasswordHasher,
     check_password,
     get_hasher,
     make_password,
 )
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, User
 from django.db import connection
 from django.utils.crypto import get_random_string, salted_hmac
 
@@ -94,6 +93,15 @@ class SeededOperator:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Account:
+    """How to sign in as a demo customer; ``password`` is None if somebody has changed it."""
+
+    id: UUID
+    username: str
+    password: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Seeded:
     """What a seed has made."""
 
@@ -124,6 +132,18 @@ def has_demo_data() -> bool:
     return _last(LAST_CUSTOMER) > 0
 
 
+def first_customer() -> Account:
+    """Return the first demo customer; there has to be one."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT customer_id, user_id FROM audit.v_customers WHERE reference ~ '^demo-[0-9]+$'"
+            " AND user_id IS NOT NULL ORDER BY length(reference), reference LIMIT 1"
+        )
+        customer_id, user_id = cursor.fetchall()[0]
+    user = User.objects.get(pk=user_id)
+    return Account(id=customer_id, username=user.username, password=_still_valid(user))
+
+
 def seeded_operators() -> dict[str, SeededOperator]:
     """Return the demo operators, made if they are not there."""
     return {role: _operator(role) for role in OPERATORS}
@@ -142,7 +162,7 @@ def password_of(username: str) -> str:
 def _operator(role: str) -> SeededOperator:
     username = f"demo-{role}"
     password = password_of(username)
-    user, is_new = get_user_model().objects.get_or_create(
+    user, is_new = User.objects.get_or_create(
         username=username,
         defaults={
             "email": f"{username}@example.test",
@@ -152,8 +172,12 @@ def _operator(role: str) -> SeededOperator:
     )
     if is_new:
         user.groups.add(Group.objects.get_or_create(name=role)[0])
-    unchanged = is_new or check_password(password, user.password)
-    return SeededOperator(username=username, password=password if unchanged else None)
+    return SeededOperator(username=username, password=_still_valid(user))
+
+
+def _still_valid(user: User) -> str | None:
+    password = password_of(user.username)
+    return password if check_password(password, user.password) else None
 
 
 def _add_customer(number: int) -> SeededCustomer:
@@ -161,7 +185,7 @@ def _add_customer(number: int) -> SeededCustomer:
     email = f"{username}@example.test"
     password = password_of(username)
     # A killed seed may have left the sign-in without a customer.
-    user, _ = get_user_model().objects.get_or_create(
+    user, _ = User.objects.get_or_create(
         username=username,
         defaults={"email": email, "password": _quickly_hashed(password)},
     )
