@@ -10,12 +10,14 @@ from django.views.decorators.http import require_safe
 from orders import queries
 from orders.forms import SearchForm
 from orders.refusals import UnknownProduct
+from orders.web.access import with_our_own_404
 
 PAGE: Final = 24
 
 
 @never_cache
 @require_safe
+@with_our_own_404
 def catalogue(request: HttpRequest) -> HttpResponse:
     """Show the products for sale, or those whose name has what is searched for."""
     form = SearchForm(request.GET)
@@ -37,6 +39,7 @@ def catalogue(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 @require_safe
+@with_our_own_404
 def product(request: HttpRequest, slug: str) -> HttpResponse:
     """Show one product."""
     found = queries.product(slug)

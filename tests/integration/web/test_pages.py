@@ -94,6 +94,16 @@ def test_a_page_that_is_missing_looks_like_one_of_somebody_else(full):
         assert "There is nothing here" in page.content.decode()
 
 
+def test_what_is_missing_looks_the_same_while_the_site_is_being_developed(full, settings):
+    browser, _, _, _ = full
+    settings.DEBUG = True
+
+    for path in (f"/orders/{uuid7()}/", "/products/NONE/"):
+        page = browser.get(path)
+        assert page.status_code == 404
+        assert "There is nothing here" in page.content.decode()
+
+
 def test_an_operator_who_is_no_customer_is_told_so():
     browser = Client()
     browser.force_login(a_user("operator"))
