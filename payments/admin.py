@@ -19,7 +19,7 @@ from payments.models import (
 from payments.states import PaymentStatus
 from sagas.admin.attention import concern
 from sagas.admin.choices import one_of
-from sagas.admin.display import chip, code, instant, link_to, list_of, money, when
+from sagas.admin.display import chip, code, instant, link_to, list_of, money, short, when
 from sagas.admin.messages import InboxAdmin, OutboxAdmin
 from sagas.admin.records import ReadOnlyAdmin, ReadOnlyInline
 from sagas.admin.search import as_uuid, findable
@@ -80,7 +80,6 @@ class PaymentAdmin(ReadOnlyAdmin):
         "taken",
         "let_go",
         "order",
-        "provider_ref",
         "begun",
     )
     list_filter = (one_of("status", lambda: PaymentStatus.values),)
@@ -118,8 +117,8 @@ class PaymentAdmin(ReadOnlyAdmin):
 
     @admin.display(description="payment")
     def short_id(self, payment: Payment) -> str:
-        """Show the end of the id, which differs most."""
-        return f"…{str(payment.id)[-12:]}"
+        """Show the id by its ends."""
+        return short(payment.id)
 
     @admin.display(description="status", ordering="status")
     def standing(self, payment: Payment) -> str:

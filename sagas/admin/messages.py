@@ -213,7 +213,7 @@ class OutboxAdmin(ActingAdmin):
             if applied_at is not None:
                 yield (
                     name,
-                    format_html("{} applied {}", chip("settled", "applied"), when(applied_at)),
+                    format_html("{} {}", chip("settled", "applied"), when(applied_at)),
                 )
             elif name in letters:
                 letter = letters[name]

@@ -8,6 +8,7 @@ from django.db.models import Count, Min, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.html import format_html
+from django_celery_results.models import TaskResult
 
 from sagas import clock
 from sagas.admin import filters, saga_acts, search
@@ -126,3 +127,4 @@ class SagaInstanceAdmin(ActingAdmin):
 
 
 search.findable(SagaInstance, about=("subject_id",), mentions=("key", "correlation_id"))
+search.findable(TaskResult, ids=(), texts=("task_id",))
