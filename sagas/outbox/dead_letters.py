@@ -72,10 +72,10 @@ def settle(consumer: str, event_ids: list[UUID]) -> None:
 
 def retry_due() -> int:
     """Deliver again what waits only for its delay; return how many."""
-    due = DeadLetter.objects.filter(resolved_at=None, next_at__lte=Now()).order_by("next_at")
-    for letter in due[:100]:
+    due = DeadLetter.objects.filter(resolved_at=None, next_at__lte=Now()).order_by("next_at")[:100]
+    for letter in due:
         _deliver(letter)
-    return len(due[:100])
+    return len(due)
 
 
 def _deliver(letter: DeadLetter) -> None:

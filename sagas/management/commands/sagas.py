@@ -120,6 +120,8 @@ class Command(BaseCommand):
             self.stdout.write(f"  {fault['at']:%H:%M:%S.%f}  {fault['kind']}: {fault['error']}")
 
     def _act(self, verb: str, saga_id: UUID, options: dict[str, Any]) -> None:
+        if not SagaInstance.objects.filter(id=saga_id).exists():
+            raise CommandError(f"there is no saga {saga_id}")
         try:
             accepted = ACTS[verb](saga_id, by=options["by"], reason=options["reason"])
         except orchestrator.ReasonMissing as missing:
