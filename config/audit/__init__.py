@@ -5,5 +5,6 @@ the tables beneath may change. Each file of ``sql/`` is the body of the view it 
 """
 
 from config.audit.installing import drop_before_migrating, install, view_names
+from config.audit.reading import snapshot
 
-__all__ = ["drop_before_migrating", "install", "view_names"]
+__all__ = ["drop_before_migrating", "install", "snapshot", "view_names"]

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from config import audit
 from config.replay.asking import asked
 from config.replay.documents import Documents, Sale
 
@@ -105,6 +106,13 @@ def close_books(documents: Documents, intents: Mapping[str, Sequence[Mapping[str
 
     :param intents: the provider's own list, by our reference
     """
+    with audit.snapshot():
+        return _close_books(documents, intents)
+
+
+def _close_books(
+    documents: Documents, intents: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> Totals:
     totals = Totals(books={book: Sum() for book in BOOKS})
     references = [sale.number for sale in documents.sales]
     names = _Outcome.__dataclass_fields__

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
-from django.db import connection
 
+from config import audit
 from config.invariants import INVARIANTS, Result, When, default_age, evaluate
 
 
@@ -37,11 +37,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Evaluate and print; leave with 1 if there is a violation."""
-        connection.ensure_connection()
-        # One snapshot for all, which no commit can fall into.
-        with connection.connection.transaction(), connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            cursor.execute("SET LOCAL statement_timeout = 0")
+        with audit.snapshot() as cursor:
             results = evaluate(cursor, INVARIANTS, at_rest=options["at_rest"], age=options["age"])
         if options["json"]:
             document = {"invariants": [asdict(result) for result in results]}

@@ -20,6 +20,7 @@ from config.replay.source import NotASalesFile, Unreadable, open_source
 from config.replay.totals import close_books
 
 START: Final = "run `manage.py up`, or worker, beat and provider as docs/processes.json says"
+PROVIDER: Final = f"{START}; PAYMENT_PROVIDER_URL says where the provider is"
 AGAIN: Final = "then the same command again, which goes on where it stopped"
 
 
@@ -63,7 +64,7 @@ class Command(BaseCommand):
             self._play(documents, source.key, options)
             totals = close_books(documents, provider.intents())
         except ProviderSilent as error:
-            raise CommandError(f"the payment provider is silent: {error}: {START}") from error
+            raise CommandError(f"the payment provider is silent: {error}: {PROVIDER}") from error
         except NobodyWorks as error:
             raise CommandError(f"no worker takes the sagas: {error}: {START}, {AGAIN}") from error
         except DatabaseError as error:
