@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from sagas import clock
 from sagas.admin.acts import Act, ActingAdmin, Target
 from sagas.admin.choices import one_of
-from sagas.admin.display import chip, code, duration, find_url, folded, instant, link, when
+from sagas.admin.display import age, chip, code, duration, find_url, folded, instant, link, when
 from sagas.admin.search import as_uuid, findable
 from sagas.models import DeadLetter
 from sagas.outbox import dead_letters
@@ -134,7 +134,8 @@ class DeadLetterAdmin(ActingAdmin):
         if not found["count"]:
             return "No dead letter waits for an operator."
         oldest = duration(clock.real() - found["oldest"])
-        return f"{found['count']} wait for an operator, the oldest for {oldest}."
+        verb = "waits" if found["count"] == 1 else "wait"
+        return f"{found['count']} {verb} for an operator, the oldest for {oldest}."
 
     def get_search_results(
         self, request: HttpRequest, queryset: Rows, search_term: str
@@ -160,7 +161,7 @@ class DeadLetterAdmin(ActingAdmin):
     @admin.display(description="since", ordering="first_at")
     def since(self, letter: DeadLetter) -> str:
         """Show when it first went wrong."""
-        return when(letter.first_at)
+        return age(letter.first_at)
 
     @admin.display(description="next attempt")
     def next(self, letter: DeadLetter) -> str:

@@ -15,7 +15,7 @@ from sagas.models import OperatorAction, RunState, SagaInstance, Status, StepFau
 
 WIDTH = 1080
 LEFT = 245
-RIGHT = 70
+RIGHT = 165
 TOP = 40
 BAR = 12
 THINNEST = 3.0
@@ -103,7 +103,8 @@ def draw(
     now: datetime,
 ) -> Picture:
     """Lay out the picture of a saga from the rows of its journal."""
-    stretches = [*_runs(saga, runs, faults, now), *_attempts(saga, runs, faults, now)]
+    resumed = [act.at for act in acts if (act.action, act.outcome) == ("resume", "done")]
+    stretches = [*_runs(saga, runs, faults, resumed, now), *_attempts(saga, runs, faults, now)]
     steps = _steps(saga, runs, faults)
     returns = any(stretch.direction == "undo" for stretch in stretches)
     end = _end(saga, stretches, now)
@@ -147,7 +148,11 @@ def _steps(
 
 
 def _runs(
-    saga: SagaInstance, runs: Sequence[StepRun], faults: Sequence[StepFault], now: datetime
+    saga: SagaInstance,
+    runs: Sequence[StepRun],
+    faults: Sequence[StepFault],
+    resumed: Sequence[datetime],
+    now: datetime,
 ) -> Iterator[Stretch]:
     for run in runs:
         # The last attempt alone: the ones before it are drawn from their faults.
@@ -158,6 +163,7 @@ def _runs(
             and fault.next_at is not None
             and fault.next_at <= run.committed_at
         ]
+        retried += [at for at in resumed if at <= run.committed_at]
         start = max([*retried, run.started_at or run.committed_at])
         kind, end = run.state, run.committed_at
         if run.state == RunState.INTENDED and _is_worked_on(saga, run, now):

@@ -23,6 +23,7 @@ from tests.integration.admin.world import (
     a_saga_past_return,
     act_url,
     an_event,
+    go_on,
     press,
     row,
     saga_page,
@@ -356,3 +357,16 @@ def test_an_order_shows_and_links_what_belongs_to_it(session_provider):
     assert payment.content.count(b"succeeded") >= 2
     ledger = client.get(reverse("admin:billing_ledgeraccount_changelist"))
     assert b"The books balance." in ledger.content
+
+
+def test_the_time_a_saga_was_parked_is_not_drawn_as_work(broker):
+    saga_id = a_parked_saga(broker)
+    press(signed_in("operator"), "sagas_sagainstance", "resume", saga_id)
+    go_on(saga_id, broker)
+
+    page = shown(saga_id)
+
+    [act] = page.context["page"].picture.acts
+    hold = page.context["page"].picture.lanes[2].shapes
+    [bar] = [shape for shape in hold if "tl-done" in shape.classes]
+    assert bar.x >= act.x
