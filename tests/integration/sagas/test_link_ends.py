@@ -303,6 +303,7 @@ def test_a_compensation_that_fails_is_parked_past_the_bound_and_never_given_up(b
 
 
 def test_a_spent_time_slice_publishes_the_rest_and_releases_the_lease_first(broker, settings):
+    settings.STEP_QUEUES = "shared"
     settings.SAGAS = {**settings.SAGAS, "TIME_SLICE": 0.0}
     saga_id = trial.begin()
     [first] = broker.take()

@@ -61,8 +61,9 @@ def seconds_ahead(moment):
 
 
 @pytest.fixture
-def queue(monkeypatch):
-    """Says how many messages wait."""
+def queue(monkeypatch, settings):
+    """Says how many messages wait; all steps share it."""
+    settings.STEP_QUEUES = "shared"
     depths = {}
     monkeypatch.setattr(canvas, "depth", lambda _: depths.get("steps", 0))
     return depths
@@ -247,11 +248,11 @@ def test_without_a_broker_the_sweeper_takes_the_queue_for_empty(celery_without_b
 
 
 def test_the_depth_of_a_queue_is_what_the_broker_says():
-    assert canvas.depth("steps") == 0
-    saga_id = trial.begin()
-    assert saga_id is not None
+    queue = canvas.queue_of("orders")
+    assert canvas.depth(queue) == 0
+    trial.begin()
 
-    assert canvas.depth("steps") == 1
+    assert canvas.depth(queue) == 1
 
 
 def test_the_deadline_follows_the_business_clock(broker, queue):
