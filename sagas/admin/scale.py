@@ -146,6 +146,7 @@ def _offset(ms: float) -> str:
         return f"+{ms:.0f} ms"
     if ms < 60_000:
         return f"+{ms / 1000:g} s"
-    if ms < 3_600_000:
-        return f"+{ms / 60_000:g} min"
-    return f"+{ms / 3_600_000:.3g} h"
+    unit, size, part = ("min", 60_000, "s") if ms < 3_600_000 else ("h", 3_600_000, "min")
+    whole, rest = divmod(ms, size)
+    finer = f" {rest * 60 / size:.4g} {part}" if rest else ""
+    return f"+{whole:.0f} {unit}{finer}"

@@ -52,6 +52,13 @@ def test_marks_are_round_and_not_in_a_cut():
     assert not [tick for tick in drawn.ticks() if low < tick.x < high]
 
 
+def test_marks_after_a_long_time_stay_readable():
+    drawn = scale(760_000, (0, 1000), (757_000, 760_000))
+
+    assert [tick.text for tick in drawn.ticks()][-2:] == ["+12 min 39.5 s", "+12 min 40 s"]
+    assert scale(9_000_000, (0, 9_000_000)).ticks()[-1].text == "+2 h 30 min"
+
+
 @given(
     length=st.integers(0, 10**9),
     busy=st.lists(st.tuples(st.integers(-100, 10**9), st.integers(-100, 10**9)), max_size=8),
