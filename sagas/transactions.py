@@ -16,6 +16,7 @@ from django.db import transaction as django_transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from sagas.core.errors import SagasError
+from sagas.correlation import correlated, current_or_new
 
 
 class OutsideTransaction(SagasError):
@@ -57,7 +58,11 @@ def transaction(context: str) -> Iterator[None]:
     token = _context.set(context)
     rung = _rung.set(set())
     try:
-        with django_transaction.atomic(using=alias_of(context), durable=True):
+        # Events and sagas of one transaction belong together, also where no request began it.
+        with (
+            correlated(current_or_new()),
+            django_transaction.atomic(using=alias_of(context), durable=True),
+        ):
             _take_role(context)
             yield
     finally:

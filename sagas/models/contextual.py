@@ -88,6 +88,8 @@ class OutboxBase(models.Model):
                 condition=Q(settled_at__isnull=True, published_at__isnull=False),
                 name="%(app_label)s_%(class)s_unsettled",
             ),
+            # An operator reads all that belongs to one click.
+            models.Index(fields=["correlation_id"], name="%(app_label)s_%(class)s_click"),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(

@@ -268,3 +268,12 @@ def test_a_rejection_by_the_first_step_undoes_what_the_start_has_done(broker):
 
     assert trial.effects() == ["close"]
     assert row(saga_id).failure == "sold_out"
+
+
+def test_events_and_sagas_of_one_transaction_belong_together(broker):
+    with transaction("orders"):
+        inside = correlation.current()
+        saga_id = start(trial.TRIAL, state(), key="together")
+
+    assert row(saga_id).correlation_id == inside.correlation_id
+    assert correlation.current() is None
