@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from config import seeding
 from config.demo.site import Refused, Site, SiteSilent
 from config.demo.story import Story
+from config.reachable import require_database
 from orders.api import issue_token
 from payments.api import register_method
 
@@ -37,6 +38,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Place, watch, sum up."""
+        require_database()
         if not seeding.has_demo_data():
             seeding.seed(customers=1, skus=3, operators=True)
         customer = seeding.first_customer()

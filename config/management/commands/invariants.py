@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from config import audit
 from config.invariants import INVARIANTS, Result, When, default_age, evaluate
+from config.reachable import require_database
 
 
 class Command(BaseCommand):
@@ -37,6 +38,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Evaluate and print; leave with 1 if there is a violation."""
+        require_database()
         with audit.snapshot() as cursor:
             results = evaluate(cursor, INVARIANTS, at_rest=options["at_rest"], age=options["age"])
         if options["json"]:

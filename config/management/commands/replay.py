@@ -10,6 +10,7 @@ from typing import Any, Final
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
+from config.reachable import require_database
 from config.replay.documents import Documents, collect
 from config.replay.ordering import NobodyWorks, Ordering, placed_numbers
 from config.replay.preparing import prepare
@@ -58,6 +59,7 @@ class Command(BaseCommand):
             documents = collect(source.rows(), until=options["until"])
         except (NotASalesFile, Unreadable) as error:
             raise CommandError(str(error), returncode=2) from error
+        require_database()
         provider = ProviderList()
         try:
             provider.check()

@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from config import seeding
+from config.reachable import require_database
 
 
 class Command(BaseCommand):
@@ -29,6 +30,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Add, and print what was added."""
+        require_database()
         customers, skus = options["customers"], options["skus"]
         if customers < 0 or skus < 0:
             raise CommandError("--customers and --skus count upwards from 0", returncode=2)
