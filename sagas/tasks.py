@@ -16,7 +16,7 @@ from sagas.orchestration.executor import run_link as carry_out
 from sagas.orchestration.steps import StepRejected
 from sagas.orchestration.sweep import continue_saga as read_and_send
 from sagas.orchestration.sweep import sweep as look_for_due_sagas
-from sagas.outbox import delivery, pruning, relay, republish
+from sagas.outbox import dead_letters, delivery, pruning, relay, republish
 
 _LINK: dict[str, Any] = {
     "throws": (StepRejected,),
@@ -59,8 +59,9 @@ def sweep() -> None:
 
 @shared_task(name="sagas.relay")
 def relay_outboxes() -> None:
-    """Publish what waits in the outboxes."""
+    """Publish what waits in the outboxes, and what waited only for its next attempt."""
     relay.relay()
+    dead_letters.retry_due()
 
 
 @shared_task(name="sagas.deliver")

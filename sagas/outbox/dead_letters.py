@@ -5,9 +5,10 @@ The later events of the same aggregate wait behind it; every other aggregate goe
 
 import logging
 from datetime import timedelta
+from enum import Enum
 from uuid import UUID
 
-from django.db.models import F, Q
+from django.db.models import Count, F, Q
 from django.db.models.functions import Now
 
 from sagas.conf import conf
@@ -22,18 +23,27 @@ from sagas.transactions import after_commit, transaction
 log = logging.getLogger(__name__)
 
 
-def holds(consumer: str, aggregate_type: str, aggregate_id: UUID) -> bool:
-    """Return whether an aggregate waits behind an event that is not to be tried now."""
-    return (
-        DeadLetter.objects.filter(
-            context=consumer,
-            aggregate_type=aggregate_type,
-            aggregate_id=aggregate_id,
-            resolved_at=None,
-        )
-        .filter(Q(next_at=None) | Q(next_at__gt=Now()))
-        .exists()
-    )
+class Standing(Enum):
+    """What is known of an aggregate's dead letters in a context."""
+
+    FREE = "free"
+    DUE = "due"
+    """One is to be tried again now."""
+    HELD = "held"
+    """One waits for its delay or for an operator; later events wait behind it."""
+
+
+def standing(consumer: str, aggregate_type: str, aggregate_id: UUID) -> Standing:
+    """Return whether the events of an aggregate may be applied now."""
+    held = DeadLetter.objects.filter(
+        context=consumer,
+        aggregate_type=aggregate_type,
+        aggregate_id=aggregate_id,
+        resolved_at=None,
+    ).aggregate(all=Count("id"), held=Count("id", Q(next_at=None) | Q(next_at__gt=Now())))
+    if held["held"]:
+        return Standing.HELD
+    return Standing.DUE if held["all"] else Standing.FREE
 
 
 def note(producer: str, consumer: str, envelope: Envelope, *, reason: str, trace: str) -> None:
@@ -61,6 +71,17 @@ def note(producer: str, consumer: str, envelope: Envelope, *, reason: str, trace
             resolved_at=None,
             next_at=None if final else Now() + timedelta(seconds=delay),
         )
+
+
+def settle_up_to(consumer: str, aggregate_type: str, aggregate_id: UUID, sequence: int) -> None:
+    """Close the dead letters of an aggregate that its consumer has got past."""
+    DeadLetter.objects.filter(
+        context=consumer,
+        aggregate_type=aggregate_type,
+        aggregate_id=aggregate_id,
+        sequence__lte=sequence,
+        resolved_at=None,
+    ).update(resolved_at=Now())
 
 
 def settle(consumer: str, event_ids: list[UUID]) -> None:

@@ -16,10 +16,17 @@ from typing import Any
 from uuid import UUID
 
 from sagas.core import codec
+from sagas.core.errors import SagasError
 from sagas.correlation import Correlation, correlated
 from sagas.failpoints import failpoint
 from sagas.outbox import dead_letters
-from sagas.outbox.subscriptions import ENVELOPE, Envelope, handlers_of
+from sagas.outbox.subscriptions import (
+    ENVELOPE,
+    Envelope,
+    Subscription,
+    consumers_of,
+    handlers_of,
+)
 from sagas.transactions import connection_of, table, transaction
 
 log = logging.getLogger(__name__)
@@ -31,6 +38,10 @@ SELECT id, type, version, sequence, occurred_at, correlation_id, causation_id, t
 FROM {outbox} WHERE aggregatetype = %s AND aggregateid = %s AND sequence > %s
 ORDER BY sequence LIMIT %s
 """
+
+
+class UnknownVersion(SagasError):
+    """This context listens to the event, but in another version."""
 
 
 class End(Enum):
@@ -72,8 +83,17 @@ def _aggregates(producer: str, event_ids: list[str]) -> list[tuple[str, UUID]]:
 
 
 def _catch_up(producer: str, consumer: str, aggregate_type: str, aggregate_id: UUID) -> int:
-    if dead_letters.holds(consumer, aggregate_type, aggregate_id):
+    aggregate = (aggregate_type, aggregate_id)
+    letters = dead_letters.standing(consumer, *aggregate)
+    if letters is dead_letters.Standing.HELD:
         return 0
+    applied = _apply_news(producer, consumer, aggregate_type, aggregate_id)
+    if letters is dead_letters.Standing.DUE:
+        dead_letters.settle_up_to(consumer, *aggregate, position(consumer, *aggregate))
+    return applied
+
+
+def _apply_news(producer: str, consumer: str, aggregate_type: str, aggregate_id: UUID) -> int:
     applied, before = 0, -1
     # Another delivery may be at work on the same aggregate: as long as anybody gets on there may
     # be more to do, since the other one has perhaps read before our event was there.
@@ -160,7 +180,7 @@ def apply(consumer: str, message: Message) -> bool:
     with transaction(consumer):
         if not _take_position(consumer, envelope):
             return False
-        for subscription in handlers_of(envelope.name, envelope.version, consumer):
+        for subscription in _handlers(consumer, envelope):
             token = ENVELOPE.set(envelope)
             try:
                 subscription.handler(
@@ -171,6 +191,14 @@ def apply(consumer: str, message: Message) -> bool:
         _write_inbox(consumer, envelope)
         failpoint("deliver.before_commit", consumer)
     return True
+
+
+def _handlers(consumer: str, envelope: Envelope) -> list[Subscription]:
+    found = handlers_of(envelope.name, envelope.version, consumer)
+    if not found and consumer in consumers_of(envelope.name):
+        # Moving on would lose it: the release that can read this version is still to come.
+        raise UnknownVersion(f"{envelope.name} version {envelope.version}")
+    return found
 
 
 def _take_position(consumer: str, envelope: Envelope) -> bool:

@@ -353,6 +353,7 @@ def test_a_delay_that_is_over_is_found_without_any_message(broker):
     assert dead_letters.retry_due() == 1
     broker.drain()
     assert trial.effects() == ["billing:a#1"]
+    assert dead_letters.retry_due() == 0
 
 
 def a_dead_letter(settings, act=None):
@@ -456,13 +457,20 @@ def test_a_field_the_consumer_needs_and_does_not_find_makes_a_dead_letter():
     assert DeadLetter.objects.get().reason == ("CannotDecode: NeedsMore: field 'amount' is missing")
 
 
-def test_another_version_of_the_event_is_another_event():
+def test_a_version_the_consumer_cannot_read_waits_for_the_release_that_can():
     listen(version=2)
     teller = a_teller()
     [event_id] = tell(teller, "hello")
 
+    assert bring(event_id) == 0
+    assert (trial.effects(), position(teller)) == ([], 0)
+    assert DeadLetter.objects.get().reason.startswith("UnknownVersion: ")
+
+    listen(version=1)
+    grow_old()
     assert bring(event_id) == 1
-    assert (trial.effects(), position(teller)) == ([], 1)
+    assert position(teller) == 1
+    assert DeadLetter.objects.get().resolved_at is not None
 
 
 def test_all_handlers_of_a_context_run_in_one_transaction():
