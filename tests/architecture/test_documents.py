@@ -19,7 +19,8 @@ from sagas.failpoints import PLACES
 from sagas.models import RunState, SagaInstance, Status
 from sagas.orchestration import canvas, registry
 from sagas.orchestration.executor import LinkEnd, run_link
-from tests.architecture.source import ROOT, modules
+from sagas.outbox.subscriptions import consumers_of
+from tests.architecture.source import CONTEXTS, ROOT, modules
 from tests.factories import a_sku, an_order
 from tests.workers.test_kills import ENGINE, EVENTS, backward_places, forward_places
 
@@ -114,6 +115,23 @@ def test_every_module_with_states_is_in_the_document():
 def test_the_states_of_the_engine_are_those_of_its_tables():
     assert {state.value for state in SagaState} == set(Status.values)
     assert {state.value for state in RunOutcome} == set(RunState.values)
+
+
+def test_every_event_is_in_the_document_with_who_hears_it():
+    table = (ROOT / "docs" / "contexts.md").read_text()
+    rows = [row for row in table.splitlines() if row.startswith("|")]
+    told = {
+        name
+        for module in modules()
+        if module.name in {f"{context}.events" for context in CONTEXTS}
+        for name in re.findall(r'name: ClassVar\[str\] = "([\w.]+)"', module.text)
+    }
+
+    for event in told:
+        [row] = [row for row in rows if f"`{event}`" in row.partition(" | ")[0]]
+        heard = [context for context in consumers_of(event) if f"| `{context}` | " in row]
+        assert heard == consumers_of(event), event
+        assert ("nobody yet" in row) is (not heard), event
 
 
 def test_every_crash_point_is_in_the_table_and_none_that_is_not_there():
