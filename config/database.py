@@ -8,7 +8,9 @@ from django.core.exceptions import ImproperlyConfigured
 ENGINE = "config.postgresql"
 
 
-def database_settings(name: str, url: str, *, max_age: int) -> dict[str, Any]:
+def database_settings(
+    name: str, url: str, *, max_age: int, prepared: bool = True
+) -> dict[str, Any]:
     """Read a postgresql:// address, as libpq does, into the settings of an alias."""
     import psycopg
     from psycopg.conninfo import conninfo_to_dict
@@ -36,6 +38,8 @@ def database_settings(name: str, url: str, *, max_age: int) -> dict[str, Any]:
             "keepalives_idle": "10",
             "keepalives_interval": "5",
             "keepalives_count": "3",
+            # For the engine's own cursors; Django's never prepare a statement.
+            "prepare_threshold": 0 if prepared else None,
             **parts,
         },
         "CONN_MAX_AGE": max_age,

@@ -99,7 +99,12 @@ DATABASE_URL = env_text("DATABASE_URL", EMBEDDED.database_url)
 SIMULATOR_DATABASE_URL = env_optional("SIMULATOR_DATABASE_URL")
 DATABASES = {
     "default": database_settings(
-        "DATABASE_URL", DATABASE_URL, max_age=env_int("CONN_MAX_AGE", 600)
+        "DATABASE_URL",
+        DATABASE_URL,
+        max_age=env_int("CONN_MAX_AGE", 600),
+        # Off for a pooler that cannot follow them: PgBouncer before 1.21, or without
+        # max_prepared_statements.
+        prepared=env_bool("PREPARED_STATEMENTS", default=True),
     ),
 }
 # Set on the role in the database by `migrate`, in milliseconds, and by it lifted for itself.

@@ -16,7 +16,8 @@ from sagas.core.keys import Direction, effect_key
 from sagas.ids import uuid7
 from sagas.orchestration.store import Claim, StaleFencingToken, engine_cursor
 from sagas.orchestration.worker import task_id, worker_name
-from sagas.transactions import connection_of, table
+from sagas.statements import cursor_of
+from sagas.transactions import table
 
 
 class Cancellation(Enum):
@@ -95,7 +96,7 @@ def insert(new: NewSaga) -> UUID | None:
         "effect_key": effect_key(new.saga_id, new.begun_step or "", Direction.DO),
         "worker": worker_name(),
     }
-    with connection_of(new.context).cursor() as cursor:
+    with cursor_of(new.context) as cursor:
         cursor.execute(_INSERT.replace("{barrier}", table(new.context, "barrier")), parameters)
         row = cursor.fetchone()
     return None if row is None else row[0]

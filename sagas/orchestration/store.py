@@ -8,7 +8,7 @@ See Note [The row is the truth] in ``executor.py``.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -20,7 +20,8 @@ from sagas.conf import conf
 from sagas.core.errors import SagasError
 from sagas.core.keys import Direction, effect_key
 from sagas.orchestration.worker import task_id, worker_name
-from sagas.transactions import connection_of, table
+from sagas.statements import cursor_of
+from sagas.transactions import table
 
 
 class StaleFencingToken(SagasError):
@@ -49,6 +50,8 @@ class Claim:
     claimed_at: datetime
 
 
+_CLAIMED = tuple(field.name for field in fields(Claim))
+
 _CLAIM = """
 UPDATE sagas_saga SET fencing_token = fencing_token + 1, attempts = attempts + 1,
     leased_until = clock_timestamp() + make_interval(secs => %(lease)s),
@@ -58,15 +61,15 @@ WHERE id = %(id)s AND status = %(status)s AND cursor BETWEEN %(low)s AND %(high)
     AND parked_at IS NULL
     AND (leased_until IS NULL OR leased_until <= clock_timestamp())
     AND (not_before IS NULL OR not_before <= clock_timestamp())
-RETURNING id AS saga_id, name, def_version, status, cursor, last_step, fencing_token AS token,
-    attempts, past_return, state, failure, canceled_by, deadline_at, correlation_id, traceparent,
-    clock_timestamp() AS claimed_at
+RETURNING id, name, def_version, status, cursor, last_step, fencing_token, attempts,
+    past_return, state, failure, canceled_by, deadline_at, correlation_id, traceparent,
+    clock_timestamp()
 """
 
 
 def engine_cursor() -> CursorWrapper:
     """Return a cursor on the engine's database."""
-    return connection_of("sagas").cursor()
+    return cursor_of("sagas")
 
 
 def claim(saga_id: UUID, *, status: str, low: int, high: int) -> Claim | None:
@@ -83,8 +86,7 @@ def claim(saga_id: UUID, *, status: str, low: int, high: int) -> Claim | None:
         row = cursor.fetchone()
         if row is None:
             return None
-        names = [column.name for column in cursor.description or ()]
-    values = dict(zip(names, row, strict=True))
+    values = dict(zip(_CLAIMED, row, strict=True))
     # Django lets JSON through as text and leaves the reading to its own fields.
     return Claim(**{**values, "state": json.loads(values["state"])})
 
@@ -193,7 +195,7 @@ def move(claimed: Claim, entry: Entry, target: Target) -> None:
         "task": task_id(),
         "started": entry.started_at,
     }
-    with connection_of(entry.context).cursor() as cursor:
+    with cursor_of(entry.context) as cursor:
         cursor.execute(_MOVE.replace("{barrier}", table(entry.context, "barrier")), parameters)
         if cursor.fetchone() != (1, 1):
             raise StaleFencingToken
@@ -205,19 +207,19 @@ def tombstone(claimed: Claim, step_no: int, context: str) -> str | None:
     Part of the compensation's transaction. ``None`` means that the step never ran and now never
     may (dtm's barrier: it answers the empty compensation and the late run in one insert).
     """
-    with connection_of(context).cursor() as cursor:
-        cursor.execute(
-            f"INSERT INTO {table(context, 'barrier')} (saga_id, step_no, direction, state)"  # noqa: S608
-            " VALUES (%s, %s, 'do', 'canceled') ON CONFLICT DO NOTHING",
-            [claimed.saga_id, step_no],
-        )
-        if cursor.rowcount == 1:
-            return None
-        cursor.execute(
-            f"SELECT state FROM {table(context, 'barrier')}"  # noqa: S608
-            " WHERE saga_id = %s AND step_no = %s AND direction = 'do'",
-            [claimed.saga_id, step_no],
-        )
-        row = cursor.fetchone()
+    barrier = table(context, "barrier")
+    find = f"SELECT state FROM {barrier} WHERE saga_id = %s AND step_no = %s AND direction = 'do'"  # noqa: S608 - the name is checked
+    plant = (
+        f"WITH planted AS (INSERT INTO {barrier} (saga_id, step_no, direction, state)"  # noqa: S608 - the name is checked
+        " VALUES (%s, %s, 'do', 'canceled') ON CONFLICT DO NOTHING RETURNING 1)"
+        f" SELECT (SELECT count(*) FROM planted), ({find})"
+    )
+    with cursor_of(context) as cursor:
+        cursor.execute(plant, [claimed.saga_id, step_no, claimed.saga_id, step_no])
+        planted, state = cursor.fetchone()
+        if not planted and state is None:
+            # The row that was in the way is younger than the statement's view of the table.
+            cursor.execute(find, [claimed.saga_id, step_no])
+            (state,) = cursor.fetchone() or (None,)
     # A tombstone of an earlier attempt whose commit was lost says the same as a fresh one.
-    return None if row is None or row[0] == "canceled" else str(row[0])
+    return None if state in {None, "canceled"} else str(state)
