@@ -129,10 +129,17 @@ WITH moved AS (
         failed_step = coalesce(%(failed_step)s, failed_step),
         fencing_token = fencing_token + %(bump)s,
         attempts = CASE WHEN %(run_state)s = 'intended' THEN attempts ELSE 0 END, hints = 0,
-        leased_until = CASE WHEN %(keep)s
-            THEN clock_timestamp() + make_interval(secs => %(lease)s) END,
-        due_at = CASE WHEN NOT %(finished)s THEN clock_timestamp() + make_interval(secs =>
-            CASE WHEN %(keep)s THEN %(lease)s ELSE %(grace)s END) END,
+        leased_until = CASE
+            WHEN %(keep)s
+                AND leased_until > clock_timestamp() + make_interval(secs => %(lease)s / 2)
+                THEN leased_until
+            WHEN %(keep)s THEN clock_timestamp() + make_interval(secs => %(lease)s) END,
+        due_at = CASE
+            WHEN %(keep)s
+                AND leased_until > clock_timestamp() + make_interval(secs => %(lease)s / 2)
+                THEN due_at
+            WHEN NOT %(finished)s THEN clock_timestamp() + make_interval(secs =>
+                CASE WHEN %(keep)s THEN %(lease)s ELSE %(grace)s END) END,
         finished_at = CASE WHEN %(finished)s THEN clock_timestamp() END,
         updated_at = clock_timestamp()
     WHERE id = %(id)s AND status = %(status)s AND cursor = %(step_no)s
