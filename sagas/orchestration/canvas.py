@@ -79,9 +79,9 @@ def send(
     ]
     if not signatures:
         return False
-    canvas = chain(*signatures).on_error(
-        _signature("sagas.continue_saga", queue_of(saga.context), [str(saga_id)])
-    )
+    # Celery would send a chain of one link as the task it is, after building the chain.
+    canvas = signatures[0] if len(signatures) == 1 else chain(*signatures)
+    canvas.on_error(_signature("sagas.continue_saga", queue_of(saga.context), [str(saga_id)]))
     headers = {"traceparent": traceparent} if traceparent else {}
     return publish(canvas, headers=headers)
 

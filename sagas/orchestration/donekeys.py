@@ -3,6 +3,9 @@
 Redis may say only "done", and only after the commit said so. A miss, an error or an empty Redis
 means "look at the row"; a false key would cost the sweeper's interval and nothing else, because
 messages from the sweeper do not ask here.
+
+A saga's steps are done one after the other, so one key a direction holds them all: its value is
+the number of the furthest one. A late writer may set it back, which is a miss and no more.
 """
 
 import logging
@@ -33,27 +36,28 @@ def client() -> redis.Redis:
     )
 
 
-def _keys(saga_id: UUID, low: int, high: int, direction: Direction) -> list[str]:
-    return [f"sagas:done:{saga_id}:{number}:{direction}" for number in range(low, high + 1)]
+def _key(saga_id: UUID, direction: Direction) -> str:
+    return f"sagas:done:{saga_id}:{direction}"
 
 
 def all_done(saga_id: UUID, low: int, high: int, direction: Direction) -> bool:
     """Return whether Redis remembers every step of a link as done."""
     try:
-        found = client().mget(_keys(saga_id, low, high, direction))
+        found = client().get(_key(saga_id, direction))
     except redis.RedisError as error:
         log.warning("donekeys_unread", extra={"error": str(error)})
         return False
-    return all(isinstance(value, bytes) for value in found)
+    if not (isinstance(found, bytes) and found.lstrip(b"-").isdigit()):
+        return False
+    furthest = int(found)
+    return furthest >= high if direction is Direction.DO else furthest <= low
 
 
 def remember(saga_id: UUID, low: int, high: int, direction: Direction) -> None:
     """Tell Redis, after the commit, that the steps of a link are done."""
     failpoint("donekeys.before")
+    furthest = high if direction is Direction.DO else low
     try:
-        pipeline = client().pipeline(transaction=False)
-        for key in _keys(saga_id, low, high, direction):
-            pipeline.set(key, "1", ex=int(conf.DONE_KEY_SECONDS))
-        pipeline.execute()
+        client().set(_key(saga_id, direction), furthest, ex=int(conf.DONE_KEY_SECONDS))
     except redis.RedisError as error:
         log.warning("donekeys_unwritten", extra={"error": str(error)})
