@@ -9,6 +9,8 @@ ours (`schema.py`). `migrate` sets the search_path and the limits of a session (
 role in the database and not as start-up options, which PgBouncer refuses or silently drops.
 """
 
+import select
+
 from django.db.backends.postgresql.base import DatabaseWrapper as PostgresqlWrapper
 
 from config.postgresql.schema import DatabaseSchemaEditor
@@ -18,3 +20,16 @@ class DatabaseWrapper(PostgresqlWrapper):
     """Django's own wrapper with our schema editor."""
 
     SchemaEditorClass = DatabaseSchemaEditor
+
+    def is_usable(self) -> bool:
+        """Look at the socket before the server is asked.
+
+        A server that has ended, or has cut the session, has closed it or written why, so a silent
+        socket is a good one, and a question to the server before every task is saved. Anything to
+        read may also be a notice: then Django's own question decides.
+        """
+        if self.connection is None or self.connection.closed:
+            return False
+        poll = select.poll()
+        poll.register(self.connection.fileno(), select.POLLIN)
+        return not poll.poll(0) or super().is_usable()
