@@ -3,6 +3,7 @@
 The count asks two witnesses: our tables, by plain SQL, and the provider's own list over HTTP.
 """
 
+import io
 import json
 import urllib.request
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from django.conf import settings
+from django.core.management import call_command
 from django.db import connection
 
 from orders.services import Line, NewSku, add_products, place_order, register_customer
@@ -139,6 +141,7 @@ def count_the_money():
     assert_stock()
     assert_ledger()
     assert_journal()
+    assert_invariants()
 
 
 def assert_stock():
@@ -196,3 +199,15 @@ def assert_journal():
         )
         == []
     )
+
+
+def assert_invariants():
+    """What `manage.py invariants` says, as an operator would ask it."""
+    told = io.StringIO()
+    try:
+        call_command("invariants", "--json", "--at-rest", stdout=told)
+    except SystemExit:
+        pass
+    found = json.loads(told.getvalue())["invariants"]
+    assert [row for row in found if row["violations"]] == []
+    assert len(found) >= 10
