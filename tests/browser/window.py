@@ -63,13 +63,18 @@ class Window:
         self.complaints = []
         page.on("console", self._listen)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("requestfailed", lambda request: self.complaints.append(f"failed: {request.url}"))
+        page.on("requestfailed", self._hear_of)
         page.on("response", self._look_at)
 
     def _listen(self, message):
         # A violation of the content policy is an error of the console too.
         if message.type in {"error", "warning"}:
             self.complaints.append(message.text)
+
+    def _hear_of(self, request):
+        # Whoever clicks on before everything is there ends what is still being fetched.
+        if request.failure != "net::ERR_ABORTED":
+            self.complaints.append(f"{request.failure}: {request.url}")
 
     def _look_at(self, response):
         if response.status >= 400:
