@@ -3,10 +3,11 @@
 Task names are strings for ever: messages of an older release must find them.
 """
 
+import sys
 from typing import Any
 from uuid import UUID
 
-from celery import shared_task
+from celery import Task, current_app, shared_task
 from celery.exceptions import Ignore
 
 from sagas.conf import conf
@@ -18,7 +19,28 @@ from sagas.orchestration.sweep import continue_saga as read_and_send
 from sagas.orchestration.sweep import sweep as look_for_due_sagas
 from sagas.outbox import dead_letters, delivery, pruning, relay, republish
 
+
+class _KeptUnlessRejected:
+    """Says of a task whether its error is kept as a result, at the moment Celery asks."""
+
+    def __get__(self, task: Task[Any, Any] | None, owner: type[Task[Any, Any]]) -> bool:
+        """Keep what went wrong for operators, but no business no: the journal has that.
+
+        Celery asks while it handles the exception, and its time limits ask outside of one.
+        """
+        if isinstance(sys.exc_info()[1], StepRejected):
+            return False
+        return bool(current_app.conf.task_store_errors_even_if_ignored)
+
+
+class Link(Task[Any, Any]):
+    """A task that carries out steps; a rejection is an outcome of it and no failure."""
+
+    store_errors_even_if_ignored: Any = _KeptUnlessRejected()
+
+
 _LINK: dict[str, Any] = {
+    "base": Link,
     "throws": (StepRejected,),
     "soft_time_limit": conf.STEP_TIMEOUT,
     "time_limit": conf.HARD_LIMIT,
