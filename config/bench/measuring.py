@@ -17,6 +17,8 @@ SETTLE: Final = 0.3
 PATIENCE: Final = 120.0
 PER_SECOND: Final = 10
 """Rate at which single sagas are started on an idle system."""
+TURNS: Final = 4
+"""Turns that the sides take at the latency, so that a drift of the machine hits both."""
 
 Progress = Callable[[str], None]
 
@@ -81,10 +83,12 @@ class Measuring:
                 self.progress(f"{word}: round {number} of {rounds}, {side}")
                 blocks[side] = self._block(side, sagas)
             pairs.append((blocks[OURS], blocks[AGAINST]))
-        latencies = {}
-        for side in SIDES:
-            self.progress(f"{word}: latency, {side}")
-            latencies[side] = self._latency(side, singles)
+        latencies: dict[str, list[float]] = {side: [] for side in SIDES}
+        parts = [singles // TURNS + (turn < singles % TURNS) for turn in range(TURNS)]
+        for number, (part, sides) in enumerate(zip(parts, order(TURNS), strict=True), 1):
+            for side in sides:
+                self.progress(f"{word}: latency, turn {number} of {TURNS}, {side}")
+                latencies[side] += self._latency(side, part)
         return Measured(pairs=tuple(pairs), latencies=latencies)
 
     def _block(self, side: str, sagas: int) -> Block:

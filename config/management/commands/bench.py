@@ -6,6 +6,7 @@ import sys
 import time
 from typing import Any, Final
 
+import redis
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -119,6 +120,9 @@ class Command(BaseCommand):
 
         if self.own:
             _empty_the_engines_tables()
+        if "REDIS_URL" not in os.environ:
+            with redis.Redis.from_url(settings.REDIS_URL) as client:
+                client.flushall()  # ticks that the last run has not taken
         unfinished = SagaInstance.objects.filter(finished_at=None).count()
         waiting = sum(canvas.depth(queue.name) for queue in settings.CELERY_TASK_QUEUES)
         if unfinished or waiting:
