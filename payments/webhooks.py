@@ -98,6 +98,8 @@ def _read(raw: bytes) -> _Told:
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= 200 or "\0" in value:
         raise ValueError
+    # JSON can spell half of a surrogate pair, which no database can keep.
+    value.encode()
     return value
 
 

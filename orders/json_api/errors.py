@@ -4,9 +4,10 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import BadRequest, RequestDataTooBig, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
+from django.http.multipartparser import MultiPartParserError
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
@@ -30,6 +31,10 @@ _SIMPLE: Final[Mapping[type[Exception], Problem]] = {
     AuthenticationError: Problem("unauthorized", headers={"WWW-Authenticate": "Bearer"}),
     Http404: Problem("not_found"),
     RequestDataTooBig: Problem("body_too_large"),
+    SuspiciousOperation: Problem("malformed_request"),
+    BadRequest: Problem("malformed_request"),
+    MultiPartParserError: Problem("malformed_request"),
+    UnreadablePostError: Problem("malformed_request"),
     KeyMissing: Problem("idempotency_key_missing"),
     KeyMalformed: Problem("idempotency_key_malformed"),
     SeveralKeys: Problem("idempotency_key_repeated"),
@@ -92,7 +97,8 @@ def _of_ninja(request: HttpRequest, raised: HttpError) -> HttpResponse:
 def _fields(request: HttpRequest, raised: ValidationError) -> HttpResponse:
     errors = [_field(error) for error in raised.errors]
     if any(error.field == "body" for error in errors):
-        return Problem("malformed_body", "The request has no body.").response(request)
+        detail = "" if request.body else "The request has no body."
+        return Problem("malformed_body", detail).response(request)
     return Problem("invalid_fields", _in_one_line(errors), errors).response(request)
 
 

@@ -66,6 +66,11 @@ KINDS: Final[Mapping[str, Kind]] = {
         title="This Idempotency-Key belongs to another request.",
         remedy="Use a fresh key, or send the first request unchanged.",
     ),
+    "malformed_request": Kind(
+        status=400,
+        title="The request cannot be read.",
+        remedy="Send fewer parameters, and a body that is what it is declared to be.",
+    ),
     "malformed_body": Kind(
         status=400, title="The body is not a JSON object.", remedy="Send well-formed JSON."
     ),

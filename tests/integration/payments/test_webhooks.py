@@ -154,6 +154,14 @@ def test_a_signed_message_that_says_nothing_is_refused(client, raw):
     assert WebhookEvent.objects.count() == 0
 
 
+@pytest.mark.parametrize("half", ["evt_1", "intent.captured", "in_1"])
+def test_a_signed_message_with_half_a_character_is_refused(client, payment, half):
+    raw = event(payment.id).replace(half.encode(), rb"\ud800")
+
+    assert send(client, raw) == 400
+    assert WebhookEvent.objects.count() == 0
+
+
 def test_a_large_message_is_refused_unread(client):
     assert send(client, b" " * (64 * 1024 + 1)) == 413
 

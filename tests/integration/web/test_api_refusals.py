@@ -110,6 +110,38 @@ def test_a_body_that_cannot_be_read_is_refused(program, raw, code):
     assert nothing_was_written()
 
 
+@pytest.mark.parametrize(
+    ("content_type", "raw"),
+    [
+        ("multipart/form-data", "x"),
+        ("application/x-www-form-urlencoded", "a=1&" * 2000),
+        ("application/x-www-form-urlencoded; charset=utf-16", "a=1"),
+    ],
+)
+def test_a_form_that_cannot_be_read_is_refused(program, content_type, raw):
+    order = program.order(("MUG", 1)).json()
+
+    refused = Client().post(
+        f"/api/v1/orders/{order['id']}/cancel",
+        raw,
+        content_type=content_type,
+        headers={"Authorization": f"Bearer {program.token}", "Idempotency-Key": "k"},
+    )
+
+    assert problem(refused)["code"] == "malformed_request"
+
+
+def test_too_many_parameters_are_refused(program):
+    assert problem(program.get("/products?" + "a&" * 1100))["code"] == "malformed_request"
+
+
+def test_a_name_that_is_no_text_is_not_called_a_missing_body(program):
+    refused = program.post("/orders", raw='{"\\ud800": 1}')
+
+    assert problem(refused)["code"] == "malformed_body"
+    assert "no body" not in problem(refused)["detail"]
+
+
 def test_a_form_is_no_json(program):
     refused = Client().post(
         "/api/v1/orders",
