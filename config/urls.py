@@ -7,6 +7,8 @@ from django.urls import include, path
 
 from config import health
 
+handler400 = "config.refusing.bad_request"
+handler500 = "config.refusing.server_error"
 urlpatterns = [
     path("livez", health.livez, name="livez"),
     path("readyz", health.readyz, name="readyz"),
