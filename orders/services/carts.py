@@ -58,8 +58,10 @@ def add_to_cart(*, customer_id: UUID, sku: str, quantity: int) -> None:
     transaction_required()
     if quantity < 1:
         raise BadQuantity(f"{quantity} is not a quantity of {sku}.", "quantity")
-    lines = CartLine.objects.select_for_update(of=("self",))
-    there = lines.filter(cart__customer_id=customer_id, sku__code=sku)
+    # The cart and not the line, which may not be there yet: two that add count both.
+    Cart.objects.get_or_create(customer_id=customer_id)
+    cart = Cart.objects.select_for_update().get(customer_id=customer_id)
+    there = CartLine.objects.filter(cart=cart, sku__code=sku)
     already = there.values_list("quantity", flat=True).first() or 0
     set_in_cart(customer_id=customer_id, sku=sku, quantity=already + quantity)
 
@@ -100,7 +102,8 @@ def take_cart(customer_id: UUID, expected: Mapping[str, int]) -> None:
     """
     transaction_required()
     lines = CartLine.objects.select_for_update(of=("self",)).filter(cart__customer_id=customer_id)
-    found = dict(lines.order_by("id").values_list("sku__code", "quantity"))
-    if found != dict(expected):
+    found = list(lines.order_by("id").values_list("id", "sku__code", "quantity"))
+    if {sku: quantity for _, sku, quantity in found} != dict(expected):
         raise CartChanged("The cart has changed since it was shown.", "cart")
-    CartLine.objects.filter(cart__customer_id=customer_id).delete()
+    # Those and no others: what is put into the cart meanwhile stays there.
+    CartLine.objects.filter(id__in=[key for key, _, _ in found]).delete()
