@@ -51,8 +51,8 @@ FIELD: Final = "idempotency_key"
 RETRY_AFTER_SECONDS: Final = 1
 
 # A server joins two headers of one name with a comma, so a bare key has none.
-_BARE: Final = re.compile(r"^[!#-+\--~]{1,255}$")
-_QUOTED: Final = re.compile(r'^"((?:[!#-\[\]-~]|\\["\\])*)"$')
+_BARE: Final = re.compile(r"[!#-+\--~]{1,255}")
+_QUOTED: Final = re.compile(r'"((?:[!#-\[\]-~]|\\["\\])*)"')
 _SEVERAL: Final = re.compile(r'^[^",]*,|^"(?:[^"\\]|\\.)*"\s*,')
 _LONGEST: Final = 255
 _NOT_CONTENT: Final = frozenset({FIELD, "csrfmiddlewaretoken"})
@@ -102,12 +102,12 @@ def key_in_form(request: HttpRequest) -> str:
 def _read(given: str) -> str:
     if _SEVERAL.match(given):
         raise SeveralKeys
-    quoted = _QUOTED.match(given)
+    quoted = _QUOTED.fullmatch(given)
     if quoted is not None:
         key = re.sub(r"\\(.)", r"\1", quoted[1])
         if 1 <= len(key) <= _LONGEST:
             return key
-    elif _BARE.match(given):
+    elif _BARE.fullmatch(given):
         return given
     raise KeyMalformed
 

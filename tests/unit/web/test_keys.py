@@ -82,6 +82,12 @@ def test_a_form_has_one_key():
         key_in_form(requests.post("/", {FIELD: [key, key]}))
 
 
+@pytest.mark.parametrize("given", ["abc\n", '"abc"\n', "x" * 255 + "\n"])
+def test_a_line_break_is_no_part_of_a_key(given):
+    with pytest.raises(KeyMalformed):
+        key_in_form(requests.post("/", {FIELD: given}))
+
+
 @pytest.mark.parametrize("same", ['{"b": [1, 2], "a": "x"}', '{"a":"x","b":[1,2]}'])
 def test_white_space_and_the_order_of_fields_say_nothing(same):
     assert fingerprint(saying(same)) == fingerprint(saying('{"a": "x", "b": [1, 2]}'))
