@@ -11,13 +11,16 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from sagas.admin.records import ReadOnlyAdmin
+from sagas.admin.search import as_uuid
 from sagas.models import OperatorAction
 from sagas.transactions import transaction
 
@@ -112,6 +115,15 @@ class ActingAdmin(ReadOnlyAdmin):
             if request.user.has_perm(act.permission)
         }
         return {**super().get_actions(request), **offered}
+
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **options: Any
+    ) -> HttpResponse | None:
+        """Carry on with the selection, unless what is selected is not even an id."""
+        selected = request.POST.getlist(ACTION_CHECKBOX_NAME)
+        if any(as_uuid(key) is None for key in selected):
+            return HttpResponseBadRequest(render_to_string("400.html"))
+        return super().response_action(request, queryset, *args, **options)
 
     def buttons(self, request: HttpRequest, row: Any) -> list[Button]:
         """Return the acts for the page of one row, each with why it is not possible."""
