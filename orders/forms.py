@@ -33,7 +33,7 @@ class CartForm(forms.Form):
 
 
 class CheckoutForm(forms.Form):
-    """How to pay, and the total that was shown when the button was pressed."""
+    """How to pay, and the items and the total that were shown when the button was pressed."""
 
     payment_method = forms.UUIDField(
         error_messages={
@@ -41,4 +41,5 @@ class CheckoutForm(forms.Form):
             "invalid": "Choose one of your cards.",
         }
     )
+    contents = forms.CharField(max_length=64)
     total = forms.IntegerField()

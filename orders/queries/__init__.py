@@ -1,6 +1,6 @@
 """Reads of this context; whatever a customer may see is looked up together with the customer."""
 
-from orders.queries.carts import CartLineView, CartView, cart_of, items_in_cart
+from orders.queries.carts import CartLineView, CartView, cart_of, contents_of, items_in_cart
 from orders.queries.catalogue import ProductView, SkuView, catalogue, product, sku_of
 from orders.queries.customers import (
     CustomerView,
@@ -34,6 +34,7 @@ __all__ = [
     "agreed",
     "cart_of",
     "catalogue",
+    "contents_of",
     "customer_by_token",
     "customer_by_user",
     "customer_of",

@@ -1,5 +1,8 @@
 """The cart, priced."""
 
+import hashlib
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
@@ -33,6 +36,16 @@ class CartView:
     lines: tuple[CartLineView, ...]
     currency: str
     total: int
+
+    @property
+    def contents(self) -> str:
+        """Return a digest of what is in it, to tell later whether that is still so."""
+        return contents_of((line.sku, line.quantity) for line in self.lines)
+
+
+def contents_of(lines: Iterable[tuple[str, int]]) -> str:
+    """Return a digest of items and how many there are of each."""
+    return hashlib.sha256(json.dumps(sorted(lines)).encode()).hexdigest()
 
 
 def cart_of(customer_id: UUID) -> CartView:

@@ -46,6 +46,9 @@ def _order(request: HttpRequest, customer: CustomerView) -> HttpResponse:
         draft = services.draft_from_cart(
             customer_id=customer.id, payment_method_id=form.cleaned_data["payment_method"]
         )
+        contents = queries.contents_of((line.sku, line.quantity) for line in draft.lines)
+        if contents != form.cleaned_data["contents"]:
+            raise OrderRefused([CartChanged("The cart has changed since you saw it.", "cart")])
         if draft.total != form.cleaned_data["total"]:
             raise OrderRefused([TotalChanged("The total has changed since you saw it.", "total")])
         return lambda: _placed(services.place(draft).id)

@@ -174,6 +174,22 @@ def test_a_total_that_has_changed_is_shown_before_it_is_charged(shopper):
     assert send(browser, form_to(refused, "/checkout/")).status_code == 303
 
 
+def test_other_items_of_the_same_total_are_shown_before_they_are_ordered(shopper):
+    browser, customer = shopper
+    a_sku("CUP", stock=50, price="250")
+    put_in_cart(customer_id=customer.id, sku="MUG", quantity=2)
+    form = checkout_form(browser)
+    put_in_cart(customer_id=customer.id, sku="MUG", quantity=1)
+    put_in_cart(customer_id=customer.id, sku="CUP", quantity=1)
+
+    refused = send(browser, form)
+
+    assert refused.status_code == 422
+    assert "The cart has changed" in refused.content.decode()
+    assert Order.objects.count() == 0
+    assert send(browser, form_to(refused, "/checkout/")).status_code == 303
+
+
 def test_a_cart_that_another_window_has_emptied_places_nothing(shopper):
     browser, customer = shopper
     put_in_cart(customer_id=customer.id, sku="MUG", quantity=2)
