@@ -1,8 +1,8 @@
 """The log of operations: written before a call, resolved with its answer.
 
-The key sent to the provider is the engine's effect key and the number of definite refusals.  It
-stays the same for as long as the outcome is unknown, since the provider replays the first answer
-under it; only a definite no makes a new one.
+The key sent to the provider is the engine's effect key and a number.  It stays the same for as
+long as the outcome is unknown, since the provider replays the first answer under it; only a
+definite no may raise the number, and as a no ends the payment it is always 0 today.
 """
 
 from dataclasses import dataclass

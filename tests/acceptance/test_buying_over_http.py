@@ -88,7 +88,9 @@ def test_a_program_orders_and_follows_its_order_to_the_end(world, card, status, 
     assert problem["code"] == ("too_late" if reason is None else "already_closed")
 
 
-@pytest.mark.parametrize("place_of_death", ["request.before_commit", "request.committed"])
+@pytest.mark.parametrize(
+    "place_of_death", ["request.before_commit", "start.committed", "request.committed"]
+)
 def test_a_request_whose_process_is_killed_orders_once_when_it_comes_again(
     world, place_of_death, tmp_path
 ):
@@ -104,7 +106,7 @@ def test_a_request_whose_process_is_killed_orders_once_when_it_comes_again(
 
     assert died is NOWHERE
     assert status == 202
-    assert ("Idempotency-Replayed" in headers) is (place_of_death == "request.committed")
+    assert ("Idempotency-Replayed" in headers) is (place_of_death != "request.before_commit")
     assert ended(program, headers["Location"])["status"] == "confirmed"
     assert str(Order.objects.get().id) == order["id"]
     wait_for_rest()

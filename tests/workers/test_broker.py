@@ -77,12 +77,36 @@ def test_a_saga_whose_bell_was_never_rung_is_found_by_the_sweeper(processes, kil
 
 def test_a_worker_killed_after_a_fault_is_stored_leaves_the_retry_to_the_sweeper(running, killer):
     shop = open_shop()
-    killer.arm(["fault.committed/capture_payment", "republish.found"])
+    killer.arm(["fault.committed/capture_payment"])
     order = shop.buy("card_error_after")
 
     eventually(lambda: killer.hit("fault.committed/capture_payment"), 30, "the fault")
     flushall()
     eventually(lambda: Order.objects.get(id=order.id).status == "confirmed", 30, "the retry")
+    wait_for_rest()
+    count_the_money()
+
+
+def test_a_worker_killed_between_finding_and_delivering_a_lost_event_leaves_it_to_the_next(
+    processes, killer
+):
+    shop = open_shop()
+    killer.arm(["republish.found/orders"])
+    processes.worker(queues=["ticks"], env=killer.env)
+    publish(signature("sagas.relay", [], queue="ticks"))
+    eventually(
+        lambda: one("SELECT count(*) FROM orders_outbox WHERE published_at IS NULL") == 0,
+        20,
+        "the event is published",
+    )
+    flushall()  # its delivery is lost: nobody has applied it
+
+    processes.provider()
+    processes.beat()
+    eventually(lambda: killer.hit("republish.found/orders"), 30, "a worker died over it")
+    processes.worker()
+    eventually(lambda: one("SELECT count(*) FROM billing_billingaccount") == 1, 30, "the account")
+    shop.buy()
     wait_for_rest()
     count_the_money()
 
@@ -105,10 +129,10 @@ def test_every_message_three_times_changes_nothing(running):
     count_the_money()
 
 
-def signature(name, arguments):
+def signature(name, arguments, queue="steps"):
     from celery import current_app
 
-    return current_app.signature(name, args=arguments, immutable=True, queue="steps")
+    return current_app.signature(name, args=arguments, immutable=True, queue=queue)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from sagas.core.definition import Kind, command_type
 from sagas.core.keys import Direction
 from sagas.orchestration import registry
 from sagas.orchestration.handlers import handler_of
-from tests.processes import eventually
+from tests.processes import ROOT, eventually
 from tests.workers.shop import count_the_money, one, open_shop, provider_intents, wait_for_rest
 
 ENGINE = [
@@ -154,14 +154,16 @@ def test_every_place_of_the_list_is_armed_by_these_tests_or_named_elsewhere():
     armed = {place.partition("/")[0] for place in (*forward_places(), *backward_places())}
     armed |= {place.partition("/")[0] for place in (*ENGINE, *EVENTS)}
     elsewhere = {
-        "start.committed": "test_broker.py",
-        "fault.committed": "test_broker.py",
-        "republish.found": "test_broker.py",
-        "request.before_commit": "test_requests.py",
-        "request.committed": "test_requests.py",
+        "start.committed": "tests/acceptance/test_buying_over_http.py",
+        "fault.committed": "tests/workers/test_broker.py",
+        "republish.found": "tests/workers/test_broker.py",
+        "request.before_commit": "tests/acceptance/test_buying_over_http.py",
+        "request.committed": "tests/acceptance/test_buying_over_http.py",
     }
 
     assert armed | set(elsewhere) == set(failpoints.PLACES)
+    for place, file in elsewhere.items():
+        assert place in (ROOT / file).read_text(), f"{file} does not arm {place}"
     # Each step is covered: a saga that grows a step grows these tests with it.
     steps = registry.get("orders.checkout", 1).steps
     kinds = [step.kind for step in steps]
