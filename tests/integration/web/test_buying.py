@@ -190,6 +190,18 @@ def test_other_items_of_the_same_total_are_shown_before_they_are_ordered(shopper
     assert send(browser, form_to(refused, "/checkout/")).status_code == 303
 
 
+def test_a_page_that_did_not_say_what_it_showed_is_shown_again(shopper):
+    browser, customer = shopper
+    put_in_cart(customer_id=customer.id, sku="MUG", quantity=2)
+    form = checkout_form(browser)
+    form.fields.pop("contents")
+
+    refused = send(browser, form)
+
+    assert "The cart has changed" in refused.content.decode()
+    assert send(browser, form_to(refused, "/checkout/")).status_code == 303
+
+
 def test_a_cart_that_another_window_has_emptied_places_nothing(shopper):
     browser, customer = shopper
     put_in_cart(customer_id=customer.id, sku="MUG", quantity=2)
