@@ -10,6 +10,7 @@ row says that nothing has happened for too long.
 
 import logging
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -92,11 +93,40 @@ def _signature(name: str, queue: str, arguments: list[Any]) -> Signature:
     )
 
 
+class _Patience:
+    """Spares callers a broker that hangs: a hint is not worth a customer's five seconds."""
+
+    LONG = 1.0
+    """Seconds after which a lost hint has cost too much to try the next one at once."""
+    PAUSE = 5.0
+    """Seconds for which hints are then not even tried; the sweeper finds the rows."""
+
+    def __init__(self) -> None:
+        self.until = 0.0
+
+    def is_over(self) -> bool:
+        return monotonic() < self.until
+
+    def lost(self, began: float) -> None:
+        if monotonic() - began > self.LONG:
+            self.until = monotonic() + self.PAUSE
+
+
+_patience = _Patience()
+
+
 def publish(signature: Signature, **options: Any) -> bool:
-    """Send a hint, best effort; the row it points at is what counts."""
+    """Send a hint, best effort; the row it points at is what counts.
+
+    False when the broker did not take it, or hung a moment ago and is left alone for now.
+    """
+    if _patience.is_over():
+        return False
+    began = monotonic()
     try:
         signature.apply_async(retry=False, **options)
     except OperationalError as lost:
+        _patience.lost(began)
         log.warning("hint_lost", extra={"task_name": signature.task, "error": str(lost)})
         return False
     failpoint("chain.published")
