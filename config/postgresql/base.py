@@ -12,6 +12,7 @@ role in the database and not as start-up options, which PgBouncer refuses or sil
 import select
 
 from django.db.backends.postgresql.base import DatabaseWrapper as PostgresqlWrapper
+from psycopg.pq import TransactionStatus
 
 from config.postgresql.schema import DatabaseSchemaEditor
 
@@ -30,6 +31,8 @@ class DatabaseWrapper(PostgresqlWrapper):
         """
         if self.connection is None or self.connection.closed:
             return False
+        if self.connection.info.transaction_status is not TransactionStatus.IDLE:
+            return super().is_usable()  # a transaction that has failed answers no question
         poll = select.poll()
         poll.register(self.connection.fileno(), select.POLLIN)
         return not poll.poll(0) or super().is_usable()

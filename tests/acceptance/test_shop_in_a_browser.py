@@ -61,7 +61,12 @@ class Visit:
         self.page = page
         self.complaints = []
         page.on("console", lambda message: self.complaints.append(message.text))
-        page.on("requestfailed", lambda request: self.complaints.append(request.url))
+        page.on("requestfailed", self._note_failure)
+
+    def _note_failure(self, request):
+        # A page that is left while it loads breaks its own requests off.
+        if request.failure != "net::ERR_ABORTED":
+            self.complaints.append(f"{request.url}: {request.failure}")
 
     def go(self, path):
         self.page.goto(f"{WEB_URL}{path}")
