@@ -63,6 +63,12 @@ def broker(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """A broker that hung in one test is not held against the next."""
+    monkeypatch.setattr(canvas, "_patience", canvas._Patience())
+
+
+@pytest.fixture(autouse=True)
 def trial_saga(committed_db):
     trial.register()
     trial.SCRIPT.clear()
