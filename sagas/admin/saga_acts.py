@@ -1,5 +1,6 @@
 """What operators may do to a saga: resume, compensate, park."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 from uuid import UUID
@@ -46,13 +47,13 @@ class SagaAct(Act):
         """Return what changes when the saga moves on."""
         return f"{saga.status}:{saga.cursor}:{saga.fencing_token}"
 
+    @abstractmethod
     def preview(self, saga: SagaInstance, runs: Runs) -> tuple[str, ...]:
         """Return what will happen, a sentence each."""
-        raise NotImplementedError
 
+    @abstractmethod
     def refusal(self, row: SagaInstance) -> str | None:
         """Return why the act is not possible now."""
-        raise NotImplementedError
 
 
 class Resume(SagaAct):
