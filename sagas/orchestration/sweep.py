@@ -20,7 +20,8 @@ log = logging.getLogger(__name__)
 
 # Rows that were hinted and not taken (no lease ran out, no retry came due) get more patience
 # while the queue is not empty: their first message is probably still in it, and doubling every
-# message of a backlog halves the throughput (traps 0.2, step 6).
+# message of a backlog halves the throughput (traps 0.2, step 6). The longer the queue, the more:
+# otherwise a backlog that lasts longer than the patience feeds on its own hints and never drains.
 _SWEEP = """
 WITH due AS (
     SELECT id FROM sagas_saga
@@ -42,12 +43,13 @@ def sweep() -> int:
     queues = {
         canvas.queue_of(context) for saga in registry.SAGAS.values() for context in saga.contexts
     }
-    busy = any(canvas.depth(queue) for queue in sorted(queues))
+    waiting = sum(canvas.depth(queue) for queue in sorted(queues))
+    busy = conf.BUSY_GRACE * (1 + waiting / conf.SWEEP_BATCH)
     with engine_cursor() as cursor:
         cursor.execute(
             _SWEEP,
             {
-                "patience": conf.BUSY_GRACE if busy else 0.0,
+                "patience": busy if waiting else 0.0,
                 "batch": int(conf.SWEEP_BATCH),
                 "grace": conf.HINT_GRACE,
                 "cap": conf.HINT_CAP,

@@ -243,6 +243,17 @@ def test_a_hint_that_the_broker_refuses_is_given_again(broker, queue, monkeypatc
     assert row(saga_id).status == "completed"
 
 
+def test_the_longer_the_queue_the_more_patience_a_hint_gets(broker, queue):
+    saga_id = trial.begin()
+    broker.take()
+    set_row(saga_id, due_at=-2 * conf.BUSY_GRACE)
+    queue["steps"] = 2 * int(conf.SWEEP_BATCH)
+
+    assert sweep() == 0, "its message is most likely still in the queue"
+    set_row(saga_id, due_at=-3.5 * conf.BUSY_GRACE)
+    assert sweep() == 1, "however long the queue, a lost hint is given again"
+
+
 def test_without_a_broker_the_sweeper_takes_the_queue_for_empty(celery_without_broker):
     assert canvas.depth("steps") == 0
 
