@@ -1,10 +1,12 @@
 """The Celery application: `celery -A config` finds it here, `config.apps` loads it for Django."""
 
 import os
+import signal
 from typing import Any
 
+from billiard.pool import SIG_SOFT_TIMEOUT, soft_timeout_sighandler
 from celery import Celery
-from celery.signals import setup_logging, task_prerun
+from celery.signals import setup_logging, task_postrun, task_prerun
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -28,3 +30,32 @@ def drop_dead_connections(**_: Any) -> None:
     from django.db import close_old_connections
 
     close_old_connections()
+
+
+class _SoftLimit:
+    """Lets the soft time limit strike only while a task runs.
+
+    It is sent by the worker's parent and may come late, most of all after a machine was paused. A
+    child that waits for work would die of it, and in the middle of handing in a result it would
+    break the pipe, on which the parent ends with "Unrecoverable error".
+    """
+
+    running = False
+
+    def strike(self, number: int, frame: Any) -> None:
+        if self.running:
+            soft_timeout_sighandler(number, frame)
+
+    def begin(self, **_: Any) -> None:
+        # Only a child of a prefork pool has this handler, which it sets after its own signals.
+        if signal.getsignal(SIG_SOFT_TIMEOUT) is soft_timeout_sighandler:
+            signal.signal(SIG_SOFT_TIMEOUT, self.strike)
+        self.running = True
+
+    def end(self, **_: Any) -> None:
+        self.running = False
+
+
+_soft_limit = _SoftLimit()
+task_prerun.connect(_soft_limit.begin, weak=False)
+task_postrun.connect(_soft_limit.end, weak=False)

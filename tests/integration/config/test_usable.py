@@ -46,3 +46,9 @@ def test_a_closed_connection_is_not_usable(own):
     own.connection.close()
 
     assert not own.is_usable()
+
+
+def test_a_connection_that_still_waits_for_an_answer_is_not_usable(own):
+    own.connection.pgconn.send_query(b"SELECT pg_sleep(5)")  # as a soft time limit leaves it
+
+    assert not own.is_usable()
