@@ -131,7 +131,8 @@ WITH stopped AS (
             WHEN status = 'running' AND NOT past_return THEN deadline_at END,
         parked_at = CASE WHEN %(parked)s::text IS NOT NULL THEN statement_timestamp() END,
         parked_reason = %(parked)s, updated_at = statement_timestamp()
-    WHERE id = %(id)s AND status = %(status)s AND fencing_token = %(token)s
+    WHERE id = %(id)s AND status = %(status)s AND cursor = %(step_no)s
+        AND fencing_token = %(token)s
     RETURNING id, attempts, not_before),
 fault AS (
     INSERT INTO sagas_stepfault (id, saga_id, step_no, name, direction, attempt, kind, error,
@@ -149,7 +150,8 @@ def record_fault(claimed: Claim, fault: Fault, *, delay: float, parked: str | No
     A parked saga before the point of no return stays visible for its deadline, which compensates
     it; after it, it waits for an operator.
 
-    :raises StaleFencingToken: if the saga is no longer this worker's
+    :raises StaleFencingToken: if the saga is no longer this worker's, or the step is done after
+        all: only the answer to its commit was lost
     """
     parameters: dict[str, Any] = {
         "id": claimed.saga_id,

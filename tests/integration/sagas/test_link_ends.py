@@ -1,12 +1,13 @@
 """Each line of the table "how a link ends", and the guards behind it."""
 
 import pytest
-from django.db import IntegrityError
+from django.db import IntegrityError, OperationalError
 
 from sagas.api import Cancellation, Rejected, Unknown, cancel
+from sagas.conf import conf
 from sagas.core.keys import Direction
 from sagas.models import SagaInstance, StepFault, StepRun
-from sagas.orchestration import canvas, donekeys, stops, store
+from sagas.orchestration import canvas, donekeys, executor, stops, store
 from sagas.orchestration.executor import LinkEnd, run_link
 from sagas.orchestration.steps import do_step
 from sagas.orchestration.sweep import continue_saga, sweep
@@ -329,6 +330,27 @@ def test_work_that_kills_its_process_is_parked_after_the_bound(broker, settings)
         "3 attempts of take ended without a trace: workers died or froze in it"
     )
     assert trial.effects() == []
+
+
+def test_a_step_whose_commit_was_not_answered_is_done_and_no_fault(broker, monkeypatch):
+    saga_id = trial.begin()
+    SagaInstance.objects.filter(id=saga_id).update(attempts=int(conf.MAX_ATTEMPTS) - 1)
+
+    def unanswered(work):
+        do_step(work)
+        raise OperationalError("server closed the connection unexpectedly")
+
+    with monkeypatch.context() as cut:
+        cut.setattr(executor, "do_step", unanswered)
+        assert run_link(saga_id, 1, 4, Direction.DO) is LinkEnd.STOPPED
+
+    saga = row(saga_id)
+    assert (saga.cursor, saga.attempts, saga.parked_reason) == (2, 0, None)
+    assert not StepFault.objects.filter(saga_id=saga_id).exists()
+    make_due(saga_id)
+    sweep()
+    broker.drain()
+    assert row(saga_id).status == "completed"
 
 
 def test_a_worker_that_thaws_after_the_cancel_writes_nothing(broker):
