@@ -12,10 +12,7 @@ from billing import api as billing
 from orders.commands import ConfirmOrder, FailOrder, NotifyCustomer, ReleaseStock, ReserveStock
 from orders.queries import agreed
 from payments import api as payments
-from sagas.api import RetryPolicy, Saga, begun, compensatable, pivot, retriable
-
-# At the longest delay this outlasts half an hour without the bank: nobody has to come for that.
-BANK = RetryPolicy(max_attempts=48)
+from sagas.api import Saga, begun, compensatable, pivot, retriable
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,9 +118,9 @@ CHECKOUT = Saga(
     steps=(
         begun("place_order", undo=fail_order),
         compensatable("reserve_stock", do=reserve_stock, undo=release_stock),
-        compensatable("prepare_payment", do=prepare_payment, undo=close_payment, retry=BANK),
-        compensatable("authorize_payment", do=authorize_payment, undo=void_payment, retry=BANK),
-        pivot("capture_payment", do=capture_payment, retry=BANK),
+        compensatable("prepare_payment", do=prepare_payment, undo=close_payment),
+        compensatable("authorize_payment", do=authorize_payment, undo=void_payment),
+        pivot("capture_payment", do=capture_payment),
         retriable("issue_invoice", do=issue_invoice, keep=keep_invoice),
         retriable("confirm_order", do=confirm_order),
         retriable("notify_customer", do=notify_customer),
