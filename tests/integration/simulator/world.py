@@ -48,6 +48,8 @@ class Provider:
 
     def send(self, method, path, body=None, *, key="", token=KEY, timeout=10, raw=None) -> Answer:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
+        # A connection kept for minutes between two tests may be closed just as it is used again.
+        headers["Connection"] = "close"
         if key:
             headers["Idempotency-Key"] = key
         if body is not None:
