@@ -63,6 +63,14 @@ def test_a_commit_wakes_the_relay_without_waiting_for_a_tick(processes):
     print(f"from commit to applied: {lag.total_seconds() * 1000:.0f} ms")
 
 
+def test_a_rejection_finds_its_way_back_through_link_error_without_a_sweeper(processes):
+    processes.worker()  # no beat: nobody else would bring the compensation on its way
+    shop = open_shop()
+    order = shop.buy(sku="RARE")
+
+    eventually(lambda: status_of(order) == "failed", 10, "the order is closed")
+
+
 def test_two_relays_at_once_deliver_every_event_once(processes):
     for _ in range(2):
         processes.worker(queues=["ticks", "events"])
