@@ -20,11 +20,13 @@ class SagaState(StrEnum):
 class RunOutcome(StrEnum):
     """What is known of one step in one direction."""
 
+    PENDING = "pending"
     INTENDED = "intended"
     DONE = "done"
     REJECTED = "rejected"
     CANCELED = "canceled"
     NOTHING = "nothing"
+    SKIPPED = "skipped"
 
 
 SAGA_TRANSITIONS: Mapping[SagaState, frozenset[SagaState]] = {
@@ -35,9 +37,13 @@ SAGA_TRANSITIONS: Mapping[SagaState, frozenset[SagaState]] = {
 }
 
 RUN_TRANSITIONS: Mapping[RunOutcome, frozenset[RunOutcome]] = {
-    RunOutcome.INTENDED: frozenset({RunOutcome.DONE, RunOutcome.REJECTED}),
+    RunOutcome.PENDING: frozenset(
+        {RunOutcome.INTENDED, RunOutcome.DONE, RunOutcome.REJECTED, RunOutcome.CANCELED}
+    ),
+    RunOutcome.INTENDED: frozenset({RunOutcome.DONE, RunOutcome.REJECTED, RunOutcome.SKIPPED}),
     RunOutcome.DONE: frozenset(),
     RunOutcome.REJECTED: frozenset(),
     RunOutcome.CANCELED: frozenset(),
     RunOutcome.NOTHING: frozenset(),
+    RunOutcome.SKIPPED: frozenset(),
 }

@@ -12,6 +12,8 @@ from sagas.models.contextual import (
 from sagas.models.dead_letter import DeadLetter
 from sagas.models.operator_action import OperatorAction
 from sagas.models.saga import SagaInstance, Status
+from sagas.models.semantic_lock import SemanticLock
+from sagas.models.signal import Signal
 from sagas.models.step_run import RunState, StepFault, StepRun
 
 __all__ = [
@@ -26,6 +28,8 @@ __all__ = [
     "PositionBase",
     "RunState",
     "SagaInstance",
+    "SemanticLock",
+    "Signal",
     "Status",
     "StepFault",
     "StepRun",

@@ -31,11 +31,17 @@ class SagaInstance(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7)
     name = models.TextField()
     def_version = models.PositiveIntegerField()
+    fingerprint = models.TextField(
+        default="", db_default="", help_text="Of the definition it began with."
+    )
     key = models.TextField(help_text="Business key: a second start with it returns this saga.")
     subject_id = models.UUIDField(null=True)
     status = models.TextField(choices=Status.choices, default=Status.RUNNING)
     past_return = models.BooleanField(default=False)
     cursor = models.SmallIntegerField(default=0)
+    context = models.TextField(
+        default="", db_default="", help_text="Who carries out the step under the cursor."
+    )
     last_step = models.SmallIntegerField()
     state = models.JSONField()
     failure = models.TextField(null=True, help_text="Why compensation began.")
@@ -52,7 +58,13 @@ class SagaInstance(models.Model):
     parked_at = models.DateTimeField(null=True)
     parked_reason = models.TextField(null=True)
     deadline_at = models.DateTimeField()
+    waiting_for = models.TextField(
+        null=True, help_text="What it sleeps for: signal:, timer:, child: or lock: and a name."
+    )
+    wait_until = models.DateTimeField(null=True, help_text="Business time at which a wait ends.")
 
+    parent_id = models.UUIDField(null=True)
+    parent_step = models.SmallIntegerField(null=True)
     correlation_id = models.TextField()
     causation_id = models.TextField(null=True)
     traceparent = models.TextField(null=True)
@@ -81,6 +93,14 @@ class SagaInstance(models.Model):
                 name="sagas_saga_unfinished",
             ),
             models.Index(fields=["correlation_id"], name="sagas_saga_correlation"),
+            models.Index(
+                fields=["parent_id"], condition=Q(parent_id__isnull=False), name="sagas_saga_parent"
+            ),
+            models.Index(
+                fields=["waiting_for"],
+                condition=Q(waiting_for__isnull=False),
+                name="sagas_saga_waiting",
+            ),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["name", "key"], name="sagas_saga_once"),
@@ -114,6 +134,17 @@ class SagaInstance(models.Model):
                 condition=Q(past_return=False) | Q(status__in=(Status.RUNNING, Status.COMPLETED)),
                 name="sagas_saga_no_return",
             ),
+            # What has ended waits for nothing.
+            models.CheckConstraint(
+                condition=Q(waiting_for__isnull=True) | Q(finished_at__isnull=True),
+                name="sagas_saga_waiting_why",
+            ),
+            models.CheckConstraint(
+                condition=Q(parent_id__isnull=True, parent_step__isnull=True)
+                | Q(parent_id__isnull=False, parent_step__isnull=False),
+                name="sagas_saga_parent_step",
+            ),
+            models.CheckConstraint(condition=Q(pending__gte=0), name="sagas_saga_pending"),
             models.CheckConstraint(
                 condition=Q(cursor__gte=-1, cursor__lte=models.F("last_step") + 1),
                 name="sagas_saga_cursor",

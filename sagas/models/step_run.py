@@ -11,11 +11,13 @@ from sagas.ids import uuid7
 class RunState(models.TextChoices):
     """What is known of one step in one direction."""
 
+    PENDING = "pending"  # a branch of a group that is still to be done; in the journal only
     INTENDED = "intended"  # committed that a remote call may be under way
     DONE = "done"
     REJECTED = "rejected"
     CANCELED = "canceled"  # never ran, and never may
     NOTHING = "nothing"  # a compensation that found nothing to undo
+    SKIPPED = "skipped"  # its condition was false, or an operator skipped it
 
 
 class StepRun(models.Model):
