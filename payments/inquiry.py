@@ -16,7 +16,7 @@ from payments.gateway import (
 )
 from payments.models import Payment
 from payments.operations import Opened
-from sagas.api import Rejected
+from sagas.api import Rejected, sometimes
 
 DONE = {
     "confirm": frozenset({IntentStatus.AUTHORIZED, IntentStatus.CAPTURED}),
@@ -37,6 +37,7 @@ def outcome_before(gateway: Gateway, opened: Opened, operation: str) -> Provider
         return None
     found = gateway.find(ref_of(opened.payment), opened.call.correlation_id)
     if found.status in DONE[operation]:
+        sometimes("provider.replayed")
         return found
     if found.status is IntentStatus.CANCELED:
         raise Rejected(found.decline_code or "canceled")
@@ -54,6 +55,7 @@ def prepared_before(gateway: Gateway, opened: Opened, wanted: NewIntent) -> Prov
     usable = (intent for intent in found if intent.status is IntentStatus.PREPARED)
     intent = next(usable, None)
     if intent is not None:
+        sometimes("provider.replayed")
         check_same_money(opened.payment, intent)
     return intent
 
@@ -88,6 +90,7 @@ def cancel_for_good(gateway: Gateway, opened: Opened, key: str) -> ProviderInten
     if opened.ask_first:
         found = gateway.find(ref, opened.call.correlation_id)
         if found.status in {IntentStatus.CANCELED, IntentStatus.CAPTURED}:
+            sometimes("provider.replayed")
             return found
     return gateway.cancel(ref, ProviderCall(key=key, correlation_id=opened.call.correlation_id))
 

@@ -30,6 +30,7 @@ from sagas.orchestration.status import NoSuchSaga, SagaView, saga_status
 from sagas.orchestration.stops import Cancellation
 from sagas.outbox.publishing import publish
 from sagas.outbox.subscriptions import Envelope, current_event, on
+from sagas.sometimes import sometimes
 from sagas.transactions import (
     NestedTransaction,
     OutsideTransaction,
@@ -77,6 +78,7 @@ __all__ = [
     "resume",
     "retriable",
     "saga_status",
+    "sometimes",
     "start",
     "transaction",
     "transaction_required",

@@ -19,6 +19,7 @@ from sagas.conf import conf
 from sagas.core.errors import SagasError
 from sagas.failpoints import failpoint
 from sagas.orchestration.donekeys import client
+from sagas.sometimes import sometimes
 from sagas.transactions import after_commit, connection_of, table, transaction
 
 log = logging.getLogger(__name__)
@@ -148,6 +149,7 @@ def _store(request: KeyedRequest, answer: Answer) -> None:
 def _replay(request: KeyedRequest, fingerprint: object, **said: Any) -> Answer:
     if fingerprint != request.fingerprint:
         raise KeyReused
+    sometimes("request.replayed")
     return replace(Answer(**said), replayed=True)
 
 

@@ -22,6 +22,7 @@ from kombu.exceptions import OperationalError
 from sagas.core.definition import Saga
 from sagas.core.keys import Direction
 from sagas.failpoints import failpoint
+from sagas.sometimes import sometimes
 
 log = logging.getLogger(__name__)
 
@@ -127,6 +128,7 @@ def publish(signature: Signature, **options: Any) -> bool:
         signature.apply_async(retry=False, **options)
     except OperationalError as lost:
         _patience.lost(began)
+        sometimes("hint.lost")
         log.warning("hint_lost", extra={"task_name": signature.task, "error": str(lost)})
         return False
     failpoint("chain.published")

@@ -15,6 +15,8 @@ from time import monotonic
 from typing import Any
 from uuid import UUID
 
+from django.db import DatabaseError
+
 from sagas import clock
 from sagas.conf import conf
 from sagas.core import codec
@@ -30,6 +32,7 @@ from sagas.orchestration.compensation import undo_step
 from sagas.orchestration.steps import StepRejected, do_step
 from sagas.orchestration.store import Claim, StaleFencingToken
 from sagas.orchestration.work import Work
+from sagas.sometimes import sometimes
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +55,7 @@ def run_link(
 ) -> LinkEnd:
     """Carry out the steps ``low`` to ``high`` of a saga, as far as they are still to be done."""
     if not swept and donekeys.all_done(saga_id, low, high, direction):
+        sometimes("link.remembered")
         return LinkEnd.PASSED
     claimed = store.claim(saga_id, status=STATUS[direction], low=low, high=high)
     if claimed is None:
@@ -81,6 +85,7 @@ def _not_claimed(saga_id: UUID, low: int, high: int, direction: Direction) -> Li
         passed = status in (Status.RUNNING, Status.COMPLETED) and cursor > high
     else:
         passed = status in (Status.COMPENSATING, Status.COMPENSATED) and cursor < low
+    sometimes("link.passed" if passed else "copy.refused")
     return LinkEnd.PASSED if passed else LinkEnd.STOPPED
 
 
@@ -113,6 +118,7 @@ class _Link:
                 failpoint("link.ended")
                 return LinkEnd.PASSED
             if released:
+                sometimes("slice.spent")
                 self._send_rest()
                 return LinkEnd.STOPPED
 
@@ -138,11 +144,14 @@ class _Link:
         try:
             done = do_step(work) if self.direction is Direction.DO else undo_step(work)
         except StaleFencingToken:
+            sometimes("fence.refused")
             raise
         except StepRejected:
+            sometimes("step.rejected")
             failpoint("reject.committed", work.place)
             return LinkEnd.REJECTED
         except Unknown as unknown:
+            sometimes("outcome.unknown")
             return self._fault(step.name, "unknown", unknown)
         except Exception as fault:  # noqa: BLE001 - whatever a handler raises is a fault, stored with its traceback
             return self._fault(step.name, "fault", fault)
@@ -177,7 +186,7 @@ class _Link:
         )
 
     def _compensate_overdue(self) -> LinkEnd:
-        stops.begin_compensation(self.claimed.saga_id, failure="deadline", by=None)
+        stops.begin_compensation(self.claimed.saga_id, failure=stops.DEADLINE, by=None)
         canvas.send(
             self.saga,
             self.claimed.saga_id,
@@ -213,7 +222,12 @@ class _Link:
         if self.claimed.attempts >= bound:
             parked = f"{name}: {self.claimed.attempts} attempts, the last: {text}"
         trace = "".join(traceback.format_exception(error))
-        self._store(name, kind, text, trace, parked=parked)
+        try:
+            self._store(name, kind, text, trace, parked=parked)
+        except StaleFencingToken:
+            # Most likely the commit got through, and only its answer was lost.
+            sometimes("commit.unanswered" if isinstance(error, DatabaseError) else "fence.refused")
+            raise
         failpoint("fault.committed", name)
         return LinkEnd.STOPPED
 

@@ -24,6 +24,7 @@ from sagas.orchestration.work import (
     entry,
     running,
 )
+from sagas.sometimes import sometimes
 from sagas.transactions import transaction
 
 
@@ -82,6 +83,7 @@ def _do_intended(work: Work, command: Command[Any], handler: Handler, intent: An
         failpoint("close.before", work.place)
         outcome = call_out(work, handler.close, command, intent, "close.returned")
         if outcome is not None:
+            sometimes("close.was_done")
             return _record(work, handler, command, intent, outcome)
     return _reject(work, rejected, lambda: _note_refusal(handler, command, intent, rejected))
 

@@ -16,6 +16,7 @@ from sagas.core.keys import Direction, effect_key
 from sagas.ids import uuid7
 from sagas.orchestration.store import Claim, StaleFencingToken, engine_cursor
 from sagas.orchestration.worker import task_id, worker_name
+from sagas.sometimes import sometimes
 from sagas.statements import cursor_of
 from sagas.transactions import table
 
@@ -175,6 +176,8 @@ def record_fault(claimed: Claim, fault: Fault, *, delay: float, parked: str | No
         cursor.execute(_FAULT, parameters)
         if cursor.fetchone() != (1,):
             raise StaleFencingToken
+    if parked is not None:
+        sometimes("saga.parked")
 
 
 def note_rejection(claimed: Claim, fault: Fault) -> None:
@@ -200,6 +203,9 @@ def note_rejection(claimed: Claim, fault: Fault) -> None:
         )
 
 
+DEADLINE = "deadline"
+"""Why a saga compensates that has run out of time."""
+
 _COMPENSATE = """
 UPDATE sagas_saga SET status = 'compensating', cursor = last_step, failure = %(failure)s,
     canceled_by = %(by)s, fencing_token = fencing_token + 1, attempts = 0, hints = 0,
@@ -221,7 +227,10 @@ def begin_compensation(saga_id: UUID, *, failure: str, by: str | None) -> bool:
         cursor.execute(
             _COMPENSATE, {"id": saga_id, "failure": failure, "by": by, "grace": conf.HINT_GRACE}
         )
-        return bool(cursor.rowcount == 1)
+        begun = bool(cursor.rowcount == 1)
+    if begun and failure == DEADLINE:
+        sometimes("saga.overdue")
+    return begun
 
 
 def resume(saga_id: UUID) -> bool:

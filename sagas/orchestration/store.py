@@ -20,6 +20,7 @@ from sagas.conf import conf
 from sagas.core.errors import SagasError
 from sagas.core.keys import Direction, effect_key
 from sagas.orchestration.worker import task_id, worker_name
+from sagas.sometimes import sometimes
 from sagas.statements import cursor_of
 from sagas.transactions import table
 
@@ -87,6 +88,8 @@ def claim(saga_id: UUID, *, status: str, low: int, high: int) -> Claim | None:
         if row is None:
             return None
     values = dict(zip(_CLAIMED, row, strict=True))
+    if values["attempts"] > 1:
+        sometimes("claim.repeated")
     # Django lets JSON through as text and leaves the reading to its own fields.
     return Claim(**{**values, "state": json.loads(values["state"])})
 
@@ -228,5 +231,7 @@ def tombstone(claimed: Claim, step_no: int, context: str) -> str | None:
             # The row that was in the way is younger than the statement's view of the table.
             cursor.execute(find, [claimed.saga_id, step_no])
             (state,) = cursor.fetchone() or (None,)
+    if planted:
+        sometimes("tombstone.planted")
     # A tombstone of an earlier attempt whose commit was lost says the same as a fresh one.
     return None if state in {None, "canceled"} else str(state)

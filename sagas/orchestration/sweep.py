@@ -15,6 +15,7 @@ from sagas.failpoints import failpoint
 from sagas.models.saga import SagaInstance, Status
 from sagas.orchestration import canvas, registry, stops
 from sagas.orchestration.store import engine_cursor
+from sagas.sometimes import sometimes
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ def sweep() -> int:
     for row in rows:
         _take_up(row, now)
     if rows:
+        sometimes("sweep.hinted")
         failpoint("sweep.published")
         log.info("swept", extra={"sagas": len(rows)})
     return len(rows)
@@ -69,7 +71,7 @@ def sweep() -> int:
 def _take_up(row: tuple[Any, ...], now: Any) -> None:
     saga_id, name, version, status, cursor, last_step, past_return, parked, deadline, trace = row
     overdue = status == Status.RUNNING and not past_return and deadline <= now
-    if overdue and stops.begin_compensation(saga_id, failure="deadline", by=None):
+    if overdue and stops.begin_compensation(saga_id, failure=stops.DEADLINE, by=None):
         status, cursor = Status.COMPENSATING, last_step
     elif parked:
         _wait_for_deadline(saga_id)
@@ -110,9 +112,11 @@ def continue_saga(saga_id: UUID) -> bool:
         .first()
     )
     if row is None:
+        sometimes("callback.late")
         return False
     name, version, status, cursor, trace, leased_until, not_before = row
     if leased_until is not None or not_before is not None:
+        sometimes("callback.late")
         return False  # a worker has it, or a delay runs: the sweeper comes when it ends
     direction = Direction.DO if status == Status.RUNNING else Direction.UNDO
     saga = registry.get(name, version)

@@ -27,6 +27,7 @@ from sagas.outbox.subscriptions import (
     consumers_of,
     handlers_of,
 )
+from sagas.sometimes import sometimes
 from sagas.transactions import connection_of, table, transaction
 
 log = logging.getLogger(__name__)
@@ -179,6 +180,7 @@ def apply(consumer: str, message: Message) -> bool:
     envelope = message.envelope
     with transaction(consumer):
         if not _take_position(consumer, envelope):
+            sometimes("event.duplicate")
             return False
         for subscription in _handlers(consumer, envelope):
             token = ENVELOPE.set(envelope)

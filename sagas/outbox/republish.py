@@ -14,6 +14,7 @@ from sagas.failpoints import failpoint
 from sagas.outbox import dead_letters
 from sagas.outbox.relay import deliver_later
 from sagas.outbox.subscriptions import consumers_of
+from sagas.sometimes import sometimes
 from sagas.transactions import connection_of, table
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ def _compare(producer: str, rows: list[Row]) -> int:
                 waiting.add(row[0])
         dead_letters.settle(consumer, applied)
     if missing:
+        sometimes("event.republished")
         failpoint("republish.found", producer)
     for consumer, event_ids in missing.items():
         deliver_later(producer, consumer, event_ids)
