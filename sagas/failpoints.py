@@ -6,7 +6,7 @@ asks for happens once over all processes: whoever hits first leaves a mark besid
 ``nth``, whoever first comes by that often). Actions:
 ``kill``, ``stop``, ``raise``, ``sleep(seconds)``, ``after_then_raise`` (same as raise; for
 places after the effect). ``name/detail`` hits only for one step (``undo.`` before its name on the
-way back) or one context. Refused in production.
+way back), one context or one act. Refused in production.
 """
 
 import os
@@ -22,6 +22,11 @@ from sagas.core.errors import SagasError
 
 PLACES: dict[str, str] = {
     "start.committed": "after the commit that starts a saga, before its chain is published",
+    "cancel.before_commit": "a saga is turned round from outside, not yet committed",
+    "cancel.committed": "a saga is turned round from outside, nobody has been told",
+    "deadline.committed": "a deadline has turned a saga round, nobody has been told",
+    "act.before_commit": "an operator's act is written, not yet committed",
+    "act.committed": "an operator's act is committed, nobody has been told",
     "chain.published": "after a chain was published",
     "claim.committed": "after a saga was claimed, before any work",
     "step.before_commit": "the effect and the cursor are written, not yet committed",
@@ -45,6 +50,9 @@ PLACES: dict[str, str] = {
     "deliver.before_commit": "an event is applied, not yet committed",
     "deliver.committed": "an event is applied and committed",
     "republish.found": "events without an inbox row are found, not yet delivered again",
+    "republish.delivered": "events are delivered again, those applied by everybody not marked",
+    "letter.before_commit": "a handler's fault is written down, not yet committed",
+    "letter.committed": "a handler's fault is written down, nobody has been told",
     "request.before_commit": "a request's effect and answer are written, not yet committed",
     "request.committed": "a request is committed, its answer is not sent",
 }

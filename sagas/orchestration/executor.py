@@ -187,6 +187,7 @@ class _Link:
 
     def _compensate_overdue(self) -> LinkEnd:
         stops.begin_compensation(self.claimed.saga_id, failure=stops.DEADLINE, by=None)
+        failpoint("deadline.committed")
         canvas.send(
             self.saga,
             self.claimed.saga_id,
@@ -228,7 +229,6 @@ class _Link:
             # Most likely the commit got through, and only its answer was lost.
             sometimes("commit.unanswered" if isinstance(error, DatabaseError) else "fence.refused")
             raise
-        failpoint("fault.committed", name)
         return LinkEnd.STOPPED
 
     def _store(self, name: str, kind: str, error: str, trace: str, *, parked: str | None) -> None:
@@ -246,6 +246,7 @@ class _Link:
             traceback=trace,
         )
         stops.record_fault(self.claimed, fault, delay=delay, parked=parked)
+        failpoint("fault.committed", name)
 
     def _send_rest(self) -> None:
         canvas.send(

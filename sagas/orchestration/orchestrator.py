@@ -125,6 +125,7 @@ def ask_to_cancel(saga_id: UUID, *, reason: str, by: str) -> Cancellation:
     transaction_required()
     accepted = stops.begin_compensation(saga_id, failure=reason, by=by)
     if accepted:
+        failpoint("cancel.before_commit")
         _ring_undo(saga_id)
         return Cancellation.ACCEPTED
     row = SagaInstance.objects.filter(id=saga_id).values_list("status").first()
@@ -139,6 +140,7 @@ def _ring_undo(saga_id: UUID) -> None:
     ).get(id=saga_id)
 
     def ring() -> None:
+        failpoint("cancel.committed")
         saga = registry.get(name, version)
         canvas.send(saga, saga_id, cursor=last, direction=Direction.UNDO, traceparent=trace)
 
@@ -193,12 +195,14 @@ def _act(action: str, saga_id: UUID, *, by: str, reason: str, done: Any) -> bool
             outcome="done" if accepted else "refused",
         )
         if accepted:
-            after_commit(lambda: _ring_current(saga_id))
+            after_commit(lambda: _ring_current(action, saga_id))
+        failpoint("act.before_commit", action)
     log.info("operator_action", extra={"action": action, "saga_id": str(saga_id), "by": by})
     return accepted
 
 
-def _ring_current(saga_id: UUID) -> None:
+def _ring_current(action: str, saga_id: UUID) -> None:
     from sagas.orchestration.sweep import continue_saga
 
+    failpoint("act.committed", action)
     continue_saga(saga_id)

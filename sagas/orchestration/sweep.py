@@ -72,6 +72,7 @@ def _take_up(row: tuple[Any, ...], now: Any) -> None:
     saga_id, name, version, status, cursor, last_step, past_return, parked, deadline, trace = row
     overdue = status == Status.RUNNING and not past_return and deadline <= now
     if overdue and stops.begin_compensation(saga_id, failure=stops.DEADLINE, by=None):
+        failpoint("deadline.committed")
         status, cursor = Status.COMPENSATING, last_step
     elif parked:
         _wait_for_deadline(saga_id)

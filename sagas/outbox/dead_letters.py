@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 
 from sagas.conf import conf
 from sagas.core.retry import DEFAULT
+from sagas.failpoints import failpoint
 from sagas.models.dead_letter import DeadLetter
 from sagas.models.operator_action import OperatorAction
 from sagas.orchestration.orchestrator import ReasonMissing
@@ -71,6 +72,8 @@ def note(producer: str, consumer: str, envelope: Envelope, *, reason: str, trace
             resolved_at=None,
             next_at=None if final else Now() + timedelta(seconds=delay),
         )
+        failpoint("letter.before_commit", consumer)
+    failpoint("letter.committed", consumer)
 
 
 def settle_up_to(consumer: str, aggregate_type: str, aggregate_id: UUID, sequence: int) -> None:
@@ -126,5 +129,11 @@ def resend(letter_id: UUID, *, by: str, reason: str) -> bool:
         )
         if changed:
             letter = DeadLetter.objects.get(id=letter_id)
-            after_commit(lambda: _deliver(letter))
+            after_commit(lambda: _resent(letter))
+        failpoint("act.before_commit", "resend")
     return bool(changed)
+
+
+def _resent(letter: DeadLetter) -> None:
+    failpoint("act.committed", "resend")
+    _deliver(letter)

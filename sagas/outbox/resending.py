@@ -3,6 +3,7 @@
 import logging
 from uuid import UUID
 
+from sagas.failpoints import failpoint
 from sagas.models.operator_action import OperatorAction
 from sagas.orchestration.orchestrator import ReasonMissing
 from sagas.outbox.relay import deliver_later
@@ -35,6 +36,7 @@ def resend_event(producer: str, event_id: UUID, *, by: str, reason: str) -> bool
         )
         if consumers:
             after_commit(lambda: _send(producer, consumers, event_id))
+        failpoint("act.before_commit", "resend")
     log.info("operator_action", extra={"action": "resend", "event_id": str(event_id), "by": by})
     return bool(consumers)
 
@@ -50,5 +52,6 @@ def _type_of(producer: str, event_id: UUID) -> str | None:
 
 
 def _send(producer: str, consumers: list[str], event_id: UUID) -> None:
+    failpoint("act.committed", "resend")
     for consumer in consumers:
         deliver_later(producer, consumer, [str(event_id)])

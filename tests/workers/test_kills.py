@@ -156,6 +156,19 @@ def test_every_place_of_the_list_is_armed_by_these_tests_or_named_elsewhere():
     elsewhere = {
         "start.committed": "tests/acceptance/test_buying_over_http.py",
         "fault.committed": "tests/workers/test_broker.py",
+        **dict.fromkeys(
+            [
+                "cancel.before_commit",
+                "cancel.committed",
+                "deadline.committed",
+                "act.before_commit",
+                "act.committed",
+                "letter.before_commit",
+                "letter.committed",
+                "republish.delivered",
+            ],
+            "tests/integration/sagas/test_crash_points.py",
+        ),
         "republish.found": "tests/workers/test_broker.py",
         "request.before_commit": "tests/acceptance/test_buying_over_http.py",
         "request.committed": "tests/acceptance/test_buying_over_http.py",
