@@ -13,6 +13,7 @@ from sagas.core.definition import (
 from sagas.core.errors import SagasError
 from sagas.core.events import Event
 from sagas.core.retry import RetryPolicy
+from sagas.core.waits import sleep, wait_for
 from sagas.failpoints import failpoint
 from sagas.ids import uuid7
 from sagas.orchestration.handlers import handles, handles_remote
@@ -26,6 +27,7 @@ from sagas.orchestration.orchestrator import (
     start,
 )
 from sagas.orchestration.run import Run, current_run
+from sagas.orchestration.signals import Signaled, UnfitPayload, UnknownSignal, signal
 from sagas.orchestration.status import NoSuchSaga, SagaView, saga_status
 from sagas.orchestration.stops import Cancellation
 from sagas.outbox.publishing import publish
@@ -56,7 +58,10 @@ __all__ = [
     "Saga",
     "SagaView",
     "SagasError",
+    "Signaled",
+    "UnfitPayload",
     "Unknown",
+    "UnknownSignal",
     "ask_to_cancel",
     "begun",
     "cancel",
@@ -78,9 +83,12 @@ __all__ = [
     "resume",
     "retriable",
     "saga_status",
+    "signal",
+    "sleep",
     "sometimes",
     "start",
     "transaction",
     "transaction_required",
     "uuid7",
+    "wait_for",
 ]

@@ -31,6 +31,22 @@ def offset() -> timedelta:
     return row[0] if row else timedelta(0)
 
 
+# Whoever turns business time into real time inside a transaction, and whoever moves the clock.
+_TURNING = "SELECT pg_advisory_xact_lock{}(20261120, 1)"
+
+
+def seconds_until(instant: datetime) -> float:
+    """Return the real seconds until an instant of business time, at least 0.
+
+    Called in the transaction that stores them: a clock that moves before its commit comes after
+    it, and finds the row.
+    """
+    if _movable():
+        with connection.cursor() as cursor:
+            cursor.execute(_TURNING.format("_shared"))
+    return max(0.0, (instant - now()).total_seconds())
+
+
 def real() -> datetime:
     """Return the machine's own time, for journals; never for a decision."""
     return datetime.now(UTC)
@@ -54,6 +70,8 @@ def travel(distance: timedelta) -> None:
             " ON CONFLICT (id) DO UPDATE SET ahead = sagas_clock.ahead + excluded.ahead",
             [distance.total_seconds()],
         )
+        # Those who have read the old offset have committed what they made of it.
+        cursor.execute(_TURNING.format(""))
         # Deadlines were turned into real due times under the old offset.
         cursor.execute(
             "UPDATE sagas_saga SET due_at = clock_timestamp()"

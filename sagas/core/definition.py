@@ -12,11 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sagas.core.commands import Command, context_of, reply_type, type_name
 from sagas.core.errors import SagasError
 from sagas.core.retry import DEFAULT, RetryPolicy
+
+if TYPE_CHECKING:
+    from sagas.core.waits import Awaited
 
 S = TypeVar("S")
 R = TypeVar("R")
@@ -33,6 +36,9 @@ class Kind(StrEnum):
     COMPENSATABLE = "compensatable"
     PIVOT = "pivot"
     RETRIABLE = "retriable"
+    WAIT = "wait"
+    SLEEP = "sleep"
+    CHILD = "child"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,8 @@ class Step(Generic[S]):
     undo: Callable[[S], Command[Any]] | None
     keep: Callable[[S, Any], S] | None
     retry: RetryPolicy
+    awaits: "Awaited | None" = None
+    """What it sleeps for, of a step that waits instead of doing something."""
 
 
 def begun(name: str, *, undo: Callable[[S], Command[None]]) -> Step[S]:
@@ -128,10 +136,13 @@ class Saga(Generic[S]):
         for number, step in enumerate(self.steps):
             if step.kind is Kind.RETRIABLE:
                 return number
+            if step.kind is Kind.PIVOT:
+                return number + 1
         return len(self.steps)
 
 
 _STEP_NAME = re.compile(r"[a-z][a-z0-9_]*")
+# Waits stand anywhere.
 _RANK = {Kind.BEGUN: 0, Kind.COMPENSATABLE: 1, Kind.PIVOT: 2, Kind.RETRIABLE: 3}
 
 
@@ -140,13 +151,14 @@ def _check_shape(saga: Saga[Any]) -> None:
         raise InvalidDefinition(
             f"{saga.name}: needs a name like 'context.what', a version from 1 and a deadline"
         )
-    if not _is_frozen(saga.state):
+    if not is_frozen(saga.state):
         raise InvalidDefinition(f"{saga.name}: the state must be a frozen dataclass")
     kinds = [step.kind for step in saga.steps]
     if not set(kinds) - {Kind.BEGUN}:
         raise InvalidDefinition(f"{saga.name}: a saga needs at least one step to carry out")
     _check_names(saga)
-    if kinds != sorted(kinds, key=_RANK.__getitem__):
+    ranks = [_RANK[kind] for kind in kinds if kind in _RANK]
+    if ranks != sorted(ranks) or Kind.BEGUN in kinds[kinds.count(Kind.BEGUN) :]:
         raise InvalidDefinition(
             f"{saga.name}: the order is begun?, compensatable*, pivot?, retriable*"
         )
@@ -154,7 +166,8 @@ def _check_shape(saga: Saga[Any]) -> None:
         raise InvalidDefinition(f"{saga.name}: at most one begun step and one pivot")
 
 
-def _is_frozen(state: Any) -> bool:
+def is_frozen(state: Any) -> bool:
+    """Return whether a type is a frozen dataclass."""
     # A state that keep changes in place would look unchanged, and never be stored.
     parameters = getattr(state, "__dataclass_params__", None)
     return parameters is not None and bool(parameters.frozen)
@@ -172,14 +185,20 @@ def _check_names(saga: Saga[Any]) -> None:
 
 def _check_builders(saga: Saga[Any], step: Step[Any]) -> str:
     where = f"{saga.name}, step {step.name}"
-    undo = None if step.undo is None else _command_of(step.undo, saga.state, where)
+    undo = None if step.undo is None else command_of(step.undo, saga.state, where)
+    if step.awaits is not None:
+        # The verbs are written with this module's words.
+        from sagas.core.waits import check
+
+        check(saga, step, where)
+        return saga.context if undo is None else context_of(undo.name)
     if step.do is None:
         _check_same_context(undo, saga.context, where)
         return saga.context
-    command = _command_of(step.do, saga.state, where)
+    command = command_of(step.do, saga.state, where)
     _check_same_context(undo, context_of(command.name), where)
     if step.keep is not None:
-        kept = list(_hints_of(step.keep, where).values())
+        kept = list(hints_of(step.keep, where).values())
         promised = reply_type(command)
         if kept != [saga.state, promised, saga.state]:
             raise InvalidDefinition(
@@ -194,8 +213,12 @@ def _check_same_context(undo: type[Command[Any]] | None, context: str, where: st
         raise InvalidDefinition(f"{where}: {undo.name} undoes what {context} did; it must do it")
 
 
-def _command_of(builder: Callable[..., Any], state: type, where: str) -> type[Command[Any]]:
-    hints = _hints_of(builder, where)
+def command_of(builder: Callable[..., Any], state: type, where: str) -> type[Command[Any]]:
+    """Return the class of the commands that a builder makes, if it is annotated as it should.
+
+    :raises InvalidDefinition: if it is not
+    """
+    hints = hints_of(builder, where)
     command = hints.pop("return", None)
     if not (inspect.isclass(command) and issubclass(command, Command)):
         raise InvalidDefinition(f"{where}: the builder must be annotated to return a command")
@@ -206,7 +229,11 @@ def _command_of(builder: Callable[..., Any], state: type, where: str) -> type[Co
     return command
 
 
-def _hints_of(function: Callable[..., Any], where: str) -> dict[str, Any]:
+def hints_of(function: Callable[..., Any], where: str) -> dict[str, Any]:
+    """Return the types a function is annotated with.
+
+    :raises InvalidDefinition: if they cannot be read
+    """
     try:
         return typing.get_type_hints(function)
     except (NameError, TypeError) as wrong:

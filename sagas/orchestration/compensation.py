@@ -32,8 +32,11 @@ def undo_step(work: Work) -> Done:
     with running(work, Direction.UNDO):
         if work.step.undo is None:
             with transaction(work.context):
-                store.tombstone(work.claimed, work.number, work.context)
-                return _retreat(work, RunState.NOTHING)
+                forward = store.tombstone(work.claimed, work.number, work.context)
+                # A wait that has ended is undone by passing it.
+                return _retreat(
+                    work, RunState.DONE if forward == RunState.DONE else RunState.NOTHING
+                )
         command = work.step.undo(work.state)
         handler = handler_of(command)
         try:

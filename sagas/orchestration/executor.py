@@ -28,10 +28,11 @@ from sagas.correlation import Correlation, correlated
 from sagas.failpoints import failpoint
 from sagas.models.saga import SagaInstance, Status
 from sagas.orchestration import canvas, donekeys, registry, stops, store
+from sagas.orchestration.awaiting import arrive
 from sagas.orchestration.compensation import undo_step
 from sagas.orchestration.steps import StepRejected, do_step
 from sagas.orchestration.store import Claim, StaleFencingToken
-from sagas.orchestration.work import Work
+from sagas.orchestration.work import Done, Waiting, Work
 from sagas.sometimes import sometimes
 
 log = logging.getLogger(__name__)
@@ -142,10 +143,13 @@ class _Link:
             keeps_lease=self._keeps_lease,
         )
         try:
-            done = do_step(work) if self.direction is Direction.DO else undo_step(work)
+            done = self._carry_out(work)
         except StaleFencingToken:
             sometimes("fence.refused")
             raise
+        except Waiting:
+            failpoint("wait.committed", work.place)
+            return LinkEnd.STOPPED
         except StepRejected:
             sometimes("step.rejected")
             failpoint("reject.committed", work.place)
@@ -164,6 +168,11 @@ class _Link:
             claimed_at=done.at,
         )
         return claimed, done.state, not done.kept_lease
+
+    def _carry_out(self, work: Work) -> Done:
+        if self.direction is Direction.UNDO:
+            return undo_step(work)
+        return do_step(work) if work.step.awaits is None else arrive(work)
 
     def _keeps_lease(self) -> bool:
         """Return whether the commit under way leaves the saga with this worker.

@@ -51,7 +51,7 @@ def do_step(work: Work) -> Done:
 def _do_local(work: Work, command: Command[Any], handler: Handler) -> Done:
     try:
         with transaction(work.context):
-            return _advance(work, handler.carry_out(command))
+            return move_on(work, *_kept(work, handler.carry_out(command)))
     except Rejected as no:
         rejected = no
     return _reject(work, rejected)
@@ -91,7 +91,7 @@ def _do_intended(work: Work, command: Command[Any], handler: Handler, intent: An
 def _record(work: Work, handler: Handler, command: Any, intent: Any, outcome: Any) -> Done:
     try:
         with transaction(work.context):
-            return _advance(work, handler.carry_out(command, intent, outcome))
+            return move_on(work, *_kept(work, handler.carry_out(command, intent, outcome)))
     except Rejected as no:
         raise CannotReject(f"{command.name}: {no}, after the call had succeeded") from no
 
@@ -101,11 +101,16 @@ def _note_refusal(handler: Handler, command: Any, intent: Any, rejected: Rejecte
         handler.refused(command, intent, rejected)
 
 
-def _advance(work: Work, reply: Any) -> Done:
-    """Write the step's completion, in the transaction of its effect."""
+def _kept(work: Work, reply: Any) -> tuple[Any, Any]:
+    """Return the state with the reply folded into it, and the reply as it is stored."""
     state = work.state
     if work.step.keep is not None:
         state = work.step.keep(state, reply)
+    return state, None if reply is None else codec.encode(reply)
+
+
+def move_on(work: Work, state: Any, reply: Any) -> Done:
+    """Write the step's completion, in the transaction of its effect."""
     cursor = work.number + 1
     finished = cursor > work.saga.last
     target = Target(
@@ -116,15 +121,27 @@ def _advance(work: Work, reply: Any) -> Done:
         state=None if state is work.state else codec.encode(state),
         finished=finished,
     )
-    encoded = None if reply is None else codec.encode(reply)
-    store.move(work.claimed, entry(work, Direction.DO, RunState.DONE, encoded), target)
+    store.move(work.claimed, entry(work, Direction.DO, RunState.DONE, reply), target)
     failpoint("step.before_commit", work.place)
     return done(target, state)
 
 
 def _reject(work: Work, rejected: Rejected, note: Callable[[], None] | None = None) -> Done:
     """Turn the saga round in one commit: what the participant notes, and the status."""
-    if work.step.kind is Kind.RETRIABLE:
+    with transaction(work.context):
+        if note is not None:
+            note()
+        turn_round(work, rejected)
+    raise StepRejected(rejected.reason)
+
+
+def turn_round(work: Work, rejected: Rejected) -> None:
+    """Write that a step was rejected and the compensation begins, as the last of a transaction.
+
+    :raises CannotReject: if the saga can only go forward
+    """
+    may_not = work.claimed.past_return and work.step.awaits is not None
+    if may_not or work.step.kind is Kind.RETRIABLE:
         raise CannotReject(f"{work.step.name}: {rejected.reason}") from rejected
     target = Target(
         status=Status.COMPENSATING,
@@ -135,20 +152,16 @@ def _reject(work: Work, rejected: Rejected, note: Callable[[], None] | None = No
         failed_step=work.step.name,
         new_token=True,
     )
-    with transaction(work.context):
-        if note is not None:
-            note()
-        stops.note_rejection(
-            work.claimed,
-            stops.Fault(
-                step_no=work.number,
-                name=work.step.name,
-                direction=Direction.DO,
-                kind="rejected",
-                error=rejected.reason,
-                traceback="",
-            ),
-        )
-        store.move(work.claimed, entry(work, Direction.DO, RunState.REJECTED), target)
-        failpoint("reject.before_commit", work.place)
-    raise StepRejected(rejected.reason)
+    stops.note_rejection(
+        work.claimed,
+        stops.Fault(
+            step_no=work.number,
+            name=work.step.name,
+            direction=Direction.DO,
+            kind="rejected",
+            error=rejected.reason,
+            traceback="",
+        ),
+    )
+    store.move(work.claimed, entry(work, Direction.DO, RunState.REJECTED), target)
+    failpoint("reject.before_commit", work.place)

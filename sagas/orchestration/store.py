@@ -130,7 +130,7 @@ WITH moved AS (
         past_return = %(past_return)s, state = coalesce(%(saga_state)s, state),
         failure = coalesce(%(failure)s, failure),
         failed_step = coalesce(%(failed_step)s, failed_step),
-        fencing_token = fencing_token + %(bump)s,
+        fencing_token = fencing_token + %(bump)s, waiting_for = NULL, wait_until = NULL,
         attempts = CASE WHEN %(run_state)s = 'intended' THEN attempts ELSE 0 END, hints = 0,
         leased_until = CASE
             WHEN %(keep)s

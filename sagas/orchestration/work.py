@@ -20,6 +20,10 @@ from sagas.orchestration.store import Claim, Entry, Target
 from sagas.transactions import outside_transaction, transaction
 
 
+class Waiting(SagasError):
+    """The saga sleeps until something happens; the commit that says so has ended the link."""
+
+
 class CannotReject(SagasError):
     """A step after the point of no return, or a compensation, was rejected: it must succeed."""
 

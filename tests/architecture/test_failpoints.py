@@ -34,6 +34,8 @@ EXEMPT = {
     "sagas.clock.travel": "moves the clock of tests and stories",
     "sagas.orchestration.store.move": IN_A_TRANSACTION,
     "sagas.orchestration.store.tombstone": IN_A_TRANSACTION,
+    "sagas.orchestration.signals.consume": IN_A_TRANSACTION,
+    "sagas.orchestration.signals.wake": IN_A_TRANSACTION,
     "sagas.orchestration.stops.insert": IN_A_TRANSACTION,
     "sagas.orchestration.stops.note_rejection": IN_A_TRANSACTION,
     "sagas.orchestration.stops.begin_compensation": (

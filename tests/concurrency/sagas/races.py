@@ -27,9 +27,11 @@ class Gate:
         self.opened.set()
 
 
-def until_somebody_waits_for_a_lock():
-    """Return when a session waits for a lock of another one."""
+def until_somebody_waits_for_a_lock(unless=lambda: False):
+    """Return when a session waits for a lock of another one, or has no need to any more."""
     for _ in range(4000):
+        if unless():
+            return
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT count(*) FROM pg_stat_activity"

@@ -1,0 +1,231 @@
+"""Signals: what the world says to one saga, kept as rows until its saga gets there.
+
+See Note [First the row, then the signals] in ``waits.py``.
+"""
+
+import dataclasses
+import json
+import logging
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from sagas.conf import conf
+from sagas.core import codec
+from sagas.core.definition import Saga
+from sagas.core.errors import SagasError
+from sagas.core.keys import Direction
+from sagas.core.waits import SignalAwaited
+from sagas.failpoints import failpoint
+from sagas.ids import uuid7
+from sagas.models.operator_action import OperatorAction
+from sagas.models.saga import Status
+from sagas.orchestration import canvas, registry
+from sagas.orchestration.orchestrator import ReasonMissing
+from sagas.orchestration.status import NoSuchSaga
+from sagas.orchestration.store import engine_cursor
+from sagas.sometimes import sometimes
+from sagas.transactions import after_commit, current_context, transaction
+
+log = logging.getLogger(__name__)
+
+
+class Signaled(Enum):
+    """What has become of a signal."""
+
+    DELIVERED = "delivered"
+    """The saga waits for it, and goes on."""
+    KEPT = "kept"
+    """The saga does not wait for it yet, or is parked; it is there when it does."""
+    DUPLICATE = "duplicate"
+    """A signal of this name has come under this key before; nothing was changed."""
+    TOO_LATE = "too_late"
+    """The saga has gone past the step that listens; kept for the record."""
+    FINISHED = "finished"
+    """The saga has ended, or compensates; nothing was kept."""
+
+
+class UnknownSignal(SagasError):
+    """The saga listens to no signal of this name."""
+
+
+class UnfitPayload(SagasError):
+    """The payload of a signal is not of the type that the saga waits for."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Kept:
+    """A signal that waits for its saga."""
+
+    id: UUID
+    key: str
+    payload: Any
+
+
+_LOCK = """
+SELECT name, def_version, status, cursor, waiting_for, parked_at IS NOT NULL, traceparent
+FROM sagas_saga WHERE id = %(id)s FOR UPDATE
+"""
+
+_KNOWN = """
+SELECT 1 FROM sagas_signal WHERE saga_id = %(id)s AND name = %(name)s AND key = %(key)s
+"""
+
+# A transaction that inserts under the same key holds the same row, so nobody is in the way.
+_KEEP = """
+INSERT INTO sagas_signal (id, saga_id, name, key, payload)
+VALUES (%(signal)s, %(id)s, %(name)s, %(key)s, %(payload)s)
+"""
+
+_WAKE = """
+UPDATE sagas_saga SET not_before = NULL, hints = 0, updated_at = clock_timestamp(),
+    due_at = clock_timestamp() + make_interval(secs => %(grace)s)
+WHERE id = %(id)s AND waiting_for = %(what)s AND parked_at IS NULL AND leased_until IS NULL
+"""
+
+
+def signal(saga_id: UUID, name: str, payload: Any, *, key: str) -> Signaled:
+    """Tell a saga that something has happened which it waits for, or will wait for.
+
+    Kept whether or not the saga has got to the step that listens. Runs in the caller's
+    transaction if one is open, so that what has happened and the signal are one commit. Safe to
+    repeat: a name and a key are one signal, however often they come.
+
+    :param name: the name of the step that waits
+    :param payload: the dataclass that the step expects, or its JSON form
+    :param key: what makes two signals one: the id of the message that brought it, say
+    :raises NoSuchSaga: if there is none with this id
+    :raises UnknownSignal: if the saga has no step that waits for this name
+    :raises UnfitPayload: if a field of the payload is missing, unknown, or of another type
+    :raises UnknownSaga: if the running code does not have the saga's definition
+    """
+    if current_context() is not None:
+        return _receive(saga_id, name, payload, key)
+    with transaction("sagas"):
+        return _receive(saga_id, name, payload, key)
+
+
+def signal_by_operator(
+    saga_id: UUID, name: str, payload: Any, *, key: str, by: str, reason: str
+) -> Signaled:
+    """Do what ``signal`` does for an operator, and keep who did it and why.
+
+    :raises ReasonMissing: if the reason is empty
+    """
+    if not reason.strip():
+        raise ReasonMissing
+    with transaction("sagas"):
+        outcome = _receive(saga_id, name, payload, key)
+        OperatorAction.objects.create(
+            action=f"signal {name}",
+            target_type="saga",
+            target_id=str(saga_id),
+            by=by,
+            reason=reason,
+            outcome=outcome.value,
+        )
+        failpoint("act.before_commit", "signal")
+    log.info("operator_action", extra={"action": "signal", "saga_id": str(saga_id), "by": by})
+    return outcome
+
+
+def _receive(saga_id: UUID, name: str, payload: Any, key: str) -> Signaled:
+    told: dict[str, Any] = {"id": saga_id, "name": name, "key": key}
+    with engine_cursor() as cursor:
+        cursor.execute(_LOCK, told)
+        row = cursor.fetchone()
+        if row is None:
+            raise NoSuchSaga
+        saga_name, version, status, at, waiting_for, parked, trace = row
+        saga = registry.get(saga_name, version)
+        number, awaits = _listener(saga, name)
+        told |= {"signal": uuid7(), "payload": Jsonb(_fit(saga, name, awaits.payload, payload))}
+        cursor.execute(_KNOWN, told)
+        if cursor.fetchone() is not None:
+            sometimes("signal.duplicate")
+            return Signaled.DUPLICATE
+        if status != Status.RUNNING:
+            return Signaled.FINISHED
+        cursor.execute(_KEEP, told)
+    if at > number:
+        return Signaled.TOO_LATE
+    if waiting_for == f"signal:{name}" and not parked:
+        wake(saga_id, waiting_for)
+        after_commit(lambda: _ring(saga, saga_id, at, trace))
+        outcome = Signaled.DELIVERED
+    else:
+        sometimes("signal.early")
+        outcome = Signaled.KEPT
+    failpoint("signal.before_commit", name)
+    return outcome
+
+
+def _listener(saga: Saga[Any], name: str) -> tuple[int, SignalAwaited]:
+    listened = {
+        step.name: (number, step.awaits)
+        for number, step in enumerate(saga.steps)
+        if isinstance(step.awaits, SignalAwaited)
+    }
+    if name not in listened:
+        known = f"it listens to {', '.join(listened)}" if listened else "it listens to none"
+        raise UnknownSignal(f"{saga.name} knows no signal {name!r}: {known}")
+    return listened[name]
+
+
+def _fit(saga: Saga[Any], name: str, expected: type, payload: Any) -> Any:
+    """Return the JSON form of a payload that can be read into the expected type again."""
+    where = f"{saga.name}, signal {name}"
+    if dataclasses.is_dataclass(payload) and not isinstance(payload, expected):
+        raise UnfitPayload(f"{where}: {expected.__name__} expected, {type(payload).__name__} found")
+    if dataclasses.is_dataclass(payload):
+        payload = {f.name: _encoded(payload, f.name, where) for f in dataclasses.fields(payload)}
+    try:
+        codec.decode(expected, payload)
+    except codec.CannotDecode as wrong:
+        raise UnfitPayload(f"{where}: {wrong}") from wrong
+    if "\\u0000" in json.dumps(payload):
+        raise UnfitPayload(f"{where}: a text with a zero byte cannot be stored")
+    return payload
+
+
+def _encoded(payload: Any, field: str, where: str) -> Any:
+    try:
+        return codec.encode(getattr(payload, field))
+    except codec.CannotEncode as wrong:
+        raise UnfitPayload(f"{where}: {type(payload).__name__}.{field}: {wrong}") from wrong
+
+
+def wake(saga_id: UUID, what: str) -> bool:
+    """Wake a saga that sleeps for something; part of the transaction that brings it."""
+    with engine_cursor() as cursor:
+        cursor.execute(_WAKE, {"id": saga_id, "what": what, "grace": conf.HINT_GRACE})
+        return bool(cursor.rowcount == 1)
+
+
+def _ring(saga: Saga[Any], saga_id: UUID, at: int, trace: str | None) -> None:
+    failpoint("signal.committed", saga.steps[at].name)
+    canvas.send(saga, saga_id, cursor=at, direction=Direction.DO, traceparent=trace)
+
+
+def oldest(saga_id: UUID, name: str) -> Kept | None:
+    """Return the first signal of a name that no step has consumed; needs the saga's lock."""
+    with engine_cursor() as cursor:
+        cursor.execute(
+            "SELECT id, key, payload FROM sagas_signal WHERE saga_id = %s AND name = %s"
+            " AND consumed_at IS NULL ORDER BY received_at, id LIMIT 1",
+            [saga_id, name],
+        )
+        row = cursor.fetchone()
+    return None if row is None else Kept(id=row[0], key=row[1], payload=json.loads(row[2]))
+
+
+def consume(kept: Kept, step_no: int) -> None:
+    """Mark a signal as consumed, in the commit of the step that does it."""
+    with engine_cursor() as cursor:
+        cursor.execute(
+            "UPDATE sagas_signal SET consumed_at = clock_timestamp(), consumed_step = %s"
+            " WHERE id = %s AND consumed_at IS NULL",
+            [step_no, kept.id],
+        )

@@ -1,0 +1,129 @@
+"""A signal and a saga that falls asleep, at the same moment: no wake-up is lost.
+
+See Note [First the row, then the signals] in ``sagas/orchestration/waits.py``.
+"""
+
+import random
+from collections import Counter
+
+import pytest
+
+from sagas.api import Signaled, cancel, signal
+from sagas.models import Signal
+from sagas.orchestration import signals, waits
+from tests.concurrency.sagas.races import Gate, until_somebody_waits_for_a_lock
+from tests.concurrency.sagas.test_races import LATENESS, after_some_queries, bring_to_an_end
+from tests.integration.sagas import waiting
+from tests.integration.sagas.conftest import row
+from tests.integration.sagas.test_waits import forward
+from tests.integration.sagas.waiting import Approved
+from tests.together import raised, together
+
+
+@pytest.fixture(autouse=True)
+def waiting_sagas(trial_saga):
+    waiting.register()
+
+
+def approve(saga_id, key="1"):
+    return signal(saga_id, "approve", Approved(by="alice"), key=key)
+
+
+def assert_no_wake_up_is_lost(saga_id):
+    saga = row(saga_id)
+    waits_on = saga.not_before is not None and saga.waiting_for == "signal:approve"
+    unread = Signal.objects.filter(saga_id=saga_id, consumed_at=None).count()
+    assert not (waits_on and unread), "it sleeps, although its signal is there"
+
+
+def at_once(broker, monkeypatch, module, function, first, second):
+    """Stop the first in the middle; let the second come as far as it can; go on."""
+    gate = Gate()
+    saga_id = waiting.begin()
+    broker.take()
+    original = getattr(module, function)
+
+    def stopped(*arguments):
+        gate.wait_here()
+        return original(*arguments)
+
+    def other():
+        gate.when_reached()
+        try:
+            return second(saga_id)
+        finally:
+            gate.open()
+
+    def watcher():
+        gate.when_reached()
+        until_somebody_waits_for_a_lock(unless=gate.opened.is_set)
+        gate.open()
+
+    monkeypatch.setattr(module, function, stopped)
+    assert raised(together(lambda: first(saga_id), other, watcher)) == []
+    assert_no_wake_up_is_lost(saga_id)
+    return saga_id
+
+
+def signaled_while_it_falls_asleep(broker, monkeypatch):
+    return at_once(broker, monkeypatch, waits, "fall_asleep", forward, approve)
+
+
+def falls_asleep_while_it_is_signaled(broker, monkeypatch):
+    return at_once(broker, monkeypatch, signals, "_fit", approve, forward)
+
+
+NEEDED = {
+    "lock of who waits": (waits, signaled_while_it_falls_asleep),
+    "lock of who signals": (signals, falls_asleep_while_it_is_signaled),
+}
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_with_both_locks_no_wake_up_is_lost(broker, monkeypatch, name):
+    _, scenario = NEEDED[name]
+
+    saga_id = scenario(broker, monkeypatch)
+    monkeypatch.undo()
+    bring_to_an_end(broker, saga_id)
+    assert row(saga_id).status == "completed"
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_without_one_of_the_locks_a_wake_up_is_lost(broker, monkeypatch, name):
+    module, scenario = NEEDED[name]
+    assert module._LOCK.count("FOR UPDATE") == 1
+    monkeypatch.setattr(module, "_LOCK", module._LOCK.replace("FOR UPDATE", ""))
+
+    with pytest.raises(AssertionError, match="although its signal is there"):
+        scenario(broker, monkeypatch)
+
+
+def test_of_eight_copies_of_a_signal_one_counts(broker):
+    saga_id = waiting.begin()
+    broker.drain()
+
+    answers = together(*[lambda: approve(saga_id)] * 8)
+    assert Counter(answers) == {Signaled.DELIVERED: 1, Signaled.DUPLICATE: 7}
+    bring_to_an_end(broker, saga_id)
+    assert row(saga_id).status == "completed"
+
+
+def test_twenty_times_a_signal_a_saga_that_falls_asleep_and_a_cancel_at_once(broker):
+    chance, ends = random.Random(3), Counter()
+    for round_ in range(20):
+        saga_id = waiting.begin()
+        broker.take()
+        most = LATENESS[round_ % len(LATENESS)]
+        acts = [
+            lambda saga_id=saga_id: forward(saga_id),
+            after_some_queries(chance, lambda saga_id=saga_id: approve(saga_id), most),
+            after_some_queries(
+                chance, lambda saga_id=saga_id: cancel(saga_id, reason="no", by="bob"), 2 * most
+            ),
+        ]
+        assert raised(together(*acts)) == []
+        assert_no_wake_up_is_lost(saga_id)
+        bring_to_an_end(broker, saga_id)
+        ends[row(saga_id).status] += 1
+    assert set(ends) == {"completed", "compensated"}, ends

@@ -1,0 +1,318 @@
+"""A saga that waits: what wakes it, what ends the wait, and what it costs meanwhile."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import IntegrityError
+
+from sagas import clock
+from sagas.api import (
+    Cancellation,
+    Signaled,
+    UnfitPayload,
+    UnknownSignal,
+    cancel,
+    compensate,
+    park,
+    resume,
+    signal,
+    transaction,
+    uuid7,
+)
+from sagas.core.keys import Direction
+from sagas.models import Signal, StepFault, StepRun
+from sagas.orchestration.executor import LinkEnd, run_link
+from sagas.orchestration.status import NoSuchSaga
+from sagas.orchestration.sweep import sweep
+from tests.integration.sagas import trial, waiting
+from tests.integration.sagas.conftest import make_due, row
+from tests.integration.sagas.waiting import LISTENING, PATIENT, SLEEPY, Approved
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture(autouse=True)
+def waiting_sagas(trial_saga):
+    waiting.register()
+
+
+def forward(saga_id, **options):
+    return run_link(saga_id, 0, 2, Direction.DO, **options)
+
+
+def asleep(broker, saga=LISTENING, **state):
+    """A saga that has got to its wait."""
+    saga_id = waiting.begin(saga, **state)
+    assert broker.drain() == ["ignored"]
+    assert row(saga_id).cursor == 1
+    return saga_id
+
+
+def approve(saga_id, key="1", **more):
+    return signal(saga_id, "approve", Approved(by="alice", **more), key=key)
+
+
+def runs(saga_id):
+    return list(
+        StepRun.objects.filter(saga_id=saga_id)
+        .order_by("id")
+        .values_list("name", "direction", "state")
+    )
+
+
+def test_a_saga_sleeps_until_its_signal_and_goes_on_with_what_it_says(broker):
+    saga_id = asleep(broker)
+    saga = row(saga_id)
+    assert (saga.waiting_for, saga.status, saga.leased_until) == ("signal:approve", "running", None)
+    assert (saga.attempts, saga.not_before) == (0, saga.due_at)
+    assert HOUR - timedelta(minutes=1) < saga.wait_until - clock.now() <= HOUR
+    assert sweep() == 0
+
+    assert approve(saga_id) is Signaled.DELIVERED
+    assert broker.drain() == ["passed"]
+    saga = row(saga_id)
+    assert (saga.status, saga.state["approved_by"]) == ("completed", "alice")
+    assert (saga.waiting_for, saga.wait_until) == (None, None)
+    assert trial.effects() == ["take", "book"]
+    assert runs(saga_id)[1] == ("approve", "do", "done")
+    assert StepRun.objects.get(saga_id=saga_id, step_no=1).reply == {
+        "signaled": True,
+        "key": "1",
+        "payload": {"by": "alice", "limit": 0},
+    }
+    kept = Signal.objects.get(saga_id=saga_id)
+    assert (kept.name, kept.key, kept.consumed_step) == ("approve", "1", 1)
+
+
+def test_a_signal_that_comes_before_the_wait_is_kept(broker):
+    saga_id = waiting.begin()
+    assert approve(saga_id) is Signaled.KEPT
+
+    assert broker.drain() == ["passed"]
+    assert row(saga_id).state["approved_by"] == "alice"
+
+
+def test_the_same_key_is_one_signal_and_the_first_of_two_counts(broker):
+    saga_id = waiting.begin()
+    assert [approve(saga_id), approve(saga_id)] == [Signaled.KEPT, Signaled.DUPLICATE]
+    assert signal(saga_id, "approve", Approved(by="bob"), key="2") is Signaled.KEPT
+
+    broker.drain()
+    assert row(saga_id).state["approved_by"] == "alice"
+    assert list(
+        Signal.objects.filter(saga_id=saga_id).order_by("id").values_list("key", "consumed_step")
+    ) == [("1", 1), ("2", None)]
+    assert approve(saga_id) is Signaled.DUPLICATE
+    assert approve(saga_id, key="3") is Signaled.FINISHED
+    assert Signal.objects.filter(saga_id=saga_id).count() == 2
+
+
+def test_a_signal_for_a_step_that_is_past_is_kept_for_the_record_and_said_to_be_late(broker):
+    saga_id = waiting.begin()
+    approve(saga_id)
+    trial.SCRIPT["book"] = lambda: (_ for _ in ()).throw(RuntimeError("down"))
+    broker.drain()
+    assert row(saga_id).cursor == 2
+
+    assert approve(saga_id, key="2") is Signaled.TOO_LATE
+    assert Signal.objects.filter(saga_id=saga_id).count() == 2
+    assert broker.take() == []
+
+
+def told_twice(saga_id):
+    approve(saga_id)
+    Signal.objects.create(saga_id=saga_id, name="approve", key="1", payload={})
+
+
+def test_a_signal_in_the_transaction_of_what_it_tells_of_is_rolled_back_with_it(broker):
+    saga_id = asleep(broker)
+    with pytest.raises(IntegrityError), transaction("payments"):
+        told_twice(saga_id)
+
+    assert Signal.objects.count() == 0
+    assert row(saga_id).not_before is not None
+    assert broker.take() == []
+    with transaction("payments"):
+        assert approve(saga_id) is Signaled.DELIVERED
+        assert broker.take() == []
+    assert broker.drain() == ["passed"]
+
+
+@pytest.mark.parametrize(
+    ("payload", "said"),
+    [
+        (Approved(by=3), r"Approved\.by: expected str, found 3"),
+        (Approved(by="alice", limit=1.5), r"Approved\.limit: float has no exact JSON form"),
+        ({"limit": 1}, r"Approved: field 'by' is missing"),
+        ({"by": "alice", "limt": 1}, r"Approved: unknown field 'limt'"),
+        ({"by": "alice", "limit": "1"}, r"Approved\.limit: expected int, found '1'"),
+        ({"by": "a\x00"}, "a text with a zero byte cannot be stored"),
+        ("alice", "Approved: expected an object, found 'alice'"),
+        (waiting.ListenState(), "Approved expected, ListenState found"),
+    ],
+)
+def test_a_payload_of_another_type_is_refused_by_the_name_of_its_field(broker, payload, said):
+    saga_id = asleep(broker)
+
+    with pytest.raises(UnfitPayload, match=f"orders.listening, signal approve: {said}"):
+        signal(saga_id, "approve", payload, key="1")
+    assert Signal.objects.count() == 0
+
+
+def test_a_signal_that_nobody_listens_to_is_refused_with_the_names_that_are_listened_to(broker):
+    saga_id = asleep(broker)
+    with pytest.raises(UnknownSignal, match="no signal 'aprove': it listens to approve"):
+        signal(saga_id, "aprove", {}, key="1")
+    with pytest.raises(UnknownSignal, match="no signal 'approve': it listens to none"):
+        signal(trial.begin(), "approve", {}, key="1")
+    with pytest.raises(NoSuchSaga):
+        approve(uuid7())
+
+
+def test_claims_cost_nothing_while_it_waits(broker):
+    saga_id = asleep(broker)
+    before = row(saga_id)
+
+    assert [forward(saga_id, swept=True) for _ in range(3)] == [LinkEnd.STOPPED] * 3
+    assert (row(saga_id).attempts, row(saga_id).fencing_token) == (0, before.fencing_token)
+
+
+def test_the_end_of_a_wait_is_stored_once_and_no_later_claim_moves_it(broker):
+    saga_id = asleep(broker)
+    ends = row(saga_id).wait_until
+
+    for _ in range(3):
+        make_due(saga_id)
+        assert sweep() == 1
+        assert broker.drain() == ["ignored"]
+    assert row(saga_id).wait_until == ends
+    assert (row(saga_id).attempts, row(saga_id).waiting_for) == (0, "signal:approve")
+
+
+def test_a_wait_that_ends_without_its_signal_compensates(broker):
+    saga_id = asleep(broker)
+    clock.travel(HOUR)
+
+    assert sweep() == 1
+    assert broker.drain() == ["rejected", "passed", "passed"]
+    saga = row(saga_id)
+    assert (saga.status, saga.failure, saga.failed_step) == (
+        "compensated",
+        "not_signaled",
+        "approve",
+    )
+    assert trial.effects() == ["take", "put_back"]
+    assert StepFault.objects.get(saga_id=saga_id).kind == "rejected"
+    assert approve(saga_id) is Signaled.FINISHED
+
+
+def test_a_wait_that_may_end_without_its_signal_goes_on(broker):
+    saga_id = asleep(broker, PATIENT)
+    clock.travel(HOUR)
+
+    assert sweep() == 1
+    assert broker.drain() == ["passed"]
+    assert row(saga_id).state["approved_by"] is None
+    assert StepRun.objects.get(saga_id=saga_id, step_no=1).reply == {"signaled": False}
+
+
+def test_a_signal_that_comes_when_the_wait_is_over_but_not_yet_ended_still_counts(broker):
+    saga_id = asleep(broker)
+    clock.travel(HOUR)
+    assert approve(saga_id) is Signaled.DELIVERED
+
+    broker.drain()
+    assert row(saga_id).status == "completed"
+
+
+def test_a_wait_of_no_time_at_all_is_over_when_it_begins(broker):
+    saga_id = waiting.begin(PATIENT, patience=0)
+
+    assert broker.drain() == ["passed"]
+    assert row(saga_id).status == "completed"
+
+
+def test_a_timer_lets_the_saga_go_on_when_its_time_has_come(broker):
+    saga_id = asleep(broker, SLEEPY)
+    assert row(saga_id).waiting_for == "timer:cool_off"
+    clock.travel(HOUR / 2)
+    assert sweep() == 1
+    assert broker.drain() == ["ignored"]
+
+    clock.travel(HOUR / 2)
+    assert sweep() == 1
+    assert broker.drain() == ["passed"]
+    assert trial.effects() == ["take", "book"]
+    assert runs(saga_id)[1] == ("cool_off", "do", "done")
+
+
+def test_the_deadline_of_the_saga_counts_while_it_waits(broker):
+    saga_id = asleep(broker, patience=3 * 86_400)
+    saga = row(saga_id)
+    assert abs(saga.due_at - saga.deadline_at) < timedelta(seconds=5)
+    clock.travel(timedelta(days=2))
+
+    assert sweep() == 1
+    broker.drain()
+    assert (row(saga_id).status, row(saga_id).failure) == ("compensated", "deadline")
+    assert trial.effects() == ["take", "put_back"]
+
+
+@pytest.mark.parametrize("by_operator", [False, True])
+def test_a_saga_that_waits_can_be_turned_round(broker, by_operator):
+    saga_id = asleep(broker)
+    if by_operator:
+        assert compensate(saga_id, by="alice", reason="a mistake")
+    else:
+        assert cancel(saga_id, reason="no", by="alice") is Cancellation.ACCEPTED
+    assert row(saga_id).waiting_for is None
+
+    broker.drain()
+    assert row(saga_id).status == "compensated"
+    assert runs(saga_id)[-3:] == [
+        ("book", "undo", "nothing"),
+        ("approve", "undo", "nothing"),
+        ("take", "undo", "done"),
+    ]
+
+
+def test_a_parked_saga_keeps_its_signal_and_its_end_until_it_is_resumed(broker):
+    saga_id = asleep(broker)
+    ends = row(saga_id).wait_until
+    park(saga_id, by="alice", reason="look into it")
+    assert approve(saga_id) is Signaled.KEPT
+    assert broker.take() == []
+    assert forward(saga_id, swept=True) is LinkEnd.STOPPED
+    assert row(saga_id).wait_until == ends
+
+    resume(saga_id, by="alice", reason="fine")
+    assert broker.drain() == ["passed"]
+    assert row(saga_id).status == "completed"
+
+
+def test_resuming_without_a_signal_lets_it_sleep_on(broker):
+    saga_id = asleep(broker)
+    ends = row(saga_id).wait_until
+    park(saga_id, by="alice", reason="look into it")
+    resume(saga_id, by="alice", reason="fine")
+
+    assert broker.drain() == ["ignored"]
+    assert (row(saga_id).waiting_for, row(saga_id).wait_until) == ("signal:approve", ends)
+
+
+def test_a_wait_that_is_over_is_undone_by_passing_it(broker):
+    saga_id = asleep(broker, waiting.REVERSIBLE)
+    clock.travel(HOUR)
+    sweep()
+    assert broker.drain() == ["ignored"]
+    assert row(saga_id).waiting_for == "signal:approve"
+    cancel(saga_id, reason="no", by="alice")
+
+    broker.drain()
+    assert runs(saga_id)[-4:] == [
+        ("approve", "undo", "nothing"),
+        ("more", "undo", "done"),
+        ("cool_off", "undo", "done"),
+        ("take", "undo", "done"),
+    ]
+    assert trial.effects() == ["take", "take", "put_back", "put_back"]
