@@ -117,6 +117,8 @@ SESSION_LIMITS = {
     "client_connection_check_interval": env_seconds("CLIENT_CHECK_INTERVAL", 1),
 }
 CONTEXT_ROLES = env_bool("CONTEXT_ROLES", default=False)
+# For going back to a release that does not know every saga that lives: sagas.E011.
+SILENCED_SYSTEM_CHECKS = env_list("SILENCED_SYSTEM_CHECKS")
 
 # -- Redis, Celery -----------------------------------------------------------------------------
 

@@ -1,5 +1,8 @@
 """Django's view of the engine."""
 
+from typing import Any
+
+from celery.signals import worker_init
 from django.apps import AppConfig
 
 
@@ -15,3 +18,18 @@ class SagasConfig(AppConfig):
         from sagas.orchestration import registry
 
         registry.discover()
+        worker_init.connect(refuse_unfit_worker, dispatch_uid="sagas.unfit")
+
+
+def refuse_unfit_worker(**_: Any) -> None:
+    """Let no worker start where sagas live that it could not carry out.
+
+    Celery runs Django's checks and ignores what they say, and it swallows what a receiver raises,
+    unless that ends the process.
+    """
+    from sagas.orchestration import versions
+
+    try:
+        versions.refuse_unfit()
+    except versions.UnfitDefinition as unfit:
+        raise SystemExit(f"not started:\n{unfit}") from unfit

@@ -1,14 +1,18 @@
 """System checks of the engine."""
 
 import os
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.db import DatabaseError
 
 from sagas import failpoints
 from sagas.conf import conf
+from sagas.orchestration import versions
+from sagas.transactions import alias_of
 
 
 @register("sagas")
@@ -45,3 +49,14 @@ def check_failpoints(**_: Any) -> list[CheckMessage]:
     except failpoints.InvalidFailpoint as wrong:
         return [Error(str(wrong), id="sagas.E003")]
     return []
+
+
+@register(Tags.database, "sagas")
+def check_definitions(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Refuse a release that could not carry out what lives: `check --database default`."""
+    if alias_of("sagas") not in (databases or ()):
+        return []
+    try:
+        return list(versions.unfit())
+    except DatabaseError:
+        return []  # before the first `migrate` there is nothing that could live

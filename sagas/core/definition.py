@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sagas.core.commands import Command, context_of, reply_type, type_name
 from sagas.core.errors import SagasError
+from sagas.core.fingerprint import fingerprint_of
 from sagas.core.retry import DEFAULT, RetryPolicy
 
 if TYPE_CHECKING:
@@ -113,12 +114,15 @@ class Saga(Generic[S]):
     steps: tuple[Step[S], ...]
     contexts: tuple[str, ...] = field(init=False, default=())
     """The context that carries out each step."""
+    fingerprint: str = field(init=False, default="", repr=False)
+    """What an instance keeps, so that it never runs on another definition of this version."""
 
     def __post_init__(self) -> None:
         """Refuse what could not be carried out."""
         _check_shape(self)
         contexts = tuple(_check_builders(self, step) for step in self.steps)
         object.__setattr__(self, "contexts", contexts)
+        object.__setattr__(self, "fingerprint", fingerprint_of(self))
 
     @property
     def context(self) -> str:

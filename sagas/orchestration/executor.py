@@ -27,7 +27,7 @@ from sagas.core.retry import DEFAULT
 from sagas.correlation import Correlation, correlated
 from sagas.failpoints import failpoint
 from sagas.models.saga import SagaInstance, Status
-from sagas.orchestration import canvas, donekeys, registry, stops, store
+from sagas.orchestration import canvas, donekeys, registry, stops, store, versions
 from sagas.orchestration.awaiting import arrive
 from sagas.orchestration.compensation import undo_step
 from sagas.orchestration.steps import StepRejected, do_step
@@ -102,9 +102,12 @@ class _Link:
 
     def run(self) -> LinkEnd:
         try:
-            self.saga: Saga[Any] = registry.get(self.claimed.name, self.claimed.def_version)
+            self.saga: Saga[Any] = versions.fitting(self.claimed)
             state = codec.decode(self.saga.state, self.claimed.state)
-        except (registry.UnknownSaga, codec.CannotDecode) as unreadable:
+        except registry.UnknownSaga as unknown:
+            versions.leave(self.claimed, unknown)
+            return LinkEnd.STOPPED
+        except codec.CannotDecode as unreadable:
             return self._fault(f"step {self.claimed.cursor}", "fault", unreadable)
         first = self.claimed.cursor
         if self._is_worn_out():

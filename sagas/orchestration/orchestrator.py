@@ -91,6 +91,7 @@ def _new(
         saga_id=saga_id,
         name=saga.name,
         def_version=saga.version,
+        fingerprint=saga.fingerprint,
         key=key,
         subject_id=subject_id,
         cursor=cursor,

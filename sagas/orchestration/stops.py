@@ -39,6 +39,7 @@ class NewSaga:
     saga_id: UUID
     name: str
     def_version: int
+    fingerprint: str
     key: str
     subject_id: UUID | None
     cursor: int
@@ -55,12 +56,12 @@ class NewSaga:
 
 _INSERT = """
 WITH saga AS (
-    INSERT INTO sagas_saga (id, name, def_version, key, subject_id, status, past_return, cursor,
-        last_step, state, deadline_at, correlation_id, causation_id, traceparent, due_at,
-        fencing_token, attempts, hints, pending)
-    VALUES (%(id)s, %(name)s, %(version)s, %(key)s, %(subject)s, 'running', %(past)s, %(cursor)s,
-        %(last)s, %(state)s, %(deadline)s, %(correlation)s, %(causation)s, %(trace)s,
-        clock_timestamp() + make_interval(secs => %(grace)s), 0, 0, 0, 0)
+    INSERT INTO sagas_saga (id, name, def_version, fingerprint, key, subject_id, status,
+        past_return, cursor, last_step, state, deadline_at, correlation_id, causation_id,
+        traceparent, due_at, fencing_token, attempts, hints, pending)
+    VALUES (%(id)s, %(name)s, %(version)s, %(fingerprint)s, %(key)s, %(subject)s, 'running',
+        %(past)s, %(cursor)s, %(last)s, %(state)s, %(deadline)s, %(correlation)s, %(causation)s,
+        %(trace)s, clock_timestamp() + make_interval(secs => %(grace)s), 0, 0, 0, 0)
     ON CONFLICT (name, key) DO NOTHING RETURNING id),
 barrier AS (
     INSERT INTO {barrier} (saga_id, step_no, direction, state)
@@ -81,6 +82,7 @@ def insert(new: NewSaga) -> UUID | None:
         "id": new.saga_id,
         "name": new.name,
         "version": new.def_version,
+        "fingerprint": new.fingerprint,
         "key": new.key,
         "subject": new.subject_id,
         "past": new.past_return,

@@ -36,6 +36,7 @@ class Claim:
     saga_id: UUID
     name: str
     def_version: int
+    fingerprint: str
     status: str
     cursor: int
     last_step: int
@@ -62,7 +63,7 @@ WHERE id = %(id)s AND status = %(status)s AND cursor BETWEEN %(low)s AND %(high)
     AND parked_at IS NULL
     AND (leased_until IS NULL OR leased_until <= clock_timestamp())
     AND (not_before IS NULL OR not_before <= clock_timestamp())
-RETURNING id, name, def_version, status, cursor, last_step, fencing_token, attempts,
+RETURNING id, name, def_version, fingerprint, status, cursor, last_step, fencing_token, attempts,
     past_return, state, failure, canceled_by, deadline_at, correlation_id, traceparent,
     clock_timestamp()
 """

@@ -120,5 +120,7 @@ def continue_saga(saga_id: UUID) -> bool:
         sometimes("callback.late")
         return False  # a worker has it, or a delay runs: the sweeper comes when it ends
     direction = Direction.DO if status == Status.RUNNING else Direction.UNDO
-    saga = registry.get(name, version)
+    saga = registry.SAGAS.get((name, version))
+    if saga is None:
+        return False  # a release that knows it has to run: the sweeper keeps it due
     return canvas.send(saga, saga_id, cursor=cursor, direction=direction, traceparent=trace)

@@ -19,6 +19,7 @@ from django.db import connections
 
 from config import processes
 from config.supervisor import OWN_NAME, Child, GivingUp, Output, Supervisor
+from sagas.orchestration import versions
 
 HOST: Final = "127.0.0.1"
 READY_WITHIN: Final = 60.0
@@ -92,6 +93,10 @@ class Command(BaseCommand):
         self._start_servers()
         self._say("migrating")
         call_command("migrate", verbosity=0, interactive=False)
+        try:
+            versions.refuse_unfit()
+        except versions.UnfitDefinition as unfit:
+            raise GivingUp(str(unfit)) from unfit
         if not settings.DEBUG:
             call_command("collectstatic", verbosity=0, interactive=False)
         if settings.DEBUG:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 
+from sagas.management import definitions
 from sagas.models import SagaInstance, StepFault, StepRun
 from sagas.orchestration import orchestrator
 
@@ -49,6 +50,8 @@ class Command(BaseCommand):
         show = verbs.add_parser("show", help="one saga with its steps and faults")
         show.add_argument("id")
         show.add_argument("--json", action="store_true")
+        defined = verbs.add_parser("definitions", help="definitions and their living instances")
+        defined.add_argument("--json", action="store_true")
         for verb in ACTS:
             act = verbs.add_parser(verb, help=f"{verb} a saga")
             act.add_argument("id")
@@ -61,6 +64,8 @@ class Command(BaseCommand):
         verb = options["verb"]
         if verb == "list":
             self._list(options)
+        elif verb == "definitions":
+            self._definitions(as_json=options["json"])
         elif verb == "show":
             self._show(_id(options["id"]), as_json=options["json"])
         else:
@@ -89,6 +94,16 @@ class Command(BaseCommand):
                 f"{row['saga_id']}  {row['status']:<12}  {row['name']} {row['key']}"
                 f"  at step {row['cursor']}{parked}"
             )
+
+    def _definitions(self, *, as_json: bool) -> None:
+        found = definitions.rows()
+        if as_json:
+            self.stdout.write(json.dumps({"definitions": found}, indent=2, default=str))
+        else:
+            for line in definitions.lines():
+                self.stdout.write(line)
+        if any(row["fit"] != "fits" for row in found):
+            sys.exit(1)
 
     def _show(self, saga_id: UUID, *, as_json: bool) -> None:
         saga = SagaInstance.objects.filter(id=saga_id).first()

@@ -1,0 +1,328 @@
+"""Two versions side by side, and releases that do not have what lives."""
+
+import io
+import json
+import logging
+
+import pytest
+from django.core.checks import Tags, run_checks
+from django.core.management import CommandError, call_command
+from django.db import OperationalError, ProgrammingError
+
+from sagas.api import Rejected, Saga, cancel, compensatable, retriable, start, transaction, uuid7
+from sagas.conf import conf
+from sagas.models import SagaInstance, StepFault, StepRun
+from sagas.orchestration import registry, versions
+from sagas.orchestration.sweep import continue_saga, sweep
+from tests.integration.sagas import trial
+from tests.integration.sagas.conftest import make_due, row
+from tests.integration.sagas.test_link_ends import raising
+from tests.integration.sagas.test_sweep import seconds_ahead
+
+SECOND = Saga(
+    name=trial.TRIAL.name,
+    version=2,
+    state=trial.TrialState,
+    deadline=trial.TRIAL.deadline,
+    steps=(
+        trial.TRIAL.steps[0],
+        compensatable("take_more", do=trial.build_take, undo=trial.build_put_back),
+        retriable("book", do=trial.build_book),
+    ),
+)
+OTHER_FIRST = Saga(
+    name=trial.TRIAL.name,
+    version=1,
+    state=trial.TrialState,
+    deadline=trial.TRIAL.deadline,
+    steps=(*trial.TRIAL.steps[:2], *trial.TRIAL.steps[3:]),
+)
+
+
+def release(monkeypatch, *definitions):
+    """From here on the code has these definitions and no others."""
+    monkeypatch.setattr(registry, "SAGAS", {(d.name, d.version): d for d in definitions})
+
+
+def begin_second():
+    with transaction("orders"):
+        return start(SECOND, trial.TrialState(subject=uuid7()), key=str(uuid7()))
+
+
+def steps_of(saga_id, direction="do"):
+    runs = StepRun.objects.filter(saga_id=saga_id, direction=direction).order_by("id")
+    return list(runs.values_list("name", flat=True))
+
+
+def test_an_instance_keeps_the_fingerprint_it_began_with(broker):
+    assert row(trial.begin()).fingerprint == trial.TRIAL.fingerprint
+
+
+def test_two_versions_in_flight_end_each_on_its_own_steps(broker, monkeypatch):
+    release(monkeypatch, trial.TRIAL, SECOND)
+    first, second, third = trial.begin(), begin_second(), begin_second()
+    trial.SCRIPT["take"] = raising(RuntimeError("down"), RuntimeError("down"), Rejected("sold_out"))
+    broker.drain()
+    assert {row(saga).attempts for saga in (first, second)} == {1}
+    assert row(third).status == "compensated"
+    for saga_id in (second, first):
+        make_due(saga_id)
+    sweep()
+    broker.drain()
+
+    assert {row(saga).status for saga in (first, second)} == {"completed"}
+    assert steps_of(first) == ["open", "take", "hold", "capture", "book"]
+    assert steps_of(second) == ["open", "take_more", "book"]
+    assert steps_of(third, "undo") == ["book", "take_more", "open"]
+
+
+# -- a release that does not have it ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("definitions", "words"),
+    [
+        ([], "orders.trial version 1 is not defined here"),
+        (
+            [OTHER_FIRST],
+            "orders.trial version 1 is another one here: what was step 3 is gone",
+        ),
+    ],
+    ids=["unknown", "changed"],
+)
+def test_a_release_without_the_definition_leaves_the_saga_without_an_attempt(
+    broker, monkeypatch, caplog, definitions, words
+):
+    saga_id = trial.begin()
+    with monkeypatch.context() as old_release, caplog.at_level(logging.WARNING):
+        release(old_release, *definitions)
+        messages = broker.take()
+        assert [broker.run_chain(message) for message in messages] == ["ignored"]
+    after = row(saga_id)
+
+    assert (after.status, after.attempts, after.parked_at) == ("running", 0, None)
+    assert (after.leased_until, after.due_at) == (None, after.not_before)
+    assert 0 < seconds_ahead(after.due_at) <= conf.HINT_GRACE
+    assert not StepFault.objects.exists()
+    assert trial.effects() == []
+    warned = [record for record in caplog.records if record.message == "saga_unknown"]
+    assert [(record.saga_id, record.error) for record in warned] == [(str(saga_id), words)]
+    make_due(saga_id)
+    sweep()
+    broker.drain()
+    assert row(saga_id).status == "completed"
+
+
+def test_it_may_be_left_more_often_than_attempts_are_allowed(broker, monkeypatch):
+    saga_id = trial.begin()
+    waits = []
+    with monkeypatch.context() as old_release:
+        release(old_release, OTHER_FIRST)
+        for _ in range(int(conf.MAX_ATTEMPTS) + 3):
+            make_due(saga_id)
+            sweep()
+            broker.drain()
+            waits.append(seconds_ahead(row(saga_id).due_at))
+    after = row(saga_id)
+    assert (after.attempts, after.parked_at) == (0, None)
+    assert waits[0] == pytest.approx(conf.HINT_GRACE * 1.7, abs=0.4)
+    assert waits[-1] == pytest.approx(conf.HINT_CAP, abs=0.4)
+
+    make_due(saga_id)
+    sweep()
+    broker.drain()
+    assert row(saga_id).status == "completed"
+
+
+def test_attempts_of_those_who_know_it_are_kept(broker, monkeypatch):
+    trial.SCRIPT["take"] = raising(RuntimeError("down"))
+    saga_id = trial.begin()
+    broker.drain()
+    with monkeypatch.context() as old_release:
+        make_due(saga_id)
+        sweep()
+        release(old_release)
+        broker.drain()
+
+    assert row(saga_id).attempts == 1
+
+
+def test_an_error_callback_of_an_unknown_saga_sends_nothing(broker, monkeypatch):
+    saga_id = trial.begin()
+    release(monkeypatch)
+
+    assert continue_saga(saga_id) is False
+
+
+def test_a_cancel_by_a_release_without_the_definition_is_kept_for_the_others(broker, monkeypatch):
+    saga_id = trial.begin()
+    broker.take()
+    with monkeypatch.context() as old_release:
+        release(old_release)
+        cancel(saga_id, reason="no", by="alice")
+    make_due(saga_id)
+    sweep()
+    broker.drain()
+
+    assert row(saga_id).status == "compensated"
+
+
+def test_a_changed_definition_runs_when_the_check_is_silenced(broker, monkeypatch, settings):
+    settings.SILENCED_SYSTEM_CHECKS = [versions.CHANGED]
+    saga_id = trial.begin()
+    SagaInstance.objects.filter(id=saga_id).update(fingerprint="0:1:2:3")
+    broker.drain()
+
+    assert row(saga_id).status == "completed"
+
+
+def test_an_instance_from_before_fingerprints_runs(broker):
+    saga_id = trial.begin()
+    SagaInstance.objects.filter(id=saga_id).update(fingerprint="")
+    broker.drain()
+
+    assert row(saga_id).status == "completed"
+
+
+# -- refused at start ------------------------------------------------------------------------------
+
+
+def checked():
+    return [(each.id, each.msg) for each in run_checks(tags=[Tags.database], databases=["default"])]
+
+
+def test_nothing_is_refused_when_nothing_lives(broker, monkeypatch):
+    trial.begin()
+    broker.drain()
+    release(monkeypatch, OTHER_FIRST)
+
+    versions.refuse_unfit()
+    assert checked() == []
+
+
+def test_nothing_is_refused_when_what_lives_is_what_is_defined(broker):
+    trial.begin()
+
+    versions.refuse_unfit()
+    assert checked() == []
+
+
+def test_a_definition_changed_under_living_instances_is_refused_with_step_and_remedy(
+    broker, monkeypatch
+):
+    saga_id = trial.begin()
+    since = f"{row(saga_id).started_at:%Y-%m-%d %H:%M} UTC"
+    release(monkeypatch, OTHER_FIRST, SECOND)
+    message = (
+        "orders.trial version 1 was changed while one instance of it lives (the oldest since"
+        f" {since}): what was step 3 is gone"
+    )
+
+    assert checked() == [("sagas.E010", message)]
+    with pytest.raises(versions.UnfitDefinition) as refused:
+        versions.refuse_unfit(but=(versions.UNKNOWN,))
+    assert str(refused.value) == (
+        f"{message}\n    Call what it is now version 3, and keep version 1 registered as it was"
+        " until its instances have ended (`manage.py sagas definitions` counts them)."
+    )
+
+
+def test_a_definition_taken_away_under_living_instances_is_refused_to_workers(
+    broker, monkeypatch, settings
+):
+    trial.begin()
+    trial.begin()
+    release(monkeypatch, SECOND)
+
+    [(number, message)] = checked()
+    assert number == "sagas.E011"
+    assert message.startswith("orders.trial version 1 is not defined here while 2 of it live")
+    with pytest.raises(versions.UnfitDefinition, match="Keep its definition registered"):
+        versions.refuse_unfit()
+    versions.refuse_unfit(but=(versions.UNKNOWN,))
+    settings.SILENCED_SYSTEM_CHECKS = [versions.UNKNOWN]
+    versions.refuse_unfit()
+
+
+def test_the_check_is_only_made_where_a_database_is_named(broker, monkeypatch):
+    trial.begin()
+    release(monkeypatch)
+
+    call_command("check", verbosity=0)
+    with pytest.raises(CommandError, match="not defined here"):
+        call_command("check", databases=["default"], stderr=io.StringIO())
+
+
+@pytest.mark.parametrize("error", [OperationalError("away"), ProgrammingError("no such table")])
+def test_a_database_that_cannot_be_asked_refuses_nothing(monkeypatch, caplog, error):
+    def standings():
+        raise error
+
+    monkeypatch.setattr(versions, "standings", standings)
+
+    assert checked() == []
+    versions.refuse_unfit()
+    assert [record.message for record in caplog.records] == ["definitions_unchecked"]
+
+
+# -- for operators ---------------------------------------------------------------------------------
+
+
+def told(*words):
+    out = io.StringIO()
+    try:
+        call_command("sagas", "definitions", *words, stdout=out)
+    except SystemExit as exited:
+        return out.getvalue(), exited.code
+    return out.getvalue(), 0
+
+
+def test_definitions_are_listed_with_what_lives_of_them(broker, monkeypatch):
+    release(monkeypatch, trial.TRIAL, SECOND)
+    saga_id = trial.begin()
+    text, code = told("--json")
+
+    assert (json.loads(text), code) == (
+        {
+            "definitions": [
+                {
+                    "name": "orders.trial",
+                    "version": 1,
+                    "fingerprint": trial.TRIAL.fingerprint,
+                    "living": 1,
+                    "oldest": str(row(saga_id).started_at),
+                    "fit": "fits",
+                    "differs": "",
+                },
+                {
+                    "name": "orders.trial",
+                    "version": 2,
+                    "fingerprint": SECOND.fingerprint,
+                    "living": 0,
+                    "oldest": None,
+                    "fit": "fits",
+                    "differs": "",
+                },
+            ]
+        },
+        0,
+    )
+
+
+def test_what_does_not_fit_is_said_and_the_code_is_one(broker, monkeypatch):
+    release(monkeypatch, trial.TRIAL, SECOND)
+    trial.begin()
+    begin_second()
+    release(monkeypatch, OTHER_FIRST)
+    whole = [each.fingerprint[:16] for each in (trial.TRIAL, SECOND)]
+
+    changed = "1 living  changed since they began: what was step 3 is gone"
+    gone = "1 living  not defined here"
+    lines = (
+        f"orders.trial version 1  {whole[0]}  {changed}\n"
+        f"orders.trial version 2  {whole[1]}  {gone}\n"
+    )
+    assert told() == (lines, 1)
+    SagaInstance.objects.all().delete()
+    release(monkeypatch)
+    assert told() == ("no definition is registered\n", 0)
