@@ -44,6 +44,7 @@ EXEMPT = {
     "sagas.orchestration.stops.park": IN_A_TRANSACTION,
     "sagas.orchestration.stops.resume": IN_A_TRANSACTION,
     "sagas.orchestration.sweep._wait_for_deadline": LAST,
+    "sagas.orchestration.versions.leave": LAST,
     "sagas.outbox.dead_letters.settle": LAST,
     "sagas.outbox.dead_letters.settle_up_to": LAST,
     "sagas.outbox.delivery._take_position": IN_A_TRANSACTION,
