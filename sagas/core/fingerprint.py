@@ -70,6 +70,12 @@ def _step(number: int, step: Any) -> dict[str, Any]:
     if described.get("group") is not None:
         # Counted from the step itself, so that a step that is put in before changes nothing here.
         described["group"] = number - described["group"] + 1
+    return described
+
+
+def _fields(of: Any) -> dict[str, Any]:
+    names = [field.name for field in dataclasses.fields(of)]
+    described = {name: _value(getattr(of, name)) for name in names}
     return {name: value for name, value in described.items() if value not in (None, False, ())}
 
 
@@ -82,7 +88,7 @@ def _value(value: Any) -> Any:
         return _type(value) if isinstance(value, type) else _builder(value)
     if hasattr(value, "steps"):  # a child is a definition of its own, with its own version
         return [value.name, value.version]
-    return value
+    return _fields(value) if dataclasses.is_dataclass(value) else value
 
 
 def _builder(build: Callable[..., Any]) -> Any:

@@ -7,7 +7,17 @@ from uuid import UUID
 
 import pytest
 
-from sagas.api import Command, RetryPolicy, Saga, begun, compensatable, pivot, retriable
+from sagas.api import (
+    Command,
+    RetryPolicy,
+    Saga,
+    begun,
+    compensatable,
+    pivot,
+    retriable,
+    sleep,
+    wait_for,
+)
 from sagas.core.fingerprint import difference
 
 
@@ -15,6 +25,11 @@ from sagas.core.fingerprint import difference
 class Parcel:
     id: UUID
     weight: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seen:
+    by: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,3 +165,19 @@ def test_a_state_that_holds_itself_has_a_fingerprint():
     saga = parcels(retriable("prune", do=prune), state=Branch)
 
     assert len(saga.fingerprint.split(":")) == 3
+
+
+def test_a_wait_is_known_by_what_it_waits_for_and_not_by_how_long():
+    hour, day = timedelta(hours=1), timedelta(days=1)
+
+    def waiting(*steps):
+        return parcels(*steps, TELL).fingerprint
+
+    assert waiting(sleep("rest", lasts=hour)) == waiting(sleep("rest", lasts=day))
+    signals = {
+        waiting(wait_for("look", signal=Sent, within=hour)),
+        waiting(wait_for("look", signal=Sent, within=day)),
+        waiting(wait_for("look", signal=Seen, within=day)),
+        waiting(wait_for("look", signal=Seen, within=day, otherwise="go_on")),
+    }
+    assert len(signals) == 3
