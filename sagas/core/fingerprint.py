@@ -64,9 +64,7 @@ def _digest(value: Any, length: int) -> str:
 
 
 def _step(number: int, step: Any) -> dict[str, Any]:
-    described = {
-        field.name: _value(getattr(step, field.name)) for field in dataclasses.fields(step)
-    }
+    described = _fields(step)
     if described.get("group") is not None:
         # Counted from the step itself, so that a step that is put in before changes nothing here.
         described["group"] = number - described["group"] + 1
