@@ -17,6 +17,8 @@ from tests.processes import Processes
 
 def pytest_addoption(parser):
     parser.addoption("--seed", type=int, default=None, help="order of the tests; else random")
+    parser.addoption("--schedule", type=int, default=None, help="the interleaving to play again")
+    parser.addoption("--schedules", type=int, default=None, help="how many interleavings, if long")
 
 
 def pytest_configure(config):

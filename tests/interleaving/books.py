@@ -1,0 +1,129 @@
+"""The oracle: what sagas and events have left behind, read beside the code that wrote it."""
+
+from collections import Counter
+
+
+def unfinished(sessions):
+    return sessions.rows("SELECT id, status FROM sagas_saga WHERE finished_at IS NULL ORDER BY id")
+
+
+def parked(sessions):
+    return sessions.rows("SELECT id FROM sagas_saga WHERE parked_at IS NOT NULL")
+
+
+def effects(sessions, saga_id):
+    """Return what a saga's steps have written, and how often."""
+    found = sessions.rows("SELECT what FROM public.trial_effect WHERE saga = %s", [saga_id])
+    return Counter(row[0] for row in found)
+
+
+def wrongs_of_sagas(sessions, provider):
+    """Return all that is not as it should be when every saga is at rest."""
+    wrongs = [f"{saga_id} is still {status}" for saga_id, status in unfinished(sessions)]
+    ended = sessions.rows(
+        "SELECT id, status, past_return FROM sagas_saga WHERE finished_at IS NOT NULL ORDER BY id"
+    )
+    for saga_id, status, past_return in ended:
+        left = Left(effects(sessions, saga_id), provider, saga_id)
+        found = left.completed() if status == "completed" else left.compensated(past_return)
+        wrongs += [f"{status}: {wrong}" for wrong in [*left.doubled(), *found]]
+    return wrongs
+
+
+class Left:
+    """What one saga has left behind, in its tables and at the provider."""
+
+    def __init__(self, effects, provider, saga_id):
+        self.effects = effects
+        self.hold = provider.holds.get(saga_id)
+        self.capture = provider.captures.get(saga_id)
+
+    def doubled(self):
+        return [f"{what} took effect {n} times" for what, n in self.effects.items() if n > 1]
+
+    def completed(self):
+        if set(self.effects) != {"take", "hold", "capture", "book"}:
+            yield f"effects are {sorted(self.effects)}"
+        if (self.hold, self.capture) != ("held", "captured"):
+            yield f"hold {self.hold}, capture {self.capture}"
+
+    def compensated(self, past_return):
+        wrong = {
+            "past the point of no return": past_return,
+            "begun and not closed": "close" not in self.effects,
+            "taken and not put back": self.has("take") and not self.has("put_back"),
+            "put back and not taken": self.has("put_back") and not self.has("take"),
+            "held and not released": self.has("hold") and not self.has("release"),
+            "gone forward": self.has("capture") or self.has("book"),
+            "a hold stands": self.hold not in {None, "canceled"},
+            "money moved": self.capture not in {None, "canceled"},
+        }
+        return [what for what, is_so in wrong.items() if is_so]
+
+    def has(self, what):
+        return what in self.effects
+
+
+# -- events ---
+
+
+def told(sessions):
+    """Return the texts of all events, in the order in which they were numbered."""
+    return [
+        row[0]
+        for row in sessions.rows(
+            "SELECT payload->>'text' FROM orders_outbox ORDER BY aggregateid, sequence"
+        )
+    ]
+
+
+def unsettled(sessions):
+    """Return the events that are not known to have been applied by all who listen."""
+    return sessions.rows("SELECT id FROM orders_outbox WHERE settled_at IS NULL")
+
+
+def wrongs_of_events(sessions, contexts):
+    """Return all that is not as it should be when every event is settled."""
+    wrongs = [f"event {event_id} is not settled" for (event_id,) in unsettled(sessions)]
+    letters = sessions.rows("SELECT event_id FROM sagas_deadletter WHERE resolved_at IS NULL")
+    wrongs += [f"a letter for {event_id} is open" for (event_id,) in letters]
+    written = sessions.rows(
+        "SELECT aggregateid, sequence, payload->>'text' FROM orders_outbox"
+        " ORDER BY aggregateid, sequence"
+    )
+    wrongs += _gaps(written)
+    for context in contexts:
+        wrongs += _differences(sessions, context, written)
+    return wrongs
+
+
+def _gaps(written):
+    numbers = {}
+    for aggregate, sequence, _ in written:
+        numbers.setdefault(aggregate, []).append(sequence)
+    return [
+        f"the events of {aggregate} are numbered {found}"
+        for aggregate, found in numbers.items()
+        if found != list(range(1, len(found) + 1))
+    ]
+
+
+def _differences(sessions, context, written):
+    """Compare what a context has heard, in order, with what was written."""
+    heard = sessions.rows(
+        "SELECT what FROM public.trial_effect WHERE saga IS NULL AND what LIKE %s ORDER BY id",
+        [f"{context}:%"],
+    )
+    found = Counter(row[0] for row in heard)
+    wanted = Counter(f"{context}:{text}#{sequence}" for _, sequence, text in written)
+    inbox = sessions.rows(f"SELECT count(*) FROM {context}_inbox")[0][0]
+    wrongs = []
+    if found != wanted:
+        wrongs.append(f"{context} heard {dict(found)} of {dict(wanted)}")
+    if inbox != len(written):
+        wrongs.append(f"{context} has {inbox} of {len(written)} in its inbox")
+    numbers = [int(row[0].partition("#")[2]) for row in heard]
+    aggregates = {row[0] for row in written}
+    if len(aggregates) == 1 and numbers != sorted(numbers):
+        wrongs.append(f"{context} heard them in the order {numbers}")
+    return wrongs

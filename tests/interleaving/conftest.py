@@ -1,0 +1,76 @@
+"""Actors and nature for the schedules of a module; both are kept between its schedules."""
+
+import logging
+
+import pytest
+from django.apps import apps
+from django.db import connection, connections
+
+from sagas import tasks  # noqa: F401 - registers them
+from sagas.outbox import subscriptions
+from tests.integration.sagas import trial
+from tests.interleaving import nature as natural
+from tests.interleaving.scheduler import Scheduler
+from tests.interleaving.stories import Both, Events, Sagas
+from tests.interleaving.world import World
+
+OFTEN = 200
+STORIES = (Sagas, Sagas, Events, Both)
+
+
+class Stage:
+    """Where schedules are carried out, one after the other."""
+
+    def __init__(self, actors, nature):
+        self.actors = actors
+        self.nature = nature
+        self.tables = [*filter(None, map(_emptied, apps.get_models(include_auto_created=True)))]
+        self.tables.append("public.trial_effect")
+        self.played = 0
+
+    def play(self, seed, story=None):
+        """Carry out the schedule of a seed and return the verdict."""
+        story = story or STORIES[seed % len(STORIES)]()
+        self.clear()
+        self.nature.reset(seed)
+        return World(self.actors, self.nature, seed, story).run()
+
+    def clear(self):
+        if self.played % OFTEN == 0:
+            sql = f"TRUNCATE {', '.join(self.tables)} CASCADE"
+        else:
+            sql = "; ".join(f"DELETE FROM {name}" for name in self.tables)
+        self.played += 1
+        # As a replica, so that rules against deletion keep still.
+        self.actors.sessions.script(f"SET session_replication_role = replica; {sql}")
+
+
+CONTEXTUAL = {"Outbox", "Inbox", "Position", "Barrier", "Idempotency", "Customer"}
+
+
+def _emptied(model):
+    engine = model._meta.app_label == "sagas"
+    return model._meta.db_table if engine or model.__name__ in CONTEXTUAL else None
+
+
+@pytest.fixture(scope="module")
+def stage(database_as_migrated, django_db_blocker):
+    with django_db_blocker.unblock(), pytest.MonkeyPatch.context() as patch:
+        database_as_migrated.restore()
+        trial.register()
+        trial.table_of_effects()
+        actors = Scheduler(connection.get_connection_params())
+        # What every schedule provokes would bury what the failing one prints.
+        logging.disable(logging.CRITICAL)
+        patch.setattr(subscriptions, "SUBSCRIPTIONS", {})
+        try:
+            nature = natural.Nature(actors.sessions)
+            natural.inject(patch, nature)
+            yield Stage(actors, nature)
+        finally:
+            logging.disable(logging.NOTSET)
+            natural.put_back()
+            actors.sessions.execute("DROP SCHEMA interleaving CASCADE")
+            actors.close()
+            connections.close_all()
+            database_as_migrated.restore()

@@ -1,0 +1,210 @@
+"""What a schedule is about, and what has to be true when it is over."""
+
+from celery import current_app
+from django.db import Error as DatabaseError
+
+from orders.models import Customer
+from sagas.api import cancel, current_run, publish, start, transaction
+from sagas.conf import conf
+from sagas.ids import uuid7
+from sagas.orchestration.orchestrator import compensate, park, resume
+from sagas.orchestration.status import NoSuchSaga
+from sagas.outbox import subscriptions
+from tests.integration.sagas import news, trial
+from tests.interleaving import books
+
+
+def task(name):
+    """Return what beat has a worker do."""
+    return current_app.tasks[f"sagas.{name}"]
+
+
+class Sagas:
+    """Trial sagas, with workers, sweepers, a customer and an operator."""
+
+    BUDGETS = {"cancel": (0, 1, 1), "operator": (0, 0, 0, 1), "sweep": (0, 1, 2)}
+    TICKS = ("sweep",)
+
+    def __init__(self, *, most=2):
+        self.most = most
+
+    def prepare(self, world):
+        count = min(self.most, world.chance.choice((1, 1, 1, 2)))
+        self.ids = [uuid7() for _ in range(count)]
+        self.begun = 0
+        trial.SCRIPT.clear()
+        trial.SCRIPT.update(world.provider.script())
+        # The click that is the order, and now and then a second one.
+        world.chances["start"] = [0] * count
+        world.allow("start", world.chance.choice((0, 0, 0, 1)))
+
+    # -- what may happen ---
+
+    def jobs(self, world):
+        yield "start"
+        yield "sweep"
+        if self.begun:
+            yield "cancel"
+            yield "operator"
+
+    def job(self, world, what):
+        saga_id = self.ids[self.begun % len(self.ids)]
+        if what == "start":
+            self.begun += 1
+            return lambda: begin(saga_id)
+        if what == "cancel":
+            return lambda: cancel_if_there(world.chance.choice(self.ids))
+        if what == "operator":
+            act = world.chance.choice((park, resume, compensate))
+            return lambda: act(saga_id, by="bob", reason="asked")
+        if what == "resume":
+            return lambda: [resume(each, by="bob", reason="go") for each in self.ids]
+        return task(what)
+
+    def expects(self, fault):
+        """A lost connection is no surprise; nothing else may come out of a task."""
+        return isinstance(fault, DatabaseError) and "connection" in str(fault)
+
+    # -- the end ---
+
+    def at_rest(self, world):
+        return not books.unfinished(world.nature.sessions)
+
+    def patience(self, world):
+        """As long as the next one that is due has to wait, and a little."""
+        [(due,)] = world.nature.sessions.rows("SELECT min(due_at) FROM sagas_saga")
+        ahead = (due - world.nature.now).total_seconds() if due else 0.0
+        return max(ahead, 0.0) + 0.001
+
+    def ticks(self, world):
+        parked = books.parked(world.nature.sessions)
+        return ["resume"] * bool(parked) + ["sweep"]
+
+    def judge(self, world):
+        return books.wrongs_of_sagas(world.nature.sessions, world.provider)
+
+
+def begin(saga_id):
+    """Start a saga as a customer's request does."""
+    with transaction("orders"):
+        start(trial.TRIAL, trial.TrialState(subject=saga_id), key=str(saga_id), saga_id=saga_id)
+
+
+def cancel_if_there(saga_id):
+    try:
+        cancel(saga_id, reason="no", by="alice")
+    except NoSuchSaga:
+        return
+
+
+class Events:
+    """Writers, relays and consumers; two contexts listen, and their handlers fail at times."""
+
+    BUDGETS = {"tell": (2, 3), "relay": (1, 2, 3), "republish": (0, 0, 1), "handler": (0, 0, 1)}
+
+    def __init__(self, *, writers=True):
+        self.writers = writers
+
+    def prepare(self, world):
+        if not self.writers:
+            world.chances.pop("tell")
+        self.tellers = [uuid7() for _ in range(2)]
+        self.faults = len(world.chances.pop("handler"))
+        self.chance = world.chance
+        subscriptions.SUBSCRIPTIONS.clear()
+        for context in ("billing", "payments"):
+            news.listen(context, act=self._hear)
+        world.actors.run_alone(self._make_tellers)
+
+    def _make_tellers(self):
+        with transaction("orders"):
+            for number, teller in enumerate(self.tellers):
+                Customer.objects.create(id=teller, email=f"teller{number}@example.com", name="T")
+
+    def _hear(self, text):
+        if self.faults and self.chance.random() < 0.5:
+            self.faults -= 1
+            raise RuntimeError("cannot hear")
+
+    def tell(self, teller, *texts):
+        """Publish inside the transaction that is open."""
+        for text in texts:
+            publish(news.Told(text=text), aggregate=Customer(id=teller))
+
+    def jobs(self, world):
+        return ("tell", "relay", "republish")
+
+    def job(self, world, what):
+        if what == "tell":
+            teller = world.chance.choice(self.tellers)
+            texts = world.chance.choice((["a"], ["b", "c"]))
+            return lambda: self._tell(teller, texts)
+        return task(what)
+
+    def _tell(self, teller, texts):
+        with transaction("orders"):
+            self.tell(teller, *texts)
+
+    def expects(self, fault):
+        return isinstance(fault, DatabaseError) and "connection" in str(fault)
+
+    def at_rest(self, world):
+        return not books.unsettled(world.nature.sessions)
+
+    def patience(self, world):
+        return conf.REPUBLISH_AFTER + conf.RELAY_LEASE
+
+    def ticks(self, world):
+        return ("relay", "republish")
+
+    def judge(self, world):
+        return books.wrongs_of_events(world.nature.sessions, ("billing", "payments"))
+
+
+class Both:
+    """Sagas whose steps publish events."""
+
+    def __init__(self):
+        self.sagas = Sagas(most=1)
+        self.events = Events(writers=False)
+        self.BUDGETS = Sagas.BUDGETS | Events.BUDGETS
+
+    def prepare(self, world):
+        self.sagas.prepare(world)
+        self.events.prepare(world)
+        trial.SCRIPT["take"] = lambda: self.events.tell(self.events.tellers[0], _name())
+        trial.SCRIPT["put_back"] = lambda: self.events.tell(self.events.tellers[0], _name())
+
+    def jobs(self, world):
+        return (*self.sagas.jobs(world), *self.events.jobs(world))
+
+    def job(self, world, what):
+        part = self.events if what in {"relay", "republish"} else self.sagas
+        return part.job(world, what)
+
+    def expects(self, fault):
+        return self.sagas.expects(fault)
+
+    def at_rest(self, world):
+        return self.sagas.at_rest(world) and self.events.at_rest(world)
+
+    def patience(self, world):
+        if self.sagas.at_rest(world):
+            return self.events.patience(world)
+        return self.sagas.patience(world)
+
+    def ticks(self, world):
+        return (*self.sagas.ticks(world), *self.events.ticks(world))
+
+    def judge(self, world):
+        sessions = world.nature.sessions
+        told = books.told(sessions)
+        done = books.effects(sessions, self.sagas.ids[0])
+        wanted = [what for what in ("take", "put_back") if what in done]
+        wrongs = [] if told == wanted else [f"{wanted} happened, {told} was told"]
+        return [*wrongs, *self.sagas.judge(world), *self.events.judge(world)]
+
+
+def _name():
+    run = current_run()
+    return "take" if run.direction == "do" else "put_back"
