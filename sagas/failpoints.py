@@ -28,6 +28,7 @@ PLACES: dict[str, str] = {
     "act.before_commit": "an operator's act is written, not yet committed",
     "act.committed": "an operator's act is committed, nobody has been told",
     "chain.published": "after a chain was published",
+    "claim.before": "a message has arrived, its saga is not claimed yet",
     "claim.committed": "after a saga was claimed, before any work",
     "step.before_commit": "the effect and the cursor are written, not yet committed",
     "step.committed": "a step is committed, nobody has been told",

@@ -58,6 +58,7 @@ def run_link(
     if not swept and donekeys.all_done(saga_id, low, high, direction):
         sometimes("link.remembered")
         return LinkEnd.PASSED
+    failpoint("claim.before")
     claimed = store.claim(saga_id, status=STATUS[direction], low=low, high=high)
     if claimed is None:
         return _not_claimed(saga_id, low, high, direction)

@@ -16,6 +16,7 @@ from tests.processes import ROOT, eventually
 from tests.workers.shop import count_the_money, one, open_shop, provider_intents, wait_for_rest
 
 ENGINE = [
+    "claim.before",
     "claim.committed",
     "link.ended",
     "donekeys.before",
