@@ -40,8 +40,14 @@ def ensure_environment(*, testing: bool) -> None:
 
 
 def run_tests(arguments: List[str]) -> None:
-    """Replace this process by the test suite, or with --lint by the checks of the source."""
+    """Replace this process by the test suite, or with --lint by the checks of the source.
+
+    With --detached each context has a database of its own.
+    """
     os.chdir(ROOT)
+    if "--detached" in arguments:
+        os.environ["CONTEXT_DATABASES"] = "detached"
+        arguments = [a for a in arguments if a != "--detached"]
     if "--lint" in arguments:
         command = ["-m", "tests.lint"] + [a for a in arguments if a != "--lint"]
     else:

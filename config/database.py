@@ -1,5 +1,6 @@
 """How a database address becomes Django's settings for one alias."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -46,6 +47,22 @@ def database_settings(
         "CONN_HEALTH_CHECKS": True,
         "ATOMIC_REQUESTS": False,
     }
+
+
+def context_urls(
+    url: str, contexts: Sequence[str], *, detached: bool, given: Mapping[str, str | None]
+) -> dict[str, str]:
+    """Say which contexts have a database of their own, and where it is.
+
+    :param url: the address of the engine's database
+    :param detached: also those without an address of their own: ``<name>_<context>`` beside it
+    """
+    beside = {
+        context: with_name(url, f"{database_name(url)}_{context}")
+        for context in contexts
+        if detached
+    }
+    return beside | {context: own for context, own in given.items() if own}
 
 
 def database_name(url: str) -> str:

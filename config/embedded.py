@@ -28,7 +28,7 @@ DATABASE: Final = "concord"
 LONGEST_RUN_PATH: Final = 85
 PG_SETTINGS: Final = {
     "listen_addresses": "",
-    "max_connections": "100",
+    "max_connections": "200",  # in the detached mode a thread has four
     "shared_buffers": "64MB",
     "wal_level": "logical",
     "log_min_messages": "warning",

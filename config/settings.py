@@ -9,7 +9,7 @@ from pathlib import Path
 from django.core.exceptions import ImproperlyConfigured
 
 from config import logs, queues
-from config.database import database_settings
+from config.database import context_urls, database_settings
 from config.embedded import Embedded
 from config.env import (
     env_bool,
@@ -91,7 +91,7 @@ LOGIN_URL = "/sign-in/"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/"
 
-# -- database: one alias, one schema for each context (config/postgresql) ----------------------
+# -- database: one schema for each context, one alias unless detached (config/postgresql) ------
 
 EMBEDDED = Embedded()
 CONTEXTS = ("orders", "billing", "payments")
@@ -99,15 +99,28 @@ SCHEMAS = {label: label for label in (*CONTEXTS, "sagas")}
 SEARCH_PATH = ("public", *SCHEMAS.values(), "audit")
 DATABASE_URL = env_text("DATABASE_URL", EMBEDDED.database_url)
 SIMULATOR_DATABASE_URL = env_optional("SIMULATOR_DATABASE_URL")
+# A context whose address is given has a database of its own (docs/detached.md).
+CONTEXT_URLS = context_urls(
+    DATABASE_URL,
+    CONTEXTS,
+    detached=env_choice("CONTEXT_DATABASES", "shared", ("shared", "detached")) == "detached",
+    given={context: env_optional(f"{context.upper()}_DATABASE_URL") for context in CONTEXTS},
+)
+CONTEXT_DATABASES = {context: context for context in CONTEXT_URLS}
+DATABASE_ROUTERS = ["config.postgresql.router.ContextRouter"]
 DATABASES = {
-    "default": database_settings(
-        "DATABASE_URL",
-        DATABASE_URL,
+    alias: database_settings(
+        name,
+        url,
         max_age=env_int("CONN_MAX_AGE", 600),
         # Off for a pooler that cannot follow them: PgBouncer before 1.21, or without
         # max_prepared_statements.
         prepared=env_bool("PREPARED_STATEMENTS", default=True),
-    ),
+    )
+    for alias, name, url in (
+        ("default", "DATABASE_URL", DATABASE_URL),
+        *((own, f"{own.upper()}_DATABASE_URL", url) for own, url in CONTEXT_URLS.items()),
+    )
 }
 # Set on the role in the database by `migrate`, in milliseconds, and by it lifted for itself.
 SESSION_LIMITS = {

@@ -30,6 +30,8 @@ PLACES: dict[str, str] = {
     "chain.published": "after a chain was published",
     "claim.before": "a message has arrived, its saga is not claimed yet",
     "claim.committed": "after a saga was claimed, before any work",
+    "effect.before_commit": "the part of a detached context is written, not yet committed",
+    "effect.committed": "the part of a detached context is committed, the saga has not moved",
     "step.before_commit": "the effect and the cursor are written, not yet committed",
     "step.committed": "a step is committed, nobody has been told",
     "intent.before_commit": "the intent of a remote call is written, not yet committed",

@@ -31,15 +31,27 @@ class InsideTransaction(SagasError):
     """This calls out to another system and must not run inside a transaction."""
 
 
+class EngineElsewhere(SagasError):
+    """The engine's rows are in another database and cannot change in this transaction."""
+
+
 _context: ContextVar[str | None] = ContextVar("transaction_context", default=None)
 _rung: ContextVar[set[str] | None] = ContextVar("transaction_rung", default=None)
 _NAME = re.compile(r"^[a-z_][a-z0-9_]*$")
+
+ENGINE = "sagas"
+"""The name under which the engine's own tables are a context like the others."""
 
 
 def alias_of(context: str) -> str:
     """Return the database alias that holds a context's tables."""
     aliases: dict[str, str] = getattr(settings, "CONTEXT_DATABASES", {})
     return aliases.get(context, "default")
+
+
+def is_detached(context: str) -> bool:
+    """Return whether a context's tables are in another database than the engine's."""
+    return alias_of(context) != alias_of(ENGINE)
 
 
 def connection_of(context: str) -> BaseDatabaseWrapper:
@@ -68,6 +80,17 @@ def transaction(context: str) -> Iterator[None]:
     finally:
         _rung.reset(rung)
         _context.reset(token)
+
+
+def engine_transaction(context: str) -> contextlib.AbstractContextManager[None]:
+    """Open the transaction that moves a saga for a step of a context.
+
+    It is the context's own, so that the move and the effect are one commit, unless the context
+    has a database of its own: then it is the engine's.
+
+    :raises NestedTransaction: if one is open already
+    """
+    return transaction(ENGINE if is_detached(context) else context)
 
 
 def _take_role(context: str) -> None:
@@ -102,6 +125,16 @@ def outside_transaction() -> None:
     """
     if _context.get() is not None:
         raise InsideTransaction
+
+
+def engine_in_reach() -> None:
+    """Make sure that the engine's tables are part of the transaction that is open, if one is.
+
+    :raises EngineElsewhere: if the transaction is that of a context with its own database
+    """
+    context = _context.get()
+    if context is not None and is_detached(context):
+        raise EngineElsewhere(context)
 
 
 def table(context: str, name: str) -> str:

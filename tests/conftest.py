@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import connections
 from django.test.utils import setup_databases, teardown_databases
 
-from tests.committed import CommittedDatabase
+from tests.committed import CommittedDatabases
 from tests.processes import Processes
 
 
@@ -38,6 +38,10 @@ def pytest_collection_modifyitems(config, items):
     for group in files:
         shuffle(group)
     items[:] = itertools.chain.from_iterable(files)
+    for item in items:
+        for mark in item.iter_markers("django_db"):
+            # Where each context has a database of its own, a test may ask all of them.
+            mark.kwargs.setdefault("databases", "__all__")
     if not chromium():
         for item in items:
             if "browser" in item.keywords:
@@ -65,7 +69,10 @@ def django_db_setup(request, django_test_environment, django_db_blocker):
     verbosity = request.config.option.verbose
     with django_db_blocker.unblock():
         made = setup_databases(
-            verbosity=verbosity, interactive=False, aliases={"default"}, serialized_aliases=set()
+            verbosity=verbosity,
+            interactive=False,
+            aliases=set(connections),
+            serialized_aliases=set(),
         )
     yield
     with django_db_blocker.unblock():
@@ -75,7 +82,7 @@ def django_db_setup(request, django_test_environment, django_db_blocker):
 @pytest.fixture(scope="session")
 def database_as_migrated(django_db_setup, django_db_blocker):
     with django_db_blocker.unblock():
-        return CommittedDatabase()
+        return CommittedDatabases()
 
 
 @pytest.fixture

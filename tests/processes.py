@@ -18,7 +18,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.db import connection
+from django.db import connection, connections
 
 from config import processes
 from config.database import with_name
@@ -182,6 +182,10 @@ def process_environment() -> dict[str, str]:
     """What a process needs to work on this run's database, broker and provider."""
     return {
         "DATABASE_URL": test_database_url(),
+        **{
+            f"{own.upper()}_DATABASE_URL": with_name(url, connections[own].settings_dict["NAME"])
+            for own, url in settings.CONTEXT_URLS.items()
+        },
         "REDIS_URL": settings.REDIS_URL,
         "CELERY_BROKER_URL": settings.CELERY_BROKER_URL,
         "CONTEXT_ROLES": "1" if settings.CONTEXT_ROLES else "0",

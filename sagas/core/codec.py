@@ -64,7 +64,7 @@ def decode(cls: type[T], value: Any, *, tolerant: bool = False) -> T:
         context's events must
     :raises CannotDecode: if a field is missing, unknown, or of another type
     """
-    result: T = _Reader(tolerant=tolerant).read(cls, value, cls.__name__)
+    result: T = _Reader(tolerant=tolerant).read(cls, value, getattr(cls, "__name__", str(cls)))
     return result
 
 

@@ -9,6 +9,7 @@ from sagas.failpoints import failpoint
 from sagas.models.saga import Status
 from sagas.models.step_run import RunState
 from sagas.orchestration import store
+from sagas.orchestration.commits import Outcome, commit, commit_intent
 from sagas.orchestration.handlers import Handler, handler_of
 from sagas.orchestration.store import Target
 from sagas.orchestration.work import (
@@ -19,9 +20,7 @@ from sagas.orchestration.work import (
     done,
     entry,
     running,
-    write_intent,
 )
-from sagas.transactions import transaction
 
 
 def undo_step(work: Work) -> Done:
@@ -31,12 +30,7 @@ def undo_step(work: Work) -> Done:
     """
     with running(work, Direction.UNDO):
         if work.step.undo is None:
-            with transaction(work.context):
-                forward = store.tombstone(work.claimed, work.number, work.context)
-                # A wait that has ended is undone by passing it.
-                return _retreat(
-                    work, RunState.DONE if forward == RunState.DONE else RunState.NOTHING
-                )
+            return commit(work, Direction.UNDO, lambda: _close_the_door(work), _retreat)
         command = work.step.undo(work.state)
         handler = handler_of(command)
         try:
@@ -47,26 +41,44 @@ def undo_step(work: Work) -> Done:
             raise CannotReject(f"{command.name}: {no.reason}") from no
 
 
+NOTHING = Outcome(state=RunState.NOTHING)
+DONE = Outcome(state=RunState.DONE)
+
+
+def _close_the_door(work: Work) -> Outcome:
+    forward = store.tombstone(work.claimed, work.number, work.context)
+    # A wait that has ended is undone by passing it.
+    return DONE if forward == RunState.DONE else NOTHING
+
+
 def _undo_local(work: Work, command: Any, handler: Handler) -> Done:
-    with transaction(work.context):
+    def effect() -> Outcome:
         if not _has_effect(work):
-            return _retreat(work, RunState.NOTHING)
+            return NOTHING
         handler.carry_out(command)
-        return _retreat(work, RunState.DONE)
+        return DONE
+
+    return commit(work, Direction.UNDO, effect, _retreat)
 
 
 def _undo_remote(work: Work, command: Any, handler: Handler) -> Done:
     assert handler.intent is not None
-    with transaction(work.context):
-        if not _has_effect(work):
-            return _retreat(work, RunState.NOTHING)
-        intent = handler.intent(command)
-        write_intent(work, Direction.UNDO)
-    failpoint("intent.committed", work.place)
-    outcome = call_out(work, handler.call, command, intent)
-    with transaction(work.context):
-        handler.carry_out(command, intent, outcome)
-        return _retreat(work, RunState.DONE)
+    intend = handler.intent
+    begun = commit_intent(
+        work,
+        Direction.UNDO,
+        lambda: intend(command) if _has_effect(work) else NOTHING,
+        _retreat,
+    )
+    if isinstance(begun, Done):
+        return begun
+    outcome = call_out(work, handler.call, command, begun.intent)
+
+    def effect() -> Outcome:
+        handler.carry_out(command, begun.intent, outcome)
+        return DONE
+
+    return commit(work, Direction.UNDO, effect, _retreat)
 
 
 def _has_effect(work: Work) -> bool:
@@ -84,7 +96,7 @@ def _has_effect(work: Work) -> bool:
     return is_remote or forward == RunState.DONE
 
 
-def _retreat(work: Work, state: RunState) -> Done:
+def _retreat(work: Work, outcome: Outcome) -> Done:
     """Write the compensation's completion, in the transaction of its effect."""
     cursor = work.number - 1
     finished = cursor < 0
@@ -95,6 +107,6 @@ def _retreat(work: Work, state: RunState) -> Done:
         keep_lease=not finished and work.keeps_lease(),
         finished=finished,
     )
-    store.move(work.claimed, entry(work, Direction.UNDO, state), target)
+    store.move(work.claimed, entry(work, Direction.UNDO, outcome.state), target)
     failpoint("step.before_commit", work.place)
     return done(target, work.state)

@@ -12,6 +12,7 @@ from sagas.failpoints import failpoint
 from sagas.models.saga import Status
 from sagas.models.step_run import RunState
 from sagas.orchestration import stops, store
+from sagas.orchestration.commits import Outcome, commit, commit_intent, enter_pivot
 from sagas.orchestration.handlers import Handler, handler_of
 from sagas.orchestration.store import Target
 from sagas.orchestration.work import (
@@ -19,13 +20,11 @@ from sagas.orchestration.work import (
     Done,
     Work,
     call_out,
-    commit_intent,
     done,
     entry,
     running,
 )
 from sagas.sometimes import sometimes
-from sagas.transactions import transaction
 
 
 class StepRejected(SagasError):
@@ -43,30 +42,37 @@ def do_step(work: Work) -> Done:
     command = build(work.state)
     handler = handler_of(command)
     with running(work, Direction.DO):
-        if handler.is_remote:
-            return _do_remote(work, command, handler)
-        return _do_local(work, command, handler)
+        carry_out = _do_remote if handler.is_remote else _do_local
+        found = carry_out(work, command, handler)
+    if found.rejected is not None:
+        raise StepRejected(found.rejected)
+    return found
 
 
 def _do_local(work: Work, command: Command[Any], handler: Handler) -> Done:
+    if work.step.kind is Kind.PIVOT:
+        enter_pivot(work)
     try:
-        with transaction(work.context):
-            return move_on(work, *_kept(work, handler.carry_out(command)))
+        return _commit(work, lambda: handler.carry_out(command))
     except Rejected as no:
         rejected = no
     return _reject(work, rejected)
 
 
 def _do_remote(work: Work, command: Command[Any], handler: Handler) -> Done:
+    assert handler.intent is not None
+    intend = handler.intent
     try:
-        intent = commit_intent(work, command, handler, Direction.DO)
+        begun = commit_intent(work, Direction.DO, lambda: intend(command), _conclude)
     except Rejected as no:
         if work.step.kind is Kind.PIVOT:
             # An earlier attempt may have got as far as its call; only close= can make a no final.
             raise CannotReject(f"{command.name}: {no.reason}, before the call") from no
         rejected = no
     else:
-        return _do_intended(work, command, handler, intent)
+        if isinstance(begun, Done):
+            return begun
+        return _do_intended(work, command, handler, begun.intent)
     return _reject(work, rejected)
 
 
@@ -90,15 +96,28 @@ def _do_intended(work: Work, command: Command[Any], handler: Handler, intent: An
 
 def _record(work: Work, handler: Handler, command: Any, intent: Any, outcome: Any) -> Done:
     try:
-        with transaction(work.context):
-            return move_on(work, *_kept(work, handler.carry_out(command, intent, outcome)))
+        return _commit(work, lambda: handler.carry_out(command, intent, outcome))
     except Rejected as no:
         raise CannotReject(f"{command.name}: {no}, after the call had succeeded") from no
+
+
+def _commit(work: Work, carry_out: Callable[[], Any]) -> Done:
+    def effect() -> Outcome:
+        return Outcome(state=RunState.DONE, reply=carry_out())
+
+    return commit(work, Direction.DO, effect, _conclude)
 
 
 def _note_refusal(handler: Handler, command: Any, intent: Any, rejected: Rejected) -> None:
     if handler.refused is not None:
         handler.refused(command, intent, rejected)
+
+
+def _conclude(work: Work, outcome: Outcome) -> Done:
+    """Move the saga for what a step came to, perhaps under an earlier worker."""
+    if outcome.state is RunState.REJECTED:
+        return turn_round(work, Rejected(outcome.reply))
+    return move_on(work, *_kept(work, outcome.reply))
 
 
 def _kept(work: Work, reply: Any) -> tuple[Any, Any]:
@@ -128,21 +147,28 @@ def move_on(work: Work, state: Any, reply: Any) -> Done:
 
 def _reject(work: Work, rejected: Rejected, note: Callable[[], None] | None = None) -> Done:
     """Turn the saga round in one commit: what the participant notes, and the status."""
-    with transaction(work.context):
+    _check_return(work, rejected)
+
+    def effect() -> Outcome:
         if note is not None:
             note()
-        turn_round(work, rejected)
-    raise StepRejected(rejected.reason)
+        return Outcome(state=RunState.REJECTED, reply=rejected.reason)
+
+    return commit(work, Direction.DO, effect, _conclude)
 
 
-def turn_round(work: Work, rejected: Rejected) -> None:
+def _check_return(work: Work, rejected: Rejected) -> None:
+    may_not = work.claimed.past_return and work.step.awaits is not None
+    if may_not or work.step.kind is Kind.RETRIABLE:
+        raise CannotReject(f"{work.step.name}: {rejected.reason}") from rejected
+
+
+def turn_round(work: Work, rejected: Rejected) -> Done:
     """Write that a step was rejected and the compensation begins, as the last of a transaction.
 
     :raises CannotReject: if the saga can only go forward
     """
-    may_not = work.claimed.past_return and work.step.awaits is not None
-    if may_not or work.step.kind is Kind.RETRIABLE:
-        raise CannotReject(f"{work.step.name}: {rejected.reason}") from rejected
+    _check_return(work, rejected)
     target = Target(
         status=Status.COMPENSATING,
         cursor=work.saga.last,
@@ -165,3 +191,4 @@ def turn_round(work: Work, rejected: Rejected) -> None:
     )
     store.move(work.claimed, entry(work, Direction.DO, RunState.REJECTED), target)
     failpoint("reject.before_commit", work.place)
+    return done(target, work.state)

@@ -8,6 +8,7 @@ See Note [The row is the truth] in ``executor.py``.
 """
 
 import json
+import re
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -22,7 +23,7 @@ from sagas.core.keys import Direction, effect_key
 from sagas.orchestration.worker import task_id, worker_name
 from sagas.sometimes import sometimes
 from sagas.statements import cursor_of
-from sagas.transactions import table
+from sagas.transactions import ENGINE, engine_in_reach, is_detached, table
 
 
 class StaleFencingToken(SagasError):
@@ -70,8 +71,12 @@ RETURNING id, name, def_version, fingerprint, status, cursor, last_step, fencing
 
 
 def engine_cursor() -> CursorWrapper:
-    """Return a cursor on the engine's database."""
-    return cursor_of("sagas")
+    """Return a cursor on the engine's database.
+
+    :raises EngineElsewhere: inside the transaction of a context with a database of its own
+    """
+    engine_in_reach()
+    return cursor_of(ENGINE)
 
 
 def claim(saga_id: UUID, *, status: str, low: int, high: int) -> Claim | None:
@@ -168,6 +173,7 @@ journal AS (
         WHERE r.state = 'intended')
 SELECT (SELECT count(*) FROM moved), (SELECT count(*) FROM barrier)
 """
+_ITS_BARRIER = re.compile(r"INSERT INTO \{barrier\}.*?RETURNING 1", re.DOTALL)
 
 
 def move(claimed: Claim, entry: Entry, target: Target) -> None:
@@ -179,7 +185,17 @@ def move(claimed: Claim, entry: Entry, target: Target) -> None:
 
     :raises StaleFencingToken: if the saga is no longer this worker's, or the barrier is closed
     """
-    parameters: dict[str, Any] = {
+    sql = _MOVE.replace("{barrier}", table(entry.context, "barrier"))
+    if is_detached(entry.context):  # it has recorded its part itself
+        sql = _ITS_BARRIER.sub("SELECT 1 FROM moved", _MOVE, count=1)
+    with engine_cursor() as cursor:
+        cursor.execute(sql, _parameters(claimed, entry, target))
+        if cursor.fetchone() != (1, 1):
+            raise StaleFencingToken
+
+
+def _parameters(claimed: Claim, entry: Entry, target: Target) -> dict[str, Any]:
+    return {
         "id": claimed.saga_id,
         "status": claimed.status,
         "token": claimed.token,
@@ -206,33 +222,43 @@ def move(claimed: Claim, entry: Entry, target: Target) -> None:
         "task": task_id(),
         "started": entry.started_at,
     }
-    with cursor_of(entry.context) as cursor:
-        cursor.execute(_MOVE.replace("{barrier}", table(entry.context, "barrier")), parameters)
-        if cursor.fetchone() != (1, 1):
-            raise StaleFencingToken
+
+
+ABANDONED = "abandoned"
+"""Of a barrier row: only intended when the compensation came. Never to be done, maybe called."""
+
+# Locks no row but those it changes: a compensation that is frozen must not hold up another one.
+_TOMBSTONE = """
+WITH closed AS (
+    UPDATE {barrier} SET state = 'abandoned'
+    WHERE saga_id = %(id)s AND step_no = %(step_no)s AND direction = 'do' AND state = 'intended'
+    RETURNING state),
+planted AS (
+    INSERT INTO {barrier} (saga_id, step_no, direction, state)
+    VALUES (%(id)s, %(step_no)s, 'do', 'canceled') ON CONFLICT DO NOTHING RETURNING state)
+SELECT (SELECT state FROM planted), coalesce((SELECT state FROM closed), (
+    SELECT state FROM {barrier}
+    WHERE saga_id = %(id)s AND step_no = %(step_no)s AND direction = 'do'))
+"""
 
 
 def tombstone(claimed: Claim, step_no: int, context: str) -> str | None:
     """Close the door on a forward run that has not come; return the state of one that has.
 
     Part of the compensation's transaction. ``None`` means that the step never ran and now never
-    may (dtm's barrier: it answers the empty compensation and the late run in one insert).
+    may (dtm's barrier: it answers the empty compensation and the late run in one insert). A run
+    that has only been intended is closed as well, and says so: its call may have been made.
     """
-    barrier = table(context, "barrier")
-    find = f"SELECT state FROM {barrier} WHERE saga_id = %s AND step_no = %s AND direction = 'do'"  # noqa: S608 - the name is checked
-    plant = (
-        f"WITH planted AS (INSERT INTO {barrier} (saga_id, step_no, direction, state)"  # noqa: S608 - the name is checked
-        " VALUES (%s, %s, 'do', 'canceled') ON CONFLICT DO NOTHING RETURNING 1)"
-        f" SELECT (SELECT count(*) FROM planted), ({find})"
-    )
+    sql = _TOMBSTONE.replace("{barrier}", table(context, "barrier"))
+    parameters: dict[str, Any] = {"id": claimed.saga_id, "step_no": step_no}
     with cursor_of(context) as cursor:
-        cursor.execute(plant, [claimed.saga_id, step_no, claimed.saga_id, step_no])
+        cursor.execute(sql, parameters)
         planted, state = cursor.fetchone()
-        if not planted and state is None:
+        if planted is None and state is None:
             # The row that was in the way is younger than the statement's view of the table.
-            cursor.execute(find, [claimed.saga_id, step_no])
-            (state,) = cursor.fetchone() or (None,)
-    if planted:
+            cursor.execute(sql, parameters)
+            planted, state = cursor.fetchone()
+    if planted is not None:
         sometimes("tombstone.planted")
     # A tombstone of an earlier attempt whose commit was lost says the same as a fresh one.
     return None if state in {None, "canceled"} else str(state)

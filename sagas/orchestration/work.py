@@ -14,10 +14,9 @@ from sagas.failpoints import failpoint
 from sagas.models.saga import Status
 from sagas.models.step_run import RunState
 from sagas.orchestration import store
-from sagas.orchestration.handlers import Handler
 from sagas.orchestration.run import RUN, Run
 from sagas.orchestration.store import Claim, Entry, Target
-from sagas.transactions import outside_transaction, transaction
+from sagas.transactions import outside_transaction
 
 
 class Waiting(SagasError):
@@ -68,16 +67,8 @@ class Done:
     state: Any
     kept_lease: bool
     at: datetime
-
-
-def commit_intent(work: Work, command: Any, handler: Handler, direction: Direction) -> Any:
-    """Commit that a call is about to be made; at a pivot, the point of no return."""
-    assert handler.intent is not None
-    with transaction(work.context):
-        intent = handler.intent(command)
-        write_intent(work, direction)
-    failpoint("intent.committed", work.place)
-    return intent
+    rejected: str | None = None
+    """Why the saga has turned round, where it has."""
 
 
 def write_intent(work: Work, direction: Direction) -> None:
@@ -116,6 +107,7 @@ def done(target: Target, state: Any) -> Done:
         state=state,
         kept_lease=target.keep_lease,
         at=clock.real(),
+        rejected=target.failure,
     )
 
 

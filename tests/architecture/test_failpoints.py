@@ -32,6 +32,7 @@ IN_A_TRANSACTION = "runs in its caller's transaction, which has its own places"
 LAST = "nothing follows it, and the next run does again what was not done"
 EXEMPT = {
     "sagas.clock.travel": "moves the clock of tests and stories",
+    "sagas.orchestration.barriers.take": IN_A_TRANSACTION,
     "sagas.orchestration.store.move": IN_A_TRANSACTION,
     "sagas.orchestration.store.tombstone": IN_A_TRANSACTION,
     "sagas.orchestration.signals.consume": IN_A_TRANSACTION,

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from django.core.management.base import CommandParser
 from django.core.management.commands.migrate import Command as Migrate
 from django.db import connections
 
@@ -15,7 +16,17 @@ LOCK: Final = 0x636F6E63
 class Command(Migrate):
     """Creates the schemas first, so that any number of runs ends in the same database."""
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Let `--database` choose one; without it all are migrated."""
+        super().add_arguments(parser)
+        parser.set_defaults(database=None)
+
     def handle(self, *args: Any, **options: Any) -> None:
+        """Migrate the database that is named, or each in turn."""
+        for alias in [options["database"]] if options["database"] else list(connections):
+            self._migrate(*args, **options | {"database": alias})
+
+    def _migrate(self, *args: Any, **options: Any) -> None:
         """Prepare, migrate, grant. `--plan` and `--check` change nothing."""
         if options["plan"] or options["check_unapplied"]:
             super().handle(*args, **options)

@@ -13,6 +13,7 @@ class Command(BaseCommand):
 
     help = (
         "Run the test suite on its own PostgreSQL and Valkey; arguments go to pytest. "
+        "With --detached: each context in a database of its own. "
         "With --lint: ruff, mypy, Django's checks and missing migrations instead."
     )
     requires_system_checks = []

@@ -18,6 +18,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
 from config import processes
+from config.database import database_name, with_name
 from config.supervisor import OWN_NAME, Child, GivingUp, Output, Supervisor
 from sagas.orchestration import versions
 
@@ -116,6 +117,9 @@ class Command(BaseCommand):
             postgres="DATABASE_URL" not in os.environ,
             redis="REDIS_URL" not in os.environ,
         )
+        for url in settings.CONTEXT_URLS.values():
+            if url == with_name(settings.EMBEDDED.database_url, database_name(url)):
+                settings.EMBEDDED.create_database(database_name(url))
 
     def _run(self, options: dict[str, Any]) -> int:
         for child in self._children(options["workers"]):
