@@ -7,6 +7,7 @@ from sagas.core.definition import (
     Saga,
     begun,
     compensatable,
+    parallel,
     pivot,
     retriable,
 )
@@ -24,6 +25,7 @@ from sagas.orchestration.orchestrator import (
     compensate,
     park,
     resume,
+    skip,
     start,
 )
 from sagas.orchestration.run import Run, current_run
@@ -77,6 +79,7 @@ __all__ = [
     "handles_remote",
     "on",
     "outside_transaction",
+    "parallel",
     "park",
     "pivot",
     "publish",
@@ -84,6 +87,7 @@ __all__ = [
     "retriable",
     "saga_status",
     "signal",
+    "skip",
     "sleep",
     "sometimes",
     "start",

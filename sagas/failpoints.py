@@ -39,6 +39,7 @@ PLACES: dict[str, str] = {
     "call.returned": "the remote call has returned, nothing is recorded",
     "close.before": "a negative at the pivot, not yet made final",
     "close.returned": "the negative has been made final, nothing is recorded",
+    "branch.taken": "a compensation has taken a branch from its worker, nothing is undone yet",
     "reject.before_commit": "compensation is about to begin, not yet committed",
     "reject.committed": "compensation has begun, nobody has been told",
     "wait.before_commit": "a saga is about to sleep, not yet committed",

@@ -21,6 +21,7 @@ PLACES: dict[str, str] = {
     "close.was_done": "a no at the pivot turned out to be a yes when it was to be made final",
     "step.rejected": "a participant said no, and a compensation began",
     "tombstone.planted": "a compensation closed the door on a step that had never run",
+    "group.joined": "the last branch of a group moved its saga on",
     "saga.overdue": "a deadline turned a saga round",
     "saga.parked": "a saga was parked after too many attempts",
     "signal.early": "a signal came before its saga waited for it, and was kept",

@@ -12,6 +12,7 @@ from celery.exceptions import Ignore
 
 from sagas.conf import conf
 from sagas.core.keys import Direction
+from sagas.orchestration.branches import run_branch as carry_out_branch
 from sagas.orchestration.executor import LinkEnd
 from sagas.orchestration.executor import run_link as carry_out
 from sagas.orchestration.steps import StepRejected
@@ -48,7 +49,10 @@ _LINK: dict[str, Any] = {
 
 
 def _end(saga_id: str, low: int, high: int, direction: Direction, *, swept: bool) -> None:
-    end = carry_out(UUID(saga_id), low, high, direction, swept=swept)
+    _tell(carry_out(UUID(saga_id), low, high, direction, swept=swept))
+
+
+def _tell(end: LinkEnd) -> None:
     if end is LinkEnd.STOPPED:
         raise Ignore
     if end is LinkEnd.REJECTED:
@@ -65,6 +69,12 @@ def run_link(saga_id: str, low: int, high: int, swept: bool) -> None:  # noqa: F
 def undo_link(saga_id: str, low: int, high: int, swept: bool) -> None:  # noqa: FBT001 - a message's positional payload
     """Undo the steps ``high`` down to ``low`` of a saga."""
     _end(saga_id, low, high, Direction.UNDO, swept=swept)
+
+
+@shared_task(name="sagas.run_branch", **_LINK)
+def run_branch(saga_id: str, step_no: int) -> None:
+    """Run one branch of a parallel group."""
+    _tell(carry_out_branch(UUID(saga_id), step_no))
 
 
 @shared_task(name="sagas.continue_saga")

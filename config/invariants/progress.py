@@ -90,18 +90,19 @@ I6_TRANSITIONS: Final = Invariant(
             """,
         ),
         Part(
-            says="A completed saga has done every step and undone none.",
+            says="A completed saga has done or skipped every step and undone none.",
             when=When.ALWAYS,
             checked="SELECT count(*) FROM audit.v_sagas WHERE status = 'completed'",
             violations="""
                 SELECT format('saga %%s (%%s) is completed: %%s of %%s steps done, %%s undone',
                         s.saga_id, s.key, count(*) FILTER (WHERE r.direction = 'do'
-                            AND r.state = 'done'), s.last_step + 1,
+                            AND r.state IN ('done', 'skipped')), s.last_step + 1,
                         count(*) FILTER (WHERE r.direction = 'undo')) AS what,
                     1 AS size
                 FROM audit.v_sagas s LEFT JOIN audit.v_saga_steps r USING (saga_id)
                 WHERE s.status = 'completed' GROUP BY s.saga_id, s.key, s.last_step
-                HAVING count(*) FILTER (WHERE r.direction = 'do' AND r.state = 'done')
+                HAVING count(*) FILTER (WHERE r.direction = 'do'
+                        AND r.state IN ('done', 'skipped'))
                         <> s.last_step + 1
                     OR count(*) FILTER (WHERE r.direction = 'undo') > 0
             """,

@@ -20,7 +20,7 @@ I7_COMPENSATION: Final = Invariant(
                     s.last_step + 1 - count(r.saga_id) AS size
                 FROM audit.v_sagas s
                 LEFT JOIN audit.v_saga_steps r ON r.saga_id = s.saga_id
-                    AND r.direction = 'undo' AND r.state IN ('done', 'nothing')
+                    AND r.direction = 'undo' AND r.state IN ('done', 'nothing', 'skipped')
                 WHERE s.status = 'compensated' GROUP BY s.saga_id, s.key, s.last_step
                 HAVING count(r.saga_id) <> s.last_step + 1
             """,
@@ -41,7 +41,7 @@ I7_COMPENSATION: Final = Invariant(
                 LEFT JOIN audit.v_saga_steps u ON u.saga_id = s.saga_id AND u.direction = 'undo'
                     AND u.step_no = f.step_no
                 WHERE s.status = 'compensated' AND f.state = 'done'
-                    AND u.state IS DISTINCT FROM 'done'
+                    AND coalesce(u.state, '') NOT IN ('done', 'skipped')
             """,
         ),
         Part(
@@ -59,7 +59,8 @@ I7_COMPENSATION: Final = Invariant(
                 LEFT JOIN audit.v_barriers b ON b.saga_id = s.saga_id AND b.direction = 'do'
                     AND b.step_no = u.step_no
                 WHERE s.status = 'compensated' AND f.saga_id IS NULL
-                    AND (u.state <> 'nothing' OR b.state IS DISTINCT FROM 'canceled')
+                    AND (u.state NOT IN ('nothing', 'skipped')
+                        OR b.state IS DISTINCT FROM 'canceled')
             """,
         ),
     ),
@@ -79,7 +80,8 @@ I8_NOTHING_LATE: Final = Invariant(
                     extract(epoch FROM f.committed_at - u.committed_at) AS size
                 FROM audit.v_saga_steps f JOIN audit.v_saga_steps u USING (saga_id, step_no)
                 WHERE f.direction = 'do' AND u.direction = 'undo'
-                    AND u.state IN ('done', 'nothing') AND f.committed_at > u.committed_at
+                    AND u.state IN ('done', 'nothing', 'skipped')
+                    AND f.committed_at > u.committed_at
             """,
         ),
     ),

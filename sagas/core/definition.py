@@ -1,98 +1,43 @@
-"""Saga definitions: a table of typed steps, refused at import when it is wrong.
-
-The three kinds of step and their order (compensatable, then at most one pivot, then retriable)
-are those of García-Molina and Salem's sagas as refined by Richardson, *Microservices Patterns*,
-chapter 4.
-"""
+"""Saga definitions: a table of typed steps, refused at import when it is wrong."""
 
 import inspect
 import re
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sagas.core.commands import Command, context_of, reply_type, type_name
-from sagas.core.errors import SagasError
 from sagas.core.fingerprint import fingerprint_of
-from sagas.core.retry import DEFAULT, RetryPolicy
+from sagas.core.step import (
+    InvalidDefinition,
+    Kind,
+    Step,
+    begun,
+    compensatable,
+    parallel,
+    pivot,
+    retriable,
+)
 
-if TYPE_CHECKING:
-    from sagas.core.waits import Awaited
+__all__ = [
+    "InvalidDefinition",
+    "Kind",
+    "Saga",
+    "Step",
+    "begun",
+    "command_of",
+    "command_type",
+    "compensatable",
+    "hints_of",
+    "is_frozen",
+    "parallel",
+    "pivot",
+    "retriable",
+]
 
 S = TypeVar("S")
-R = TypeVar("R")
-
-
-class InvalidDefinition(SagasError):
-    """A saga is defined in a way that could not be carried out."""
-
-
-class Kind(StrEnum):
-    """What may be done about a step once it has taken effect."""
-
-    BEGUN = "begun"
-    COMPENSATABLE = "compensatable"
-    PIVOT = "pivot"
-    RETRIABLE = "retriable"
-    WAIT = "wait"
-    SLEEP = "sleep"
-    CHILD = "child"
-
-
-@dataclass(frozen=True, slots=True)
-class Step(Generic[S]):
-    """One local transaction of a saga; made by the verbs below."""
-
-    name: str
-    kind: Kind
-    do: Callable[[S], Command[Any]] | None
-    undo: Callable[[S], Command[Any]] | None
-    keep: Callable[[S, Any], S] | None
-    retry: RetryPolicy
-    awaits: "Awaited | None" = None
-    """What it sleeps for, of a step that waits instead of doing something."""
-
-
-def begun(name: str, *, undo: Callable[[S], Command[None]]) -> Step[S]:
-    """Return the first step of a saga that the transaction which starts it has already done."""
-    return Step(name, Kind.BEGUN, None, undo, None, DEFAULT)
-
-
-def compensatable(
-    name: str,
-    *,
-    do: Callable[[S], Command[R]],
-    undo: Callable[[S], Command[None]],
-    keep: Callable[[S, R], S] | None = None,
-    retry: RetryPolicy = DEFAULT,
-) -> Step[S]:
-    """Return a step that can be undone; comes before the pivot."""
-    return Step(name, Kind.COMPENSATABLE, do, undo, keep, retry)
-
-
-def pivot(
-    name: str,
-    *,
-    do: Callable[[S], Command[R]],
-    keep: Callable[[S, R], S] | None = None,
-    retry: RetryPolicy = DEFAULT,
-) -> Step[S]:
-    """Return the step that decides: once it has happened the saga only goes forward."""
-    return Step(name, Kind.PIVOT, do, None, keep, retry)
-
-
-def retriable(
-    name: str,
-    *,
-    do: Callable[[S], Command[R]],
-    keep: Callable[[S, R], S] | None = None,
-    retry: RetryPolicy = DEFAULT,
-) -> Step[S]:
-    """Return a step that must succeed in the end; comes after the pivot."""
-    return Step(name, Kind.RETRIABLE, do, None, keep, retry)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,6 +57,7 @@ class Saga(Generic[S]):
     deadline: timedelta
     """Counts until the point of no return; past it the saga compensates."""
     steps: tuple[Step[S], ...]
+    """In the order in which they run; afterwards flat, a group's branches one after the other."""
     contexts: tuple[str, ...] = field(init=False, default=())
     """The context that carries out each step."""
     fingerprint: str = field(init=False, default="", repr=False)
@@ -119,6 +65,7 @@ class Saga(Generic[S]):
 
     def __post_init__(self) -> None:
         """Refuse what could not be carried out."""
+        object.__setattr__(self, "steps", _flat(self.steps))
         _check_shape(self)
         contexts = tuple(_check_builders(self, step) for step in self.steps)
         object.__setattr__(self, "contexts", contexts)
@@ -134,6 +81,19 @@ class Saga(Generic[S]):
         """Return the number of the last step."""
         return len(self.steps) - 1
 
+    def branches(self, number: int) -> range:
+        """Return the numbers of the branches of the group that begins here; empty if none does."""
+        if not (0 <= number <= self.last and self.steps[number].group == number):
+            return range(0)
+        end = number
+        while end <= self.last and self.steps[end].group == number:
+            end += 1
+        return range(number, end)
+
+    def ends_chain(self, number: int) -> bool:
+        """Return whether no link carries on here: past the last step, or before a group."""
+        return number > self.last or self.steps[number].group == number
+
     @property
     def first_retriable(self) -> int:
         """Return the number of the first step after which there is no way back."""
@@ -143,6 +103,15 @@ class Saga(Generic[S]):
             if step.kind is Kind.PIVOT:
                 return number + 1
         return len(self.steps)
+
+
+def _flat(steps: tuple[Step[S], ...]) -> tuple[Step[S], ...]:
+    """Put the branches of each group in its place, and let each know where its group begins."""
+    flat: list[Step[S]] = []
+    for step in steps:
+        first = len(flat)
+        flat += [replace(branch, group=first) for branch in step.branches] or [step]
+    return tuple(flat)
 
 
 _STEP_NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -201,6 +170,7 @@ def _check_builders(saga: Saga[Any], step: Step[Any]) -> str:
         return saga.context
     command = command_of(step.do, saga.state, where)
     _check_same_context(undo, context_of(command.name), where)
+    _check_when(step.when, saga.state, where)
     if step.keep is not None:
         kept = list(hints_of(step.keep, where).values())
         promised = reply_type(command)
@@ -210,6 +180,14 @@ def _check_builders(saga: Saga[Any], step: Step[Any]) -> str:
                 f" and returns {saga.state.__name__}"
             )
     return context_of(command.name)
+
+
+def _check_when(when: Callable[..., Any] | None, state: type, where: str) -> None:
+    if when is None:
+        return
+    hints = hints_of(when, where)
+    if hints.pop("return", None) is not bool or list(hints.values()) != [state]:
+        raise InvalidDefinition(f"{where}: when takes one {state.__name__} and returns a bool")
 
 
 def _check_same_context(undo: type[Command[Any]] | None, context: str, where: str) -> None:

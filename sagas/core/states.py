@@ -38,9 +38,17 @@ SAGA_TRANSITIONS: Mapping[SagaState, frozenset[SagaState]] = {
 
 RUN_TRANSITIONS: Mapping[RunOutcome, frozenset[RunOutcome]] = {
     RunOutcome.PENDING: frozenset(
-        {RunOutcome.INTENDED, RunOutcome.DONE, RunOutcome.REJECTED, RunOutcome.CANCELED}
+        {
+            RunOutcome.INTENDED,
+            RunOutcome.DONE,
+            RunOutcome.REJECTED,
+            RunOutcome.CANCELED,
+            RunOutcome.SKIPPED,
+        }
     ),
-    RunOutcome.INTENDED: frozenset({RunOutcome.DONE, RunOutcome.REJECTED, RunOutcome.SKIPPED}),
+    RunOutcome.INTENDED: frozenset(
+        {RunOutcome.DONE, RunOutcome.REJECTED, RunOutcome.CANCELED, RunOutcome.SKIPPED}
+    ),
     RunOutcome.DONE: frozenset(),
     RunOutcome.REJECTED: frozenset(),
     RunOutcome.CANCELED: frozenset(),

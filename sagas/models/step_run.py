@@ -23,8 +23,8 @@ class RunState(models.TextChoices):
 class StepRun(models.Model):
     """One step of one saga in one direction: a row for ever, written in the step's own commit.
 
-    The columns of a branch (lease, token, pending reply) are there from the first day, so that
-    parallel groups need no rewriting of history.
+    The row of a branch is written when its group begins: it is what is claimed, so it has a
+    lease, a token, attempts and a due time of its own.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -43,7 +43,9 @@ class StepRun(models.Model):
     committed_at = models.DateTimeField(db_default=Now())
     fencing_token = models.BigIntegerField(default=0)
     leased_until = models.DateTimeField(null=True)
+    not_before = models.DateTimeField(null=True)
     due_at = models.DateTimeField(null=True)
+    hints = models.IntegerField(default=0, db_default=0)
 
     class Meta:
         db_table = "sagas_steprun"
@@ -58,6 +60,11 @@ class StepRun(models.Model):
             ),
             models.CheckConstraint(
                 condition=models.Q(state__in=RunState.values), name="sagas_run_state"
+            ),
+            # No open branch can be invisible to the sweeper.
+            models.CheckConstraint(
+                condition=~models.Q(state=RunState.PENDING) | models.Q(due_at__isnull=False),
+                name="sagas_run_seen",
             ),
         ]
 

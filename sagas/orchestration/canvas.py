@@ -9,6 +9,7 @@ row says that nothing has happened for too long.
 """
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -45,11 +46,16 @@ def queue_of(context: str) -> str:
 
 
 def links(saga: Saga[Any], cursor: int, direction: Direction) -> list[Link]:
-    """Return the links still to run, in the order in which they run."""
+    """Return the links still to run, in the order in which they run.
+
+    Forward a chain ends at a group: the last branch publishes the rest.
+    """
     forward = direction is Direction.DO
     numbers = range(cursor, len(saga.steps)) if forward else range(cursor, -1, -1)
     found: list[Link] = []
     for number in numbers:
+        if forward and saga.steps[number].group is not None:
+            break
         queue = queue_of(saga.contexts[number])
         if found and found[-1].queue == queue:
             last = found[-1]
@@ -80,12 +86,31 @@ def send(
         for link in links(saga, cursor, direction)
     ]
     if not signatures:
-        return False
+        return send_branches(saga, saga_id, saga.branches(cursor), traceparent=traceparent)
     # Celery would send a chain of one link as the task it is, after building the chain.
     canvas = signatures[0] if len(signatures) == 1 else chain(*signatures)
-    canvas.on_error(_signature("sagas.continue_saga", queue_of(saga.context), [str(saga_id)]))
-    headers = {"traceparent": traceparent} if traceparent else {}
-    return publish(canvas, headers=headers)
+    return _publish(saga, saga_id, canvas, traceparent)
+
+
+def send_branches(
+    saga: Saga[Any], saga_id: UUID, numbers: Iterable[int], *, traceparent: str | None = None
+) -> bool:
+    """Publish a message for each of these branches; False when the broker took none."""
+    sent = [
+        _publish(
+            saga,
+            saga_id,
+            _signature("sagas.run_branch", queue_of(saga.contexts[number]), [str(saga_id), number]),
+            traceparent,
+        )
+        for number in numbers
+    ]
+    return any(sent)
+
+
+def _publish(saga: Saga[Any], saga_id: UUID, signature: Signature, traceparent: str | None) -> bool:
+    signature.on_error(_signature("sagas.continue_saga", queue_of(saga.context), [str(saga_id)]))
+    return publish(signature, headers={"traceparent": traceparent} if traceparent else {})
 
 
 def _signature(name: str, queue: str, arguments: list[Any]) -> Signature:

@@ -8,7 +8,7 @@ from sagas.core.keys import Direction
 from sagas.failpoints import failpoint
 from sagas.models.saga import Status
 from sagas.models.step_run import RunState
-from sagas.orchestration import store
+from sagas.orchestration import branch_stops, store
 from sagas.orchestration.commits import Outcome, commit, commit_intent
 from sagas.orchestration.handlers import Handler, handler_of
 from sagas.orchestration.store import Target
@@ -28,6 +28,9 @@ def undo_step(work: Work) -> Done:
 
     :raises StaleFencingToken: if the saga is no longer this worker's; nothing was written
     """
+    if work.step.group is not None:
+        branch_stops.take(work.claimed)
+        failpoint("branch.taken", work.place)
     with running(work, Direction.UNDO):
         if work.step.undo is None:
             return commit(work, Direction.UNDO, lambda: _close_the_door(work), _retreat)
@@ -89,7 +92,7 @@ def _has_effect(work: Work) -> bool:
     the call, so its undo makes the end final at the other side.
     """
     forward = store.tombstone(work.claimed, work.number, work.context)
-    if forward is None:
+    if forward in {None, RunState.SKIPPED}:
         return False
     build = work.step.do
     is_remote = build is not None and handler_of(command_type(build)).is_remote

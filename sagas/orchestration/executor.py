@@ -119,13 +119,19 @@ class _Link:
                 return end
             self.claimed, state, released = end
             if self._is_past():
-                donekeys.remember(self.claimed.saga_id, *self._done_range(first), self.direction)
-                failpoint("link.ended")
+                self._end(first)
                 return LinkEnd.PASSED
             if released:
                 sometimes("slice.spent")
                 self._send_rest()
                 return LinkEnd.STOPPED
+
+    def _end(self, first: int) -> None:
+        donekeys.remember(self.claimed.saga_id, *self._done_range(first), self.direction)
+        failpoint("link.ended")
+        if self.direction is Direction.DO and self.saga.branches(self.claimed.cursor):
+            # Celery has no next link to publish: a chain ends at a group.
+            self._send_rest()
 
     def _done_range(self, first: int) -> tuple[int, int]:
         return (first, self.high) if self.direction is Direction.DO else (self.low, first)

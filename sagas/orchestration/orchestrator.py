@@ -14,10 +14,16 @@ from sagas.failpoints import failpoint
 from sagas.ids import uuid7
 from sagas.models.operator_action import OperatorAction
 from sagas.models.saga import SagaInstance, Status
-from sagas.orchestration import canvas, registry, stops
+from sagas.orchestration import branch_stops, canvas, group, registry, skipping, stops
 from sagas.orchestration.status import NoSuchSaga
 from sagas.orchestration.stops import Cancellation, NewSaga
-from sagas.transactions import after_commit, transaction, transaction_required
+from sagas.transactions import (
+    ENGINE,
+    after_commit,
+    is_detached,
+    transaction,
+    transaction_required,
+)
 
 log = logging.getLogger(__name__)
 
@@ -59,19 +65,20 @@ def start(
     inserted = stops.insert(new)
     if inserted is None:
         return stops.by_key(saga.name, key)
-
-    def ring() -> None:
-        failpoint("start.committed")
-        canvas.send(
-            registered,
-            chosen,
-            cursor=new.cursor,
-            direction=Direction.DO,
-            traceparent=new.traceparent,
-        )
-
-    after_commit(ring)
+    group.open_group(registered, chosen, new.cursor)
+    after_commit(lambda: _ring_first(registered, new))
     return inserted
+
+
+def _ring_first(saga: Saga[Any], new: NewSaga) -> None:
+    failpoint("start.committed")
+    canvas.send(
+        saga,
+        new.saga_id,
+        cursor=new.cursor,
+        direction=Direction.DO,
+        traceparent=new.traceparent,
+    )
 
 
 def _new(
@@ -155,7 +162,7 @@ def resume(saga_id: UUID, *, by: str, reason: str) -> bool:
 
     :raises ReasonMissing: if the reason is empty
     """
-    return _act("resume", saga_id, by=by, reason=reason, done=lambda: stops.resume(saga_id))
+    return _act("resume", saga_id, by=by, reason=reason, done=lambda: _resume(saga_id))
 
 
 def park(saga_id: UUID, *, by: str, reason: str) -> bool:
@@ -163,9 +170,48 @@ def park(saga_id: UUID, *, by: str, reason: str) -> bool:
 
     :raises ReasonMissing: if the reason is empty
     """
-    return _act(
-        "park", saga_id, by=by, reason=reason, done=lambda: stops.park(saga_id, reason=reason)
-    )
+    return _act("park", saga_id, by=by, reason=reason, done=lambda: _park(saga_id, reason))
+
+
+def skip(saga_id: UUID, *, by: str, reason: str, step: str | None = None) -> bool:
+    """Settle the step that a parked saga stands at by hand, and let the saga go on.
+
+    On the way back it says that a person has undone the step. Refused for a pivot, a wait, and a
+    step whose reply the saga keeps. Safe when two press at once: the second gets False.
+
+    :param step: its name, as a check; needed in a group of which more than one branch is left
+    :raises ReasonMissing: if the reason is empty
+    """
+    found = skipping.find(saga_id, step)
+    if found is None:
+        return _act("skip", saga_id, by=by, reason=reason, done=lambda: False)
+
+    def done() -> bool:
+        skipped = skipping.carry_out(found, by=by, reason=reason)
+        if skipped and not is_detached(found.context):
+            skipping.close(found, by=by, reason=reason)
+        return skipped
+
+    if is_detached(found.context) and reason.strip():
+        with transaction(found.context):
+            skipping.close(found, by=by, reason=reason)
+            failpoint("act.before_commit", "skip")
+    context = ENGINE if is_detached(found.context) else found.context
+    return _act("skip", saga_id, by=by, reason=reason, done=done, context=context)
+
+
+def _resume(saga_id: UUID) -> bool:
+    accepted = stops.resume(saga_id)
+    if accepted:
+        branch_stops.reset(saga_id)
+    return accepted
+
+
+def _park(saga_id: UUID, reason: str) -> bool:
+    accepted = stops.park(saga_id, reason=reason)
+    if accepted:
+        branch_stops.stop(saga_id)
+    return accepted
 
 
 def compensate(saga_id: UUID, *, by: str, reason: str) -> bool:
@@ -182,10 +228,12 @@ def compensate(saga_id: UUID, *, by: str, reason: str) -> bool:
     )
 
 
-def _act(action: str, saga_id: UUID, *, by: str, reason: str, done: Any) -> bool:
+def _act(
+    action: str, saga_id: UUID, *, by: str, reason: str, done: Any, context: str = "sagas"
+) -> bool:
     if not reason.strip():
         raise ReasonMissing
-    with transaction("sagas"):
+    with transaction(context):
         accepted = bool(done())
         OperatorAction.objects.create(
             action=action,

@@ -11,7 +11,7 @@ from sagas.core.keys import Direction
 from sagas.failpoints import failpoint
 from sagas.models.saga import Status
 from sagas.models.step_run import RunState
-from sagas.orchestration import stops, store
+from sagas.orchestration import group, stops, store
 from sagas.orchestration.commits import Outcome, commit, commit_intent, enter_pivot
 from sagas.orchestration.handlers import Handler, handler_of
 from sagas.orchestration.store import Target
@@ -37,6 +37,8 @@ def do_step(work: Work) -> Done:
     :raises StepRejected: if the participant said no; compensation has begun in the same commit
     :raises StaleFencingToken: if the saga is no longer this worker's; nothing was written
     """
+    if work.step.when is not None and not work.step.when(work.state):
+        return _pass_over(work)
     build = work.step.do
     assert build is not None
     command = build(work.state)
@@ -47,6 +49,13 @@ def do_step(work: Work) -> Done:
     if found.rejected is not None:
         raise StepRejected(found.rejected)
     return found
+
+
+def _pass_over(work: Work) -> Done:
+    """Commit that the step's condition was false, so that nobody asks again."""
+    passed = Outcome(state=RunState.SKIPPED, reply={"when": False})
+    with running(work, Direction.DO):
+        return commit(work, Direction.DO, lambda: passed, _conclude)
 
 
 def _do_local(work: Work, command: Command[Any], handler: Handler) -> Done:
@@ -117,31 +126,43 @@ def _conclude(work: Work, outcome: Outcome) -> Done:
     """Move the saga for what a step came to, perhaps under an earlier worker."""
     if outcome.state is RunState.REJECTED:
         return turn_round(work, Rejected(outcome.reply))
+    if outcome.state is RunState.SKIPPED:
+        return move_on(work, work.state, outcome.reply, RunState.SKIPPED)
     return move_on(work, *_kept(work, outcome.reply))
 
 
 def _kept(work: Work, reply: Any) -> tuple[Any, Any]:
     """Return the state with the reply folded into it, and the reply as it is stored."""
     state = work.state
-    if work.step.keep is not None:
+    # The replies of a group are folded when its last branch is done.
+    if work.step.keep is not None and work.group is None:
         state = work.step.keep(state, reply)
     return state, None if reply is None else codec.encode(reply)
 
 
-def move_on(work: Work, state: Any, reply: Any) -> Done:
+def move_on(work: Work, state: Any, reply: Any, outcome: RunState = RunState.DONE) -> Done:
     """Write the step's completion, in the transaction of its effect."""
+    if work.group is None:
+        moved = _forward(work, state, reply, outcome)
+    else:
+        moved = group.finish_branch(work, outcome, reply)
+    failpoint("step.before_commit", work.place)
+    return moved
+
+
+def _forward(work: Work, state: Any, reply: Any, outcome: RunState) -> Done:
     cursor = work.number + 1
     finished = cursor > work.saga.last
     target = Target(
         status=Status.COMPLETED if finished else Status.RUNNING,
         cursor=cursor,
         past_return=work.claimed.past_return or cursor >= work.saga.first_retriable,
-        keep_lease=not finished and work.keeps_lease(),
+        keep_lease=not work.saga.ends_chain(cursor) and work.keeps_lease(),
         state=None if state is work.state else codec.encode(state),
         finished=finished,
     )
-    store.move(work.claimed, entry(work, Direction.DO, RunState.DONE, reply), target)
-    failpoint("step.before_commit", work.place)
+    store.move(work.claimed, entry(work, Direction.DO, outcome, reply), target)
+    group.open_group(work.saga, work.claimed.saga_id, cursor)
     return done(target, state)
 
 
@@ -169,6 +190,16 @@ def turn_round(work: Work, rejected: Rejected) -> Done:
     :raises CannotReject: if the saga can only go forward
     """
     _check_return(work, rejected)
+    _note_rejection(work, rejected)
+    if work.group is None:
+        turned = _turn_step_round(work, rejected)
+    else:
+        turned = group.turn_round(work, rejected)
+    failpoint("reject.before_commit", work.place)
+    return turned
+
+
+def _turn_step_round(work: Work, rejected: Rejected) -> Done:
     target = Target(
         status=Status.COMPENSATING,
         cursor=work.saga.last,
@@ -178,6 +209,11 @@ def turn_round(work: Work, rejected: Rejected) -> Done:
         failed_step=work.step.name,
         new_token=True,
     )
+    store.move(work.claimed, entry(work, Direction.DO, RunState.REJECTED), target)
+    return done(target, work.state)
+
+
+def _note_rejection(work: Work, rejected: Rejected) -> None:
     stops.note_rejection(
         work.claimed,
         stops.Fault(
@@ -189,6 +225,3 @@ def turn_round(work: Work, rejected: Rejected) -> Done:
             traceback="",
         ),
     )
-    store.move(work.claimed, entry(work, Direction.DO, RunState.REJECTED), target)
-    failpoint("reject.before_commit", work.place)
-    return done(target, work.state)

@@ -210,7 +210,7 @@ DEADLINE = "deadline"
 
 _COMPENSATE = """
 UPDATE sagas_saga SET status = 'compensating', cursor = last_step, failure = %(failure)s,
-    canceled_by = %(by)s, fencing_token = fencing_token + 1, attempts = 0, hints = 0,
+    canceled_by = %(by)s, fencing_token = fencing_token + 1, attempts = 0, hints = 0, pending = 0,
     leased_until = NULL, not_before = NULL, parked_at = NULL, parked_reason = NULL,
     waiting_for = NULL, wait_until = NULL,
     due_at = clock_timestamp() + make_interval(secs => %(grace)s),

@@ -61,7 +61,7 @@ UPDATE sagas_saga SET fencing_token = fencing_token + 1, attempts = attempts + 1
     due_at = clock_timestamp() + make_interval(secs => %(lease)s),
     not_before = NULL, updated_at = clock_timestamp()
 WHERE id = %(id)s AND status = %(status)s AND cursor BETWEEN %(low)s AND %(high)s
-    AND parked_at IS NULL
+    AND parked_at IS NULL AND pending = 0
     AND (leased_until IS NULL OR leased_until <= clock_timestamp())
     AND (not_before IS NULL OR not_before <= clock_timestamp())
 RETURNING id, name, def_version, fingerprint, status, cursor, last_step, fencing_token, attempts,
@@ -176,6 +176,16 @@ SELECT (SELECT count(*) FROM moved), (SELECT count(*) FROM barrier)
 _ITS_BARRIER = re.compile(r"INSERT INTO \{barrier\}.*?RETURNING 1", re.DOTALL)
 
 
+def with_barrier(statement: str, context: str) -> str:
+    """Return a statement with the barrier of a context in it.
+
+    Without, where the context is detached: it has recorded its part itself, before.
+    """
+    if is_detached(context):
+        return _ITS_BARRIER.sub("SELECT 1 FROM moved", statement, count=1)
+    return statement.replace("{barrier}", table(context, "barrier"))
+
+
 def move(claimed: Claim, entry: Entry, target: Target) -> None:
     """Commit one step run: guard, cursor, journal row and barrier row in one statement.
 
@@ -185,11 +195,8 @@ def move(claimed: Claim, entry: Entry, target: Target) -> None:
 
     :raises StaleFencingToken: if the saga is no longer this worker's, or the barrier is closed
     """
-    sql = _MOVE.replace("{barrier}", table(entry.context, "barrier"))
-    if is_detached(entry.context):  # it has recorded its part itself
-        sql = _ITS_BARRIER.sub("SELECT 1 FROM moved", _MOVE, count=1)
     with engine_cursor() as cursor:
-        cursor.execute(sql, _parameters(claimed, entry, target))
+        cursor.execute(with_barrier(_MOVE, entry.context), _parameters(claimed, entry, target))
         if cursor.fetchone() != (1, 1):
             raise StaleFencingToken
 

@@ -13,7 +13,7 @@ from sagas.conf import conf
 from sagas.core.keys import Direction
 from sagas.failpoints import failpoint
 from sagas.models.saga import SagaInstance, Status
-from sagas.orchestration import canvas, registry, stops
+from sagas.orchestration import branches, canvas, registry, stops
 from sagas.orchestration.store import engine_cursor
 from sagas.sometimes import sometimes
 
@@ -65,7 +65,7 @@ def sweep() -> int:
         sometimes("sweep.hinted")
         failpoint("sweep.published")
         log.info("swept", extra={"sagas": len(rows)})
-    return len(rows)
+    return len(rows) + branches.sweep(patience=busy if waiting else 0.0)
 
 
 def _take_up(row: tuple[Any, ...], now: Any) -> None:
@@ -84,6 +84,8 @@ def _take_up(row: tuple[Any, ...], now: Any) -> None:
         log.warning("saga_unknown", extra={"saga_id": str(saga_id), "error": str(unknown)})
         return
     direction = Direction.DO if status == Status.RUNNING else Direction.UNDO
+    if direction is Direction.DO and saga.branches(cursor):
+        return  # its branches are due by themselves
     canvas.send(saga, saga_id, cursor=cursor, direction=direction, traceparent=trace, swept=True)
 
 
@@ -123,4 +125,6 @@ def continue_saga(saga_id: UUID) -> bool:
     saga = registry.SAGAS.get((name, version))
     if saga is None:
         return False  # a release that knows it has to run: the sweeper keeps it due
+    if direction is Direction.DO and saga.branches(cursor):
+        return branches.send_claimable(saga, saga_id, traceparent=trace)
     return canvas.send(saga, saga_id, cursor=cursor, direction=direction, traceparent=trace)

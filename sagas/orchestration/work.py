@@ -13,7 +13,7 @@ from sagas.core.keys import Direction, effect_key
 from sagas.failpoints import failpoint
 from sagas.models.saga import Status
 from sagas.models.step_run import RunState
-from sagas.orchestration import store
+from sagas.orchestration import branch_rows, store
 from sagas.orchestration.run import RUN, Run
 from sagas.orchestration.store import Claim, Entry, Target
 from sagas.transactions import outside_transaction
@@ -52,6 +52,11 @@ class Work:
         return self.saga.contexts[self.number]
 
     @property
+    def group(self) -> int | None:
+        """Return the group whose branch this is; None on the way back, where there are none."""
+        return self.step.group if self.claimed.status == Status.RUNNING else None
+
+    @property
     def place(self) -> str:
         """Return the step as failpoints name it: ``undo.`` before the name on the way back."""
         back = self.claimed.status == Status.COMPENSATING
@@ -73,6 +78,10 @@ class Done:
 
 def write_intent(work: Work, direction: Direction) -> None:
     """Mark the step as about to call, as the last statement of the intent's transaction."""
+    if work.group is not None:
+        branch_rows.intend(work.claimed, work.group, work.context)
+        failpoint("intent.before_commit", work.place)
+        return
     is_pivot = work.step.kind is Kind.PIVOT and direction is Direction.DO
     target = Target(
         status=work.claimed.status,

@@ -26,6 +26,18 @@ BESIDE = {
         "sagas.orchestration.executor._Link._store",
         "fault.committed",
     ),
+    "sagas.orchestration.branch_rows.claim": (
+        "sagas.orchestration.branches.run_branch",
+        "claim.committed",
+    ),
+    "sagas.orchestration.branch_stops.record_fault": (
+        "sagas.orchestration.branches._Branch._store",
+        "fault.committed",
+    ),
+    "sagas.orchestration.branch_stops.take": (
+        "sagas.orchestration.compensation.undo_step",
+        "branch.taken",
+    ),
     "sagas.outbox.republish._settle": ("sagas.outbox.republish._compare", "republish.delivered"),
 }
 IN_A_TRANSACTION = "runs in its caller's transaction, which has its own places"
@@ -44,7 +56,17 @@ EXEMPT = {
     ),
     "sagas.orchestration.stops.park": IN_A_TRANSACTION,
     "sagas.orchestration.stops.resume": IN_A_TRANSACTION,
+    "sagas.orchestration.branch_rows.open_group": IN_A_TRANSACTION,
+    "sagas.orchestration.branch_rows.intend": IN_A_TRANSACTION,
+    "sagas.orchestration.branch_rows.commit": IN_A_TRANSACTION,
+    "sagas.orchestration.branch_rows.join": IN_A_TRANSACTION,
+    "sagas.orchestration.branch_stops.reject": IN_A_TRANSACTION,
+    "sagas.orchestration.branch_stops.reset": IN_A_TRANSACTION,
+    "sagas.orchestration.branch_stops.stop": IN_A_TRANSACTION,
+    "sagas.orchestration.skipping.carry_out": IN_A_TRANSACTION,
+    "sagas.orchestration.skipping.close": IN_A_TRANSACTION,
     "sagas.orchestration.sweep._wait_for_deadline": LAST,
+    "sagas.orchestration.branch_stops.leave": LAST,
     "sagas.orchestration.versions.leave": LAST,
     "sagas.outbox.dead_letters.settle": LAST,
     "sagas.outbox.dead_letters.settle_up_to": LAST,

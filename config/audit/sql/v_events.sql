@@ -45,8 +45,8 @@ SELECT
     'sagas'::text AS context,
     r.id::bigint AS position,
     ('sagas.saga:' || r.saga_id)::text AS stream_id,
-    -- A saga's steps are journaled one after the other, so their ids are in order.
-    row_number() OVER (PARTITION BY r.saga_id ORDER BY r.id)::bigint AS event_number,
+    -- The commits of a saga come one after the other, those of its branches too.
+    row_number() OVER (PARTITION BY r.saga_id ORDER BY r.committed_at, r.id)::bigint AS event_number,
     ('sagas.step.' || r.direction || '.' || r.state)::text AS type,
     1::integer AS version,
     r.committed_at::timestamptz AS at,
@@ -56,3 +56,5 @@ SELECT
     NULL::uuid AS event_id
 FROM sagas.sagas_steprun r
 LEFT JOIN sagas.sagas_saga s ON s.id = r.saga_id
+-- An open branch of a group has committed nothing yet.
+WHERE r.due_at IS NULL

@@ -16,11 +16,14 @@ ACTS = {
     "resume": orchestrator.resume,
     "compensate": orchestrator.compensate,
     "park": orchestrator.park,
+    "skip": orchestrator.skip,
 }
 REFUSED = {
     "resume": "it is not parked",
     "compensate": "it is past the point of no return, or no longer running",
     "park": "it has ended or is parked already",
+    "skip": "it is not parked, or stands at a pivot, a wait or a step whose reply it keeps;"
+    " in a group, name the branch with --step",
 }
 
 
@@ -58,6 +61,8 @@ class Command(BaseCommand):
             act.add_argument("--reason", required=True, help="why; kept in the audit")
             act.add_argument("--by", default="terminal", help="who; kept in the audit")
             act.add_argument("--json", action="store_true")
+            if verb == "skip":
+                act.add_argument("--step", help="its name; needed where branches are left")
 
     def handle(self, *_: Any, **options: Any) -> None:
         """Carry out the verb; exit code 1 when it was refused."""
@@ -138,7 +143,8 @@ class Command(BaseCommand):
         if not SagaInstance.objects.filter(id=saga_id).exists():
             raise CommandError(f"there is no saga {saga_id}")
         try:
-            accepted = ACTS[verb](saga_id, by=options["by"], reason=options["reason"])
+            chosen = {"step": options["step"]} if verb == "skip" else {}
+            accepted = ACTS[verb](saga_id, by=options["by"], reason=options["reason"], **chosen)
         except orchestrator.ReasonMissing as missing:
             raise CommandError(str(missing), returncode=2) from missing
         if options["json"]:

@@ -13,7 +13,7 @@ from sagas.models import SagaInstance
 from sagas.orchestration import canvas
 from sagas.orchestration.steps import StepRejected
 from sagas.outbox import subscriptions
-from tests.integration.sagas import trial
+from tests.integration.sagas import fan, trial
 
 
 class Broker:
@@ -92,6 +92,21 @@ def celery_without_broker(monkeypatch):
 def nobody_listens(monkeypatch):
     """Only what a test subscribes is heard, and only while it runs."""
     monkeypatch.setattr(subscriptions, "SUBSCRIPTIONS", {})
+
+
+@pytest.fixture
+def fan_saga(trial_saga):
+    fan.register()
+
+
+@pytest.fixture
+def group(broker, fan_saga):
+    """A saga that stands in its first group, nothing of which has run."""
+    saga_id = fan.begin()
+    [first] = broker.take()
+    broker.run_chain(first)
+    broker.take()
+    return saga_id
 
 
 def row(saga_id: UUID) -> SagaInstance:

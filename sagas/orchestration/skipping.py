@@ -1,0 +1,199 @@
+"""An operator's skip: the step that a parked saga stands at is settled by hand.
+
+Forward it means "go on without it", on the way back "a person has undone it". Nothing is lost by
+a skip of a remote step whose call may have been made: its barrier stays ``intended``, and a
+compensation undoes it all the same.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from sagas.conf import conf
+from sagas.core import codec
+from sagas.core.definition import Kind, Saga, Step
+from sagas.core.keys import Direction, effect_key
+from sagas.models.saga import SagaInstance, Status
+from sagas.models.step_run import StepRun
+from sagas.orchestration import branch_stops, group, registry
+from sagas.orchestration.store import StaleFencingToken, engine_cursor
+from sagas.orchestration.worker import worker_name
+from sagas.statements import cursor_of
+from sagas.transactions import table
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Skip:
+    """What an operator's skip would settle."""
+
+    row: SagaInstance
+    saga: Saga[Any]
+    number: int
+    direction: Direction
+
+    @property
+    def step(self) -> Step[Any]:
+        """Return the step's definition."""
+        return self.saga.steps[self.number]
+
+    @property
+    def context(self) -> str:
+        """Return the context that carries the step out."""
+        return self.saga.contexts[self.number]
+
+    @property
+    def is_branch(self) -> bool:
+        """Return whether it is one branch of the group that the saga is in."""
+        return self.direction is Direction.DO and self.step.group is not None
+
+
+def find(saga_id: UUID, step: str | None) -> Skip | None:
+    """Return what there is to skip, or None where a skip is refused.
+
+    Refused are a saga that is not parked, a pivot (going on without it decides nothing), a wait,
+    and a step whose reply the saga keeps (later steps build on it). In a group the branch has to
+    be named where more than one is left.
+    """
+    row = SagaInstance.objects.filter(id=saga_id, parked_at__isnull=False).first()
+    if row is None or (row.name, row.def_version) not in registry.SAGAS:
+        return None
+    saga = registry.get(row.name, row.def_version)
+    direction = Direction.DO if row.status == Status.RUNNING else Direction.UNDO
+    number = _number(row, saga, step, direction)
+    if number is None or (step is not None and saga.steps[number].name != step):
+        return None
+    found = Skip(row=row, saga=saga, number=number, direction=direction)
+    return found if direction is Direction.UNDO or _may_be_missed(found.step) else None
+
+
+def _may_be_missed(step: Step[Any]) -> bool:
+    return step.do is not None and step.keep is None and step.kind is not Kind.PIVOT
+
+
+def _number(
+    row: SagaInstance, saga: Saga[Any], step: str | None, direction: Direction
+) -> int | None:
+    if direction is Direction.UNDO or not saga.branches(row.cursor):
+        return row.cursor
+    left = StepRun.objects.filter(saga_id=row.id, direction="do", due_at__isnull=False)
+    found = list((left if step is None else left.filter(name=step)).values_list("step_no"))
+    return int(found[0][0]) if len(found) == 1 else None
+
+
+# The guard is that of a worker's commit and the parking: of two who press, one finds it.
+_SKIP = """
+WITH moved AS (
+    UPDATE sagas_saga SET status = %(to_status)s, cursor = %(to_cursor)s,
+        past_return = %(past_return)s, pending = pending - %(branches)s, parked_at = NULL,
+        parked_reason = NULL, fencing_token = fencing_token + 1, attempts = 0, hints = 0,
+        leased_until = NULL, not_before = NULL, waiting_for = NULL, wait_until = NULL,
+        due_at = CASE WHEN NOT %(finished)s
+            THEN clock_timestamp() + make_interval(secs => %(grace)s) END,
+        finished_at = CASE WHEN %(finished)s THEN clock_timestamp() END,
+        updated_at = clock_timestamp()
+    WHERE id = %(id)s AND status = %(status)s AND cursor = %(cursor)s
+        AND fencing_token = %(token)s AND parked_at IS NOT NULL
+    RETURNING id, pending),
+journal AS (
+    INSERT INTO sagas_steprun AS r (saga_id, step_no, name, context, direction, state, effect_key,
+        attempts, reply, worker, task_id, started_at, committed_at, fencing_token)
+    SELECT id, %(step_no)s, %(name)s, %(context)s, %(direction)s, 'skipped', %(effect_key)s,
+        %(attempts)s, %(reply)s, %(worker)s, '', clock_timestamp(), clock_timestamp(), 0
+    FROM moved
+    ON CONFLICT (saga_id, step_no, direction) DO UPDATE
+        SET state = excluded.state, reply = excluded.reply, worker = excluded.worker,
+            committed_at = excluded.committed_at, leased_until = NULL, not_before = NULL,
+            due_at = NULL, fencing_token = r.fencing_token + 1
+        WHERE r.state IN ('pending', 'intended')
+    RETURNING 1)
+SELECT (SELECT pending FROM moved), (SELECT count(*) FROM moved), (SELECT count(*) FROM journal)
+"""
+
+
+# What is there already stays: a call that may have been made, and an effect that was recorded.
+_CLOSE = """
+WITH door AS (
+    INSERT INTO {barrier} (saga_id, step_no, direction, state)
+    SELECT %(id)s, %(step_no)s, 'do', 'canceled' WHERE %(direction)s = 'undo'
+    ON CONFLICT DO NOTHING)
+INSERT INTO {barrier} (saga_id, step_no, direction, state, reply)
+VALUES (%(id)s, %(step_no)s, %(direction)s, 'skipped', %(reply)s)
+ON CONFLICT DO NOTHING
+"""
+
+
+def close(skip: Skip, *, by: str, reason: str) -> None:
+    """Write into the barrier that the step is settled, in a transaction of its context.
+
+    Where the context is detached this comes first: a worker that is faster than the rest of the
+    skip finds it, and passes the step over as well.
+    """
+    parameters: dict[str, Any] = {
+        "id": skip.row.id,
+        "step_no": skip.number,
+        "direction": skip.direction.value,
+        "reply": Jsonb(_told(by, reason)),
+    }
+    with cursor_of(skip.context) as cursor:
+        cursor.execute(_CLOSE.replace("{barrier}", table(skip.context, "barrier")), parameters)
+
+
+def _told(by: str, reason: str) -> dict[str, str]:
+    return {"skipped_by": by, "reason": reason}
+
+
+def carry_out(skip: Skip, *, by: str, reason: str) -> bool:
+    """Move the saga past the step; False when somebody was faster.
+
+    Also lets the saga go on, as a resume does.
+
+    :raises StaleFencingToken: if the step is done after all
+    """
+    parameters = _parameters(skip, by=by, reason=reason)
+    with engine_cursor() as engine:
+        engine.execute(_SKIP, parameters)
+        pending, moved, written = engine.fetchone()
+    if moved and not written:
+        raise StaleFencingToken
+    if moved and skip.is_branch:
+        _after_branch(skip, pending=pending)
+    elif moved and skip.direction is Direction.DO:
+        group.open_group(skip.saga, skip.row.id, parameters["to_cursor"])
+    return bool(moved)
+
+
+def _after_branch(skip: Skip, *, pending: int) -> None:
+    branch_stops.reset(skip.row.id)
+    if pending == 0:
+        state = codec.decode(skip.saga.state, skip.row.state)
+        group.join(skip.saga, skip.row.id, skip.row.cursor, state, past=skip.row.past_return)
+
+
+def _parameters(skip: Skip, *, by: str, reason: str) -> dict[str, Any]:
+    row, forward = skip.row, skip.direction is Direction.DO
+    # A branch leaves the cursor to whoever is the last of its group.
+    cursor = row.cursor if skip.is_branch else skip.number + (1 if forward else -1)
+    finished = not 0 <= cursor <= skip.saga.last
+    ended = Status.COMPLETED if forward else Status.COMPENSATED
+    return {
+        "id": row.id,
+        "status": row.status,
+        "cursor": row.cursor,
+        "token": row.fencing_token,
+        "to_status": ended if finished else row.status,
+        "to_cursor": cursor,
+        "past_return": forward and (row.past_return or cursor >= skip.saga.first_retriable),
+        "branches": int(skip.is_branch),
+        "finished": finished,
+        "grace": conf.HINT_GRACE,
+        "step_no": skip.number,
+        "name": skip.step.name,
+        "context": skip.context,
+        "direction": skip.direction.value,
+        "effect_key": effect_key(row.id, skip.step.name, skip.direction),
+        "attempts": row.attempts,
+        "reply": Jsonb(_told(by, reason)),
+        "worker": worker_name(),
+    }

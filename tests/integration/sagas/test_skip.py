@@ -1,0 +1,189 @@
+"""An operator's skip: the step that a parked saga stands at is settled by hand."""
+
+import pytest
+
+from sagas.api import ReasonMissing, Rejected, Unknown, cancel, park, resume, skip
+from sagas.models import OperatorAction, StepRun
+from sagas.orchestration import registry
+from sagas.orchestration.branches import run_branch
+from sagas.orchestration.executor import LinkEnd
+from tests.integration.sagas import fan, trial
+from tests.integration.sagas.conftest import row
+from tests.integration.sagas.test_commands import said
+from tests.integration.sagas.test_link_ends import raising
+from tests.integration.sagas.watching import barrier, branch, bring_to_its_end, states
+from tests.together import together
+
+pytestmark = pytest.mark.usefixtures("fan_saga")
+
+
+def pause(saga_id):
+    assert park(saga_id, by="alice", reason="look at it") is True
+
+
+def settle(saga_id, **chosen):
+    return skip(saga_id, by="bob", reason="settled by telephone", **chosen)
+
+
+def acts(saga_id):
+    found = OperatorAction.objects.filter(target_id=str(saga_id), action="skip")
+    return list(found.order_by("at").values_list("by", "reason", "outcome"))
+
+
+@pytest.fixture
+def parked(broker, fan_saga):
+    """A saga that was parked before its first step."""
+    saga_id = fan.begin()
+    pause(saga_id)
+    broker.take()
+    return saga_id
+
+
+def test_the_step_under_the_cursor_is_passed_over_and_the_saga_goes_on(broker, parked):
+    assert settle(parked) is True
+
+    saga = row(parked)
+    assert (saga.cursor, saga.parked_at, saga.pending) == (1, None, 3)
+    run = branch(parked, fan.TAKE)
+    reply = {"skipped_by": "bob", "reason": "settled by telephone"}
+    assert (run.state, run.reply) == ("skipped", reply)
+    assert barrier("orders", parked, fan.TAKE) == ("skipped", reply)
+    assert acts(parked) == [("bob", "settled by telephone", "done")]
+    trial.SCRIPT["capture"] = raising(Rejected("expired"))
+    broker.drain()
+    assert row(parked).status == "compensated"
+    assert {"take", "put_back"} & set(trial.effects()) == set()
+
+
+def test_of_two_who_press_at_once_one_skips(broker, parked):
+    answers = together(*[lambda: settle(parked)] * 4)
+
+    assert sorted(answers) == [False] * 3 + [True]
+    assert row(parked).cursor == 1
+    assert sorted(outcome for _, _, outcome in acts(parked)) == ["done"] + ["refused"] * 3
+
+
+def test_a_reason_is_needed(parked):
+    with pytest.raises(ReasonMissing):
+        skip(parked, by="bob", reason=" ")
+
+
+def test_refused_for_a_saga_that_is_not_parked_and_for_one_that_is_not_there(broker):
+    saga_id = fan.begin()
+
+    assert settle(saga_id) is False
+    assert acts(saga_id) == [("bob", "settled by telephone", "refused")]
+    assert settle(trial.uuid7()) is False
+
+
+def test_refused_for_a_pivot_for_a_kept_reply_for_another_step_and_an_unknown_saga(
+    broker, monkeypatch
+):
+    saga_id = trial.begin()
+    pause(saga_id)
+    assert settle(saga_id, step="hold") is False
+    assert settle(saga_id, step="take") is True
+    pause(saga_id)
+    assert settle(saga_id) is False, "the saga keeps what hold answers"
+    resume(saga_id, by="alice", reason="go")
+    trial.SCRIPT["capture"] = raising(Unknown("no answer"))
+    broker.drain()
+    assert row(saga_id).cursor == 3
+    pause(saga_id)
+    assert settle(saga_id) is False, "a pivot decides"
+    resume(saga_id, by="alice", reason="go")
+    pause(saga_id)
+    monkeypatch.setattr(registry, "SAGAS", {})
+    assert settle(saga_id) is False
+
+
+def test_on_the_way_back_it_says_that_a_person_has_undone_the_step(broker, group):
+    run_branch(group, fan.PACK)
+    trial.SCRIPT["unpack"] = raising(RuntimeError("down"))
+    cancel(group, reason="no", by="alice")
+    broker.drain()
+    assert (row(group).status, row(group).cursor) == ("compensating", fan.PACK)
+    pause(group)
+    assert settle(group) is True
+
+    broker.drain()
+    assert row(group).status == "compensated"
+    assert states(group, "undo")["pack"] == "skipped"
+    assert barrier("orders", group, fan.PACK, "undo")[0] == "skipped"
+    assert trial.effects() == ["take", "pack", "put_back"]
+
+
+def test_on_the_way_back_the_door_is_closed_and_the_last_step_ends_the_saga(broker, parked):
+    cancel(parked, reason="no", by="alice")
+    trial.SCRIPT["put_back"] = raising(RuntimeError("down"))
+    while row(parked).cursor:
+        pause(parked)
+        assert settle(parked) is True
+        broker.take()
+    pause(parked)
+
+    assert settle(parked) is True
+    saga = row(parked)
+    assert (saga.status, saga.cursor, saga.due_at) == ("compensated", -1, None)
+    assert barrier("orders", parked, fan.TAKE) == ("canceled", None)
+    assert set(states(parked, "undo").values()) == {"skipped"}
+
+
+def test_a_branch_is_named_where_more_than_one_is_left(broker, group):
+    pause(group)
+    assert settle(group) is False
+    assert settle(group, step="pack") is False, "its reply is kept"
+    assert settle(group, step="score") is True
+
+    assert (row(group).pending, row(group).parked_at) == (2, None)
+    assert (branch(group, fan.SCORE).state, branch(group, fan.SCORE).due_at) == ("skipped", None)
+    assert [m.args[1] for m in broker.take()] == [fan.PACK, fan.HOLD]
+    run_branch(group, fan.PACK)
+    run_branch(group, fan.HOLD)
+    assert row(group).state["kept"] == ["b1", "h1"]
+    assert bring_to_its_end(broker, group) == "completed"
+    assert "score" not in trial.effects()
+
+
+def test_the_last_branch_that_is_skipped_moves_the_saga_on(broker, group):
+    run_branch(group, fan.PACK)
+    run_branch(group, fan.HOLD)
+    trial.SCRIPT["score"] = lambda: together(lambda: pause(group))
+
+    assert run_branch(group, fan.SCORE) is LinkEnd.STOPPED, "parking has refused it"
+    assert settle(group) is True
+    assert (row(group).cursor, row(group).pending) == (fan.CAPTURE, 0)
+    assert row(group).state["kept"] == ["b1", "h1"]
+    assert bring_to_its_end(broker, group) == "completed"
+
+
+def test_a_call_that_may_have_been_made_is_undone_although_its_step_was_skipped(
+    broker, monkeypatch
+):
+    """Nobody knows whether it took effect, so a skip does not close the books on it."""
+    steps = tuple(
+        fan.replace(step, keep=None) if step.name == "hold" else step for step in trial.TRIAL.steps
+    )
+    unkept = fan.replace(trial.TRIAL, steps=steps)
+    monkeypatch.setitem(registry.SAGAS, (unkept.name, 1), unkept)
+    trial.SCRIPT["hold"] = raising(Unknown("no answer"))
+    saga_id = trial.begin()
+    broker.drain()
+    pause(saga_id)
+    assert settle(saga_id) is True
+    assert StepRun.objects.get(saga_id=saga_id, name="hold").state == "skipped"
+
+    trial.SCRIPT["capture"] = raising(Rejected("expired"))
+    broker.drain()
+    assert row(saga_id).status == "compensated"
+    assert trial.CALLS == ["hold", "capture", "close_capture", "release"]
+
+
+def test_skip_from_a_terminal(broker, group):
+    pause(group)
+    chosen = ("skip", group, "--reason", "by hand", "--by", "bob")
+
+    refused, code = said(*chosen)
+    assert (refused.startswith("skip: refused, it is not parked, or stands at"), code) == (True, 1)
+    assert said(*chosen, "--step", "score") == ("skip: done\n", 0)
+    assert [who for who, *_ in acts(group)] == ["bob", "bob"]
