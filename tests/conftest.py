@@ -19,6 +19,7 @@ def pytest_addoption(parser):
     parser.addoption("--seed", type=int, default=None, help="order of the tests; else random")
     parser.addoption("--schedule", type=int, default=None, help="the interleaving to play again")
     parser.addoption("--schedules", type=int, default=None, help="how many interleavings, if long")
+    parser.addoption("--write", action="store_true", help="keep what the mutants showed")
 
 
 def pytest_configure(config):
@@ -32,6 +33,8 @@ def pytest_report_header(config):
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-django puts the transactional tests last
 def pytest_collection_modifyitems(config, items):
+    if "MUTANT" in os.environ:  # asks the likeliest first
+        return
     shuffle = random.Random(config.shuffle_seed).shuffle
     files = [list(group) for _, group in itertools.groupby(items, lambda item: item.path)]
     shuffle(files)
@@ -67,6 +70,9 @@ def chromium():
 def django_db_setup(request, django_test_environment, django_db_blocker):
     """The test database, made also when no test of the run bears pytest-django's own mark."""
     verbosity = request.config.option.verbose
+    if "MUTANT" in os.environ:  # runs on the database of the run that has started it
+        yield
+        return
     with django_db_blocker.unblock():
         made = setup_databases(
             verbosity=verbosity,

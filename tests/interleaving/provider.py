@@ -14,6 +14,8 @@ class Provider:
         self.chance = chance
         self.whims = whims
         """How many calls still go wrong, and how."""
+        self.planned = []
+        """What befalls the next calls, before any whim."""
         self.holds = {}
         self.captures = {}
         self.wrongs = []
@@ -69,6 +71,8 @@ class Provider:
 
     def _asked(self, what):
         scheduler.point(f"provider {what}")
+        if self.planned:
+            return self.planned.pop(0)
         kinds = [kind for kind, left in sorted(self.whims.items()) if left]
         if not kinds or self.chance.random() < 0.6:
             return None

@@ -102,8 +102,9 @@ class Events:
 
     BUDGETS = {"tell": (2, 3), "relay": (1, 2, 3), "republish": (0, 0, 1), "handler": (0, 0, 1)}
 
-    def __init__(self, *, writers=True):
+    def __init__(self, *, writers=True, listeners=("billing", "payments")):
         self.writers = writers
+        self.listeners = listeners
 
     def prepare(self, world):
         if not self.writers:
@@ -112,7 +113,7 @@ class Events:
         self.faults = len(world.chances.pop("handler"))
         self.chance = world.chance
         subscriptions.SUBSCRIPTIONS.clear()
-        for context in ("billing", "payments"):
+        for context in self.listeners:
             news.listen(context, act=self._hear)
         world.actors.run_alone(self._make_tellers)
 
@@ -158,7 +159,7 @@ class Events:
         return ("relay", "republish")
 
     def judge(self, world):
-        return books.wrongs_of_events(world.nature.sessions, ("billing", "payments"))
+        return books.wrongs_of_events(world.nature.sessions, self.listeners)
 
 
 class Both:

@@ -92,9 +92,12 @@ class World:
             self.story.prepare(self)
             while self._decide():
                 pass
-            self._heal()
-        wrongs = [*self.provider.wrongs, *self.faults, *self.story.judge(self)]
-        return Verdict(self.seed, self.trace, wrongs)
+            self.heal()
+        return Verdict(self.seed, self.trace, self.wrongs())
+
+    def wrongs(self):
+        """Return all that has been found to be wrong."""
+        return [*self.provider.wrongs, *self.faults, *self.story.judge(self)]
 
     def _decide(self):
         ready = self.actors.ready()
@@ -105,9 +108,9 @@ class World:
         if acts and self.chance.random() < 0.5:
             self._do(self.chance.choice(acts))
         elif self.last in running and self.chance.random() < self.stays:
-            self._go_on(self.last)
+            self.go_on(self.last)
         elif running or self._takes():
-            going = [(self._go_on, actor) for actor in running * 2]
+            going = [(self.go_on, actor) for actor in running * 2]
             self._do(self.chance.choice([*going, *acts, *self._takes()]))
         else:
             return self._when_nothing_runs(ready)
@@ -137,7 +140,7 @@ class World:
         self.actors.ready()
         return True
 
-    def _go_on(self, actor):
+    def go_on(self, actor):
         self.note(f"{actor.name} {actor.at}")
         self.last = actor
         self.actors.give(actor)
@@ -205,7 +208,7 @@ class World:
 
     def _take(self, message):
         self.nature.sent.remove(message)
-        self.begin(lambda: self._work(message), str(message))
+        self.begin(lambda: self.work(message), str(message))
 
     def _job(self, what):
         self.spend(what)
@@ -217,7 +220,7 @@ class World:
         actor.begin(job, f"begin {label}")
         self.last = actor
 
-    def _work(self, message):
+    def work(self, message):
         """Run the first link of a message and send the rest, as a worker of Celery does."""
         link = message.links[0]
         try:
@@ -292,7 +295,7 @@ class World:
 
     # -- the end ---
 
-    def _heal(self):
+    def heal(self):
         """From here on nothing goes wrong, and everything has to come to rest."""
         self.note("heal")
         self.nature.refusals = 0
@@ -300,7 +303,7 @@ class World:
         for _ in range(ROUNDS):
             while self.nature.sent:
                 message = self.nature.sent.pop(0)
-                self._alone(lambda message=message: self._work(message), str(message))
+                self._alone(lambda message=message: self.work(message), str(message))
             if self.story.at_rest(self):
                 return
             self.nature.pass_time(self.story.patience(self))
