@@ -14,7 +14,8 @@ import re
 import signal
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,6 +90,21 @@ class _Armed:
 
 
 _hits: Counter[str] = Counter()
+_listeners: list[Callable[[str, str], None]] = []
+
+
+@contextmanager
+def listening(listener: Callable[[str, str], None]) -> Iterator[None]:
+    """Call a function at every place that this process comes by inside the block.
+
+    For rehearsals in one process: what the listener raises ends the work there and then, as a
+    death of the process would.
+    """
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
 
 
 def parse(text: str) -> Mapping[str, _Armed]:
@@ -120,6 +136,8 @@ def armed_text() -> str:
 
 def failpoint(name: str, detail: str = "") -> None:
     """Do here what the environment asks for; two dictionary look-ups when nothing is armed."""
+    for listener in _listeners:
+        listener(name, detail)
     text = os.environ.get("CONCORD_FAILPOINTS")
     control = os.environ.get("CONCORD_FAILPOINTS_FILE")
     if text is None and control is None:
