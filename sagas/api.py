@@ -14,7 +14,7 @@ from sagas.core.definition import (
 from sagas.core.errors import SagasError
 from sagas.core.events import Event
 from sagas.core.retry import RetryPolicy
-from sagas.core.waits import sleep, wait_for
+from sagas.core.waits import child, sleep, wait_for
 from sagas.failpoints import failpoint
 from sagas.ids import uuid7
 from sagas.orchestration.handlers import handles, handles_remote
@@ -67,6 +67,7 @@ __all__ = [
     "ask_to_cancel",
     "begun",
     "cancel",
+    "child",
     "clock",
     "compensatable",
     "compensate",

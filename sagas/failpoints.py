@@ -45,6 +45,7 @@ PLACES: dict[str, str] = {
     "reject.committed": "compensation has begun, nobody has been told",
     "wait.before_commit": "a saga is about to sleep, not yet committed",
     "wait.committed": "a saga sleeps and its worker goes on to others",
+    "child.committed": "a child has ended, its parent has not been rung",
     "signal.before_commit": "a signal is written, not yet committed",
     "signal.committed": "a signal is committed, its saga has not been rung",
     "fault.committed": "a fault and its retry time are stored",

@@ -26,6 +26,7 @@ PLACES: dict[str, str] = {
     "saga.parked": "a saga was parked after too many attempts",
     "signal.early": "a signal came before its saga waited for it, and was kept",
     "signal.duplicate": "a signal came again under its key",
+    "child.called_back": "a compensation called a child back that was still running",
     "wait.ended": "a wait ended without its signal",
     "slice.spent": "a link used up its slice and published the rest",
     "callback.late": "an error callback came when nothing was due",

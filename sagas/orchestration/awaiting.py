@@ -1,6 +1,8 @@
 """Steps that sleep instead of doing something: which of them does what."""
 
-from sagas.core.waits import SignalAwaited, TimeAwaited
+from sagas.core.waits import ChildAwaited, SignalAwaited, TimeAwaited
+from sagas.orchestration.children import undo_child, wait_for_child
+from sagas.orchestration.compensation import undo_step
 from sagas.orchestration.waits import wait_for_signal, wait_for_time
 from sagas.orchestration.work import Done, Work
 
@@ -14,5 +16,17 @@ def arrive(work: Work) -> Done:
     awaits = work.step.awaits
     if isinstance(awaits, SignalAwaited):
         return wait_for_signal(work, awaits)
-    assert isinstance(awaits, TimeAwaited)
-    return wait_for_time(work, awaits)
+    if isinstance(awaits, TimeAwaited):
+        return wait_for_time(work, awaits)
+    assert isinstance(awaits, ChildAwaited)
+    return wait_for_child(work, awaits)
+
+
+def go_back(work: Work) -> Done:
+    """Undo a waiting step.
+
+    :raises Waiting: if its child has still to end; the saga sleeps
+    """
+    if isinstance(work.step.awaits, ChildAwaited):
+        return undo_child(work, work.step.awaits)
+    return undo_step(work)

@@ -33,7 +33,7 @@ def undo_step(work: Work) -> Done:
         failpoint("branch.taken", work.place)
     with running(work, Direction.UNDO):
         if work.step.undo is None:
-            return commit(work, Direction.UNDO, lambda: _close_the_door(work), _retreat)
+            return close_the_door(work)
         command = work.step.undo(work.state)
         handler = handler_of(command)
         try:
@@ -48,9 +48,14 @@ NOTHING = Outcome(state=RunState.NOTHING)
 DONE = Outcome(state=RunState.DONE)
 
 
-def _close_the_door(work: Work) -> Outcome:
+def close_the_door(work: Work) -> Done:
+    """Pass a step that needs no undoing, so that it never runs forward again."""
+    return commit(work, Direction.UNDO, lambda: _closed(work), _retreat)
+
+
+def _closed(work: Work) -> Outcome:
     forward = store.tombstone(work.claimed, work.number, work.context)
-    # A wait that has ended is undone by passing it.
+    # A wait that is over is undone by passing it.
     return DONE if forward == RunState.DONE else NOTHING
 
 
@@ -92,6 +97,8 @@ def _has_effect(work: Work) -> bool:
     the call, so its undo makes the end final at the other side.
     """
     forward = store.tombstone(work.claimed, work.number, work.context)
+    if work.step.awaits is not None:
+        return True  # whoever undoes a child has looked at its own row
     if forward in {None, RunState.SKIPPED}:
         return False
     build = work.step.do

@@ -28,7 +28,7 @@ from sagas.correlation import Correlation, correlated
 from sagas.failpoints import failpoint
 from sagas.models.saga import SagaInstance, Status
 from sagas.orchestration import canvas, donekeys, registry, stops, store, versions
-from sagas.orchestration.awaiting import arrive
+from sagas.orchestration.awaiting import arrive, go_back
 from sagas.orchestration.compensation import undo_step
 from sagas.orchestration.steps import StepRejected, do_step
 from sagas.orchestration.store import Claim, StaleFencingToken
@@ -180,9 +180,9 @@ class _Link:
         return claimed, done.state, not done.kept_lease
 
     def _carry_out(self, work: Work) -> Done:
-        if self.direction is Direction.UNDO:
-            return undo_step(work)
-        return do_step(work) if work.step.awaits is None else arrive(work)
+        if work.step.awaits is not None:
+            return arrive(work) if self.direction is Direction.DO else go_back(work)
+        return do_step(work) if self.direction is Direction.DO else undo_step(work)
 
     def _keeps_lease(self) -> bool:
         """Return whether the commit under way leaves the saga with this worker.

@@ -60,14 +60,19 @@ def start(
     if saga.context != context:
         raise ForeignSaga(f"{saga.name} started in a transaction of {context}")
     registered = registry.get(saga.name, saga.version)
-    chosen = saga_id or uuid7()
-    new = _new(registered, state, saga_id=chosen, key=key, subject_id=subject_id, context=context)
-    inserted = stops.insert(new)
-    if inserted is None:
-        return stops.by_key(saga.name, key)
-    group.open_group(registered, chosen, new.cursor)
-    after_commit(lambda: _ring_first(registered, new))
-    return inserted
+    new = new_saga(
+        registered, state, saga_id=saga_id, key=key, subject_id=subject_id, context=context
+    )
+    return new.saga_id if begin(registered, new) else stops.by_key(saga.name, key)
+
+
+def begin(saga: Saga[Any], new: NewSaga) -> bool:
+    """Write a new saga in the caller's transaction and ring for it; False if its key is taken."""
+    if stops.insert(new) is None:
+        return False
+    group.open_group(saga, new.saga_id, new.cursor)
+    after_commit(lambda: _ring_first(saga, new))
+    return True
 
 
 def _ring_first(saga: Saga[Any], new: NewSaga) -> None:
@@ -81,21 +86,26 @@ def _ring_first(saga: Saga[Any], new: NewSaga) -> None:
     )
 
 
-def _new(
+def new_saga(
     saga: Saga[Any],
     state: Any,
     *,
-    saga_id: UUID,
+    saga_id: UUID | None = None,
     key: str,
-    subject_id: UUID | None,
+    subject_id: UUID | None = None,
     context: str,
+    parent: tuple[UUID, int] | None = None,
 ) -> NewSaga:
+    """Return what is written of a saga when it starts.
+
+    :param parent: the saga and the number of its step that starts this one
+    """
     correlation = current_or_new()
     first = saga.steps[0]
     begun = first.name if first.kind is Kind.BEGUN else None
     cursor = 0 if begun is None else 1
     return NewSaga(
-        saga_id=saga_id,
+        saga_id=saga_id or uuid7(),
         name=saga.name,
         def_version=saga.version,
         fingerprint=saga.fingerprint,
@@ -111,6 +121,8 @@ def _new(
         correlation_id=correlation.correlation_id,
         causation_id=correlation.causation_id,
         traceparent=correlation.traceparent,
+        parent_id=parent[0] if parent else None,
+        parent_step=parent[1] if parent else None,
     )
 
 

@@ -12,6 +12,7 @@ from django.apps import apps
 from sagas.core.commands import reply_type
 from sagas.core.definition import InvalidDefinition, Kind, Saga, Step, command_type
 from sagas.core.errors import SagasError
+from sagas.core.waits import ChildAwaited
 from sagas.orchestration.handlers import handler_of
 
 SAGAS: dict[tuple[str, int], Saga[Any]] = {}
@@ -31,6 +32,8 @@ def add(saga: Saga[Any]) -> Saga[Any]:
     if known is not None and known is not saga:
         raise InvalidDefinition(f"{saga.name} version {saga.version} is defined twice")
     for step in saga.steps:
+        if isinstance(step.awaits, ChildAwaited):
+            add(step.awaits.of)
         _check_step(saga, step)
     SAGAS[(saga.name, saga.version)] = saga
     return saga

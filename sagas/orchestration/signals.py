@@ -27,7 +27,7 @@ from sagas.orchestration.orchestrator import ReasonMissing
 from sagas.orchestration.status import NoSuchSaga
 from sagas.orchestration.store import engine_cursor
 from sagas.sometimes import sometimes
-from sagas.transactions import after_commit, current_context, transaction
+from sagas.transactions import ENGINE, after_commit, current_context, transaction
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ def signal(saga_id: UUID, name: str, payload: Any, *, key: str) -> Signaled:
     """
     if current_context() is not None:
         return _receive(saga_id, name, payload, key)
-    with transaction("sagas"):
+    with transaction(ENGINE):
         return _receive(saga_id, name, payload, key)
 
 
@@ -116,7 +116,7 @@ def signal_by_operator(
     """
     if not reason.strip():
         raise ReasonMissing
-    with transaction("sagas"):
+    with transaction(ENGINE):
         outcome = _receive(saga_id, name, payload, key)
         OperatorAction.objects.create(
             action=f"signal {name}",

@@ -52,16 +52,19 @@ class NewSaga:
     correlation_id: str
     causation_id: str | None
     traceparent: str | None
+    parent_id: UUID | None = None
+    parent_step: int | None = None
 
 
 _INSERT = """
 WITH saga AS (
     INSERT INTO sagas_saga (id, name, def_version, fingerprint, key, subject_id, status,
         past_return, cursor, last_step, state, deadline_at, correlation_id, causation_id,
-        traceparent, due_at, fencing_token, attempts, hints, pending)
+        traceparent, parent_id, parent_step, due_at, fencing_token, attempts, hints, pending)
     VALUES (%(id)s, %(name)s, %(version)s, %(fingerprint)s, %(key)s, %(subject)s, 'running',
         %(past)s, %(cursor)s, %(last)s, %(state)s, %(deadline)s, %(correlation)s, %(causation)s,
-        %(trace)s, clock_timestamp() + make_interval(secs => %(grace)s), 0, 0, 0, 0)
+        %(trace)s, %(parent)s, %(parent_step)s,
+        clock_timestamp() + make_interval(secs => %(grace)s), 0, 0, 0, 0)
     ON CONFLICT (name, key) DO NOTHING RETURNING id),
 barrier AS (
     INSERT INTO {barrier} (saga_id, step_no, direction, state)
@@ -93,6 +96,8 @@ def insert(new: NewSaga) -> UUID | None:
         "correlation": new.correlation_id,
         "causation": new.causation_id,
         "trace": new.traceparent,
+        "parent": new.parent_id,
+        "parent_step": new.parent_step,
         "grace": conf.HINT_GRACE,
         "begun": new.begun_step,
         "context": new.context,

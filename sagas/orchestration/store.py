@@ -9,6 +9,7 @@ See Note [The row is the truth] in ``executor.py``.
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -20,10 +21,11 @@ from psycopg.types.json import Jsonb
 from sagas.conf import conf
 from sagas.core.errors import SagasError
 from sagas.core.keys import Direction, effect_key
+from sagas.failpoints import failpoint
 from sagas.orchestration.worker import task_id, worker_name
 from sagas.sometimes import sometimes
 from sagas.statements import cursor_of
-from sagas.transactions import ENGINE, engine_in_reach, is_detached, table
+from sagas.transactions import ENGINE, after_commit, engine_in_reach, is_detached, table
 
 
 class StaleFencingToken(SagasError):
@@ -153,7 +155,7 @@ WITH moved AS (
         updated_at = clock_timestamp()
     WHERE id = %(id)s AND status = %(status)s AND cursor = %(step_no)s
         AND fencing_token = %(token)s
-    RETURNING id),
+    RETURNING id, parent_id),
 barrier AS (
     INSERT INTO {barrier} AS b (saga_id, step_no, direction, state, reply)
     SELECT id, %(step_no)s, %(direction)s, %(run_state)s, %(reply)s FROM moved
@@ -171,7 +173,7 @@ journal AS (
             worker = excluded.worker, task_id = excluded.task_id,
             committed_at = excluded.committed_at
         WHERE r.state = 'intended')
-SELECT (SELECT count(*) FROM moved), (SELECT count(*) FROM barrier)
+SELECT (SELECT count(*) FROM moved), (SELECT count(*) FROM barrier), (SELECT parent_id FROM moved)
 """
 _ITS_BARRIER = re.compile(r"INSERT INTO \{barrier\}.*?RETURNING 1", re.DOTALL)
 
@@ -197,8 +199,11 @@ def move(claimed: Claim, entry: Entry, target: Target) -> None:
     """
     with engine_cursor() as cursor:
         cursor.execute(with_barrier(_MOVE, entry.context), _parameters(claimed, entry, target))
-        if cursor.fetchone() != (1, 1):
-            raise StaleFencingToken
+        *changed, parent_id = cursor.fetchone()
+    if changed != [1, 1]:
+        raise StaleFencingToken
+    if target.finished and parent_id is not None:
+        after_commit(_bell_of(parent_id))
 
 
 def _parameters(claimed: Claim, entry: Entry, target: Target) -> dict[str, Any]:
@@ -229,6 +234,17 @@ def _parameters(claimed: Claim, entry: Entry, target: Target) -> dict[str, Any]:
         "task": task_id(),
         "started": entry.started_at,
     }
+
+
+def _bell_of(parent_id: UUID) -> Callable[[], None]:
+    return lambda: _ring_parent(parent_id)
+
+
+def _ring_parent(parent_id: UUID) -> None:
+    from sagas.orchestration.sweep import continue_saga
+
+    failpoint("child.committed")
+    continue_saga(parent_id)
 
 
 ABANDONED = "abandoned"

@@ -24,7 +24,7 @@ from sagas.orchestration.steps import StepRejected, move_on, turn_round
 from sagas.orchestration.store import Claim, StaleFencingToken, engine_cursor
 from sagas.orchestration.work import Done, Waiting, Work
 from sagas.sometimes import sometimes
-from sagas.transactions import transaction
+from sagas.transactions import engine_transaction
 
 NOT_SIGNALED = "not_signaled"
 """Why a saga compensates whose signal did not come in time."""
@@ -67,7 +67,7 @@ def wait_for_signal(work: Work, awaits: SignalAwaited) -> Done:
     :raises StepRejected: if the wait has ended and the saga compensates
     """
     stopped: SagasError = Waiting()
-    with transaction(work.context):
+    with engine_transaction(work.context):
         until = lock(work)
         found = signals.oldest(work.claimed.saga_id, work.step.name)
         if found is not None:
@@ -90,7 +90,7 @@ def wait_for_time(work: Work, awaits: TimeAwaited) -> Done:
 
     :raises Waiting: if the saga sleeps now
     """
-    with transaction(work.context):
+    with engine_transaction(work.context):
         until = lock(work) or _end(awaits.lasts, work.state)
         if until <= clock.now():
             return move_on(work, work.state, None)

@@ -5,16 +5,25 @@ See Note [First the row, then the signals] in ``sagas/orchestration/waits.py``.
 
 import random
 from collections import Counter
+from importlib import import_module
 
 import pytest
+from django.db import connection
 
 from sagas.api import Signaled, cancel, signal
-from sagas.models import Signal
-from sagas.orchestration import signals, waits
+from sagas.core.keys import Direction
+from sagas.models import SagaInstance, Signal, StepFault
+from sagas.orchestration import children, signals, waits
+from sagas.orchestration.executor import run_link
 from tests.concurrency.sagas.races import Gate, until_somebody_waits_for_a_lock
-from tests.concurrency.sagas.test_races import LATENESS, after_some_queries, bring_to_an_end
+from tests.concurrency.sagas.test_races import (
+    LATENESS,
+    after_some_queries,
+    bring_to_an_end,
+    effects_of,
+)
 from tests.integration.sagas import waiting
-from tests.integration.sagas.conftest import row
+from tests.integration.sagas.conftest import make_due, row
 from tests.integration.sagas.test_waits import forward
 from tests.integration.sagas.waiting import Approved
 from tests.together import raised, together
@@ -29,9 +38,9 @@ def approve(saga_id, key="1"):
     return signal(saga_id, "approve", Approved(by="alice"), key=key)
 
 
-def assert_no_wake_up_is_lost(saga_id):
+def assert_no_wake_up_is_lost(saga_id, waited_for="signal:approve"):
     saga = row(saga_id)
-    waits_on = saga.not_before is not None and saga.waiting_for == "signal:approve"
+    waits_on = saga.not_before is not None and saga.waiting_for == waited_for
     unread = Signal.objects.filter(saga_id=saga_id, consumed_at=None).count()
     assert not (waits_on and unread), "it sleeps, although its signal is there"
 
@@ -107,6 +116,98 @@ def test_of_eight_copies_of_a_signal_one_counts(broker):
     assert Counter(answers) == {Signaled.DELIVERED: 1, Signaled.DUPLICATE: 7}
     bring_to_an_end(broker, saga_id)
     assert row(saga_id).status == "completed"
+
+
+@pytest.fixture
+def trigger_without_its_lock():
+    """The end of a child is told without holding the parent's row."""
+    told = import_module("sagas.migrations.0005_tell_parent").TELL_PARENT
+    create = told.partition("CREATE TRIGGER")[0].replace("CREATE", "CREATE OR REPLACE", 1)
+    assert create.count("FOR UPDATE") == 1
+    with connection.cursor() as cursor:
+        cursor.execute(create.replace("FOR UPDATE", ""))
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute(create)
+
+
+def parent_with_child(broker):
+    saga_id = waiting.begin_parent()
+    broker.drain()
+    child = SagaInstance.objects.get(parent_id=saga_id).id
+    signal(child, "go", waiting.Go(), key="1")
+    broker.take()
+    return saga_id, child
+
+
+def child_ends_while_its_parent_falls_asleep(broker, monkeypatch):
+    """The parent has looked, its child has not ended; now it does."""
+    saga_id, child = parent_with_child(broker)
+    make_due(saga_id)
+    gate = Gate()
+    original = children.fall_asleep
+
+    def stopped(*arguments):
+        gate.wait_here()
+        original(*arguments)
+
+    def child_ends():
+        gate.when_reached()
+        try:
+            return run_link(child, 0, 1, Direction.DO, swept=True)
+        finally:
+            gate.open()
+
+    def watcher():
+        gate.when_reached()
+        until_somebody_waits_for_a_lock(unless=gate.opened.is_set)
+        gate.open()
+
+    monkeypatch.setattr(children, "fall_asleep", stopped)
+    parent_looks = lambda: run_link(saga_id, 0, 3, Direction.DO, swept=True)  # noqa: E731
+    assert raised(together(parent_looks, child_ends, watcher)) == []
+    assert row(child).status == "completed"
+    assert_no_wake_up_is_lost(saga_id, "child:errand")
+
+
+def test_a_child_that_ends_while_its_parent_falls_asleep_wakes_it(broker, monkeypatch):
+    child_ends_while_its_parent_falls_asleep(broker, monkeypatch)
+
+
+def test_without_the_lock_of_who_tells_the_end_of_a_child_is_lost(
+    broker, monkeypatch, trigger_without_its_lock
+):
+    with pytest.raises(AssertionError, match="although its signal is there"):
+        child_ends_while_its_parent_falls_asleep(broker, monkeypatch)
+
+
+def test_fifteen_times_a_child_that_ends_and_a_parent_that_turns_round_at_once(broker):
+    chance, ends = random.Random(4), Counter()
+    for round_ in range(15):
+        saga_id, child = parent_with_child(broker)
+        most = LATENESS[round_ % len(LATENESS)]
+
+        def turn_round(saga_id=saga_id):
+            cancel(saga_id, reason="no", by="bob")
+            return run_link(saga_id, 0, 3, Direction.UNDO, swept=True)
+
+        acts = [
+            after_some_queries(
+                chance, lambda child=child: run_link(child, 0, 1, Direction.DO), most
+            ),
+            after_some_queries(chance, turn_round, most),
+        ]
+        assert raised(together(*acts)) == []
+        assert_no_wake_up_is_lost(saga_id, "child:errand")
+        bring_to_an_end(broker, saga_id, child)
+        child_end = row(child).status
+        undone = {"completed": "return h1", "compensated": "release"}[child_end]
+        assert effects_of(saga_id)[-2:] in ([undone, "put_back"], ["take", "put_back"])
+        assert (undone in effects_of(saga_id)) or (undone in effects_of(child))
+        assert row(saga_id).status == "compensated"
+        ends[child_end] += 1
+    assert not StepFault.objects.exists()
+    assert set(ends) == {"completed", "compensated"}, ends
 
 
 def test_twenty_times_a_signal_a_saga_that_falls_asleep_and_a_cancel_at_once(broker):
