@@ -64,6 +64,7 @@ I3_ONCE: Final = Invariant(
                 FULL JOIN audit.v_barriers b USING (saga_id, step_no, direction, context)
                 WHERE r.state IS DISTINCT FROM b.state
                     AND NOT (r.state IS NULL AND b.state = 'canceled')
+                    AND NOT (r.state = 'intended' AND b.state = 'abandoned')
             """,
         ),
     ),
