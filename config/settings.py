@@ -146,6 +146,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = queues.transport_options(CELERY_BROKER_URL, SA
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_CONNECTION_TIMEOUT = 2
+# A broker without memory refuses; a worker that took it for the end would take its pool along.
+CELERY_BROKER_CHANNEL_ERROR_RETRY = True
 CELERY_RESULT_BACKEND = "config.results.Results"
 CELERY_RESULT_EXTENDED = True
 CELERY_TASK_IGNORE_RESULT = True  # the journal of the sagas is the record

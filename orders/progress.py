@@ -12,6 +12,8 @@ class Standing:
 
     step: str
     is_compensating: bool = False
+    is_canceled: bool = False
+    """Somebody wanted it back; without that, what compensates has failed."""
     is_past_return: bool = False
     is_parked: bool = False
     is_retrying: bool = False

@@ -14,7 +14,9 @@ from config.chaos.plan import Injection, Plan
 from config.chaos.progress import Progress
 from config.chaos.stage import Inject, Record, Stage
 
-OVERTIME: Final = 1.3
+LATE: Final = 5.0
+"""Seconds after which an injection beyond the least number is left out."""
+OVERTIME: Final = 2.0
 """Part of the planned time after which what has not been injected is left."""
 # What an injection may meet, since another lane has just taken away what it works with.
 MISFORTUNES: Final = (
@@ -59,6 +61,8 @@ class Lanes:
             threads[0].join(0.3)
             for thread in threads:
                 thread.join(0.1)
+        for thread in list(self.stage.healing):
+            thread.join()
         left = self.plan.seconds - self._passed()
         self.stage.over.wait(max(0.0, left))
 
@@ -72,7 +76,9 @@ class Lanes:
             self.stage.over.wait(max(0.0, injection.at - self._passed()))
             if self.stage.over.is_set() or self._passed() > self.plan.seconds * OVERTIME:
                 return
-            self._one(injection)
+            # What is late leaves out what was planned beyond the least, so that nothing is void.
+            if not injection.is_extra or self._passed() < injection.at + LATE:
+                self._one(injection)
 
     def _one(self, injection: Injection) -> None:
         record = Record(injection=injection)
@@ -81,7 +87,6 @@ class Lanes:
         except MISFORTUNES as error:
             record.notes["error"] = f"{type(error).__name__}: {error}"[:300]
             self.stage.mend()
-        if record.began and not record.healed:
             record.healed = time.time()
         with self._lock:
             self.records.append(record)

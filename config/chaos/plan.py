@@ -11,6 +11,7 @@ from config.chaos.catalog import TIMES, Fault, Lane
 
 SLACK: Final = 0.97
 """Part of a lane's time that is planned; the rest is for what takes longer than expected."""
+KILLED: Final = ("child", "child", "child", "child", "parent", "group")
 CARDS: Final = (
     ("good", 62),
     ("capture_declined", 10),
@@ -38,6 +39,8 @@ class Injection:
     """Which of those there are, counted round."""
     seconds: float
     """How long it lasts, where it lasts."""
+    is_extra: bool = False
+    """Whether it is one more than the least number; left out when the lane is late."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,8 +131,9 @@ def _lane(
             room -= cost
         else:
             left_out.append(fault.id)
-    rounds = [fault for fault in taken for _ in range(TIMES)]
-    rounds += _more(taken, room, lease)
+    least = [(fault, False) for fault in taken for _ in range(TIMES)]
+    extra = [(fault, True) for fault in _more(taken, room, lease)]
+    rounds = least + extra
     rng.shuffle(rounds)
     return _timed(rng, rounds, seconds, lease, ways), left_out
 
@@ -149,16 +153,16 @@ def _more(taken: list[Fault], room: float, lease: float) -> list[Fault]:
 
 def _timed(
     rng: random.Random,
-    rounds: list[Fault],
+    rounds: list[tuple[Fault, bool]],
     seconds: float,
     lease: float,
     ways: Mapping[str, Sequence[str]],
 ) -> list[Injection]:
-    spare = seconds - sum(_cost(fault, lease) for fault in rounds)
+    spare = seconds - sum(_cost(fault, lease) for fault, _ in rounds)
     at = 0.0
     found = []
-    turns = {fault.id: _shuffled(rng, ways.get(fault.id, fault.ways)) for fault in rounds}
-    for fault in rounds:
+    turns = {fault.id: _shuffled(rng, ways.get(fault.id, fault.ways)) for fault, _ in rounds}
+    for fault, is_extra in rounds:
         at += rng.uniform(0, spare / len(rounds))
         own = turns[fault.id]
         way = own.pop(0)
@@ -169,9 +173,10 @@ def _timed(
                 lane=str(fault.lane),
                 at=round(at, 1),
                 way=way,
-                how=rng.choice(("child", "child", "parent", "group")),
+                how=rng.choice(KILLED),
                 victim=rng.randrange(60),
                 seconds=round(rng.uniform(0.4, 0.7) * fault.seconds + fault.leases * lease, 1),
+                is_extra=is_extra,
             )
         )
         at += _cost(fault, lease)

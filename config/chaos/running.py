@@ -216,7 +216,7 @@ class Run:
             spans = [(each.began, each.healed, each.touched) for each in own if each.began]
             took = figures.recovery(lives, spans)
             fast = bool(settings.FAST)
-            found.append(fault_line(BY_ID[name], own, took, bound=self.terms.bound, fast=fast))
+            found.append(fault_line(BY_ID[name], own, took, fast=fast))
         return found
 
     def _ending(self, lives: list[Life]) -> Ending:
@@ -237,6 +237,7 @@ class Run:
         document = {
             "plan": asdict(self.plan),
             "verdict": verdict.as_dict(),
+            "slowest": witnesses.slowest(),
             "records": [asdict(record) for record in records],
             "deaths": [asdict(death) for death in self.product.world.unexpected],
         }

@@ -50,6 +50,7 @@ class Stage:
     lease: float
     bound: float
     """Seconds after a heal in which everything has to have ended."""
+    healing: list[threading.Thread] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
     """Set when the faults have to end."""
 
@@ -91,6 +92,28 @@ class Stage:
             each.wanted = each.name != "beat2"
             if each.alive:
                 each.signal_group(signal.SIGCONT)
+
+    def heal_later(self, record: Record, is_healed: Callable[[], bool]) -> None:
+        """Note the heal when it comes; meanwhile the plan goes on."""
+
+        def wait() -> None:
+            record.notes["restarted"] = is_healed()
+            record.healed = time.time()
+
+        thread = threading.Thread(target=wait, name=f"heal {record.injection.fault}")
+        thread.start()
+        self.healing.append(thread)
+
+    def await_crew(self, kind: str) -> None:
+        """Wait until so many work again that a fault meets somebody at work."""
+        crew = self.world.of(kind)
+        least = min(2, len(crew))
+        wait_for(
+            lambda: (
+                self.over.is_set() or sum(self.product.is_ready(each) for each in crew) >= least
+            ),
+            READY_WITHIN,
+        )
 
     def ready(self, each: Managed, before: int) -> bool:
         """Wait until a process that has died is there again, and works."""

@@ -192,7 +192,7 @@ def is_evidenced(fault: Fault, record: Record) -> bool:
 
 
 def fault_line(
-    fault: Fault, records: Sequence[Record], took: Recovery, *, bound: float, fast: bool = True
+    fault: Fault, records: Sequence[Record], took: Recovery, *, fast: bool = True
 ) -> FaultLine:
     """Judge one fault by what was noted of its injections."""
     evidence = sum(is_evidenced(fault, record) for record in records)
@@ -201,8 +201,6 @@ def fault_line(
         verdict, why = Word.RED, f"{', '.join(sorted(set(broken)))} does not hold"
     elif took.unfinished:
         verdict, why = Word.RED, f"{took.unfinished} sagas in flight never ended"
-    elif took.longest > bound:
-        verdict, why = Word.RED, f"one took longer than {bound:g} s"
     elif evidence < ENOUGH:
         verdict, why = Word.VOID, _missing(fault, records)
     elif fast and took.p95 > fault.bar:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
+import psycopg
 from django.db import DatabaseError, connection
 
 from config import audit
@@ -46,6 +47,21 @@ SELECT format('%s %s %s is %s at step %s, attempts %s, due %s, lease %s, not bef
     name, def_version, saga_id, status, cursor, attempts, due_at, leased_until, not_before,
     coalesce(parked_reason, failure, ''))
 FROM audit.v_sagas WHERE finished_at IS NULL ORDER BY started_at LIMIT 30
+"""
+_SLOWEST: Final = """
+SELECT json_build_object('saga', s.saga_id, 'began', extract(epoch FROM s.started_at),
+    'took', extract(epoch FROM s.finished_at - s.started_at), 'status', s.status,
+    'failure', s.failure, 'claims', s.fencing_token, 'steps', (
+        SELECT json_agg(format('%s %s %s +%s s, %s attempts', r.name, r.direction, r.state,
+            round(extract(epoch FROM r.committed_at - s.started_at), 1), r.attempts)
+            ORDER BY r.committed_at)
+        FROM audit.v_saga_steps r WHERE r.saga_id = s.saga_id), 'faults', (
+        SELECT json_agg(format('%s +%s s, attempt %s: %s', f.name,
+            round(extract(epoch FROM f.at - s.started_at), 1), f.attempt, left(f.error, 200))
+            ORDER BY f.at)
+        FROM audit.v_step_faults f WHERE f.saga_id = s.saga_id))
+FROM audit.v_sagas s WHERE s.finished_at IS NOT NULL
+ORDER BY s.finished_at - s.started_at DESC LIMIT 12
 """
 
 
@@ -118,6 +134,11 @@ def stuck() -> list[str]:
     return [str(row[0]) for row in asked(_STUCK)]
 
 
+def slowest() -> list[dict[str, Any]]:
+    """Describe the sagas that took longest, step by step, for whoever asks why."""
+    return [row[0] for row in asked(_SLOWEST)]
+
+
 def at_rest() -> list[InvariantLine]:
     """Evaluate everything that has to hold when nothing is under way."""
     return evaluated(INVARIANTS, at_rest=True)
@@ -176,6 +197,6 @@ class Poll:
         try:
             self.lines += evaluated(ALWAYS, at_rest=False)
             self.snapshots += 1
-        except DatabaseError:
+        except (DatabaseError, psycopg.Error):
             connection.close()
             self.skipped += 1

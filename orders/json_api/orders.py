@@ -72,15 +72,21 @@ def _cancel(request: ApiRequest, order_id: UUID) -> Answer:
     said = services.ask_to_cancel_order(
         customer_id=request.auth.id, order_id=order_id, by=f"customer {request.auth.id}"
     )
-    order = _order(request, order_id)
+    order = _found(request, order_id)
     if said is Cancellation.TOO_LATE or order.status == OrderStatus.CONFIRMED:
         return refusal(request, Problem("too_late", _too_late(order)))
-    if order.status == OrderStatus.FAILED:
+    if order.status == OrderStatus.FAILED or _is_failing(order):
         return refusal(request, Problem("already_closed"))
     return _accepted(request, order_id)
 
 
-def _too_late(order: OrderOut) -> str:
+def _is_failing(order: queries.OrderDetail) -> bool:
+    """Say whether the checkout turns round by itself: the order will be failed, not canceled."""
+    standing = order.standing
+    return standing is not None and standing.is_compensating and not standing.is_canceled
+
+
+def _too_late(order: queries.OrderDetail) -> str:
     state = "confirmed and paid" if order.status == OrderStatus.CONFIRMED else "being paid"
     return f"Order {order.number} is {state}, so it can no longer be canceled."
 
@@ -91,7 +97,11 @@ def _accepted(request: ApiRequest, order_id: UUID) -> Answer:
 
 
 def _order(request: ApiRequest, order_id: UUID) -> OrderOut:
+    return order_out(_found(request, order_id))
+
+
+def _found(request: ApiRequest, order_id: UUID) -> queries.OrderDetail:
     order = queries.order_of(request.auth.id, order_id)
     if order is None:
         raise Http404
-    return order_out(order)
+    return order

@@ -195,6 +195,7 @@ def _standing(saga: SagaView | None) -> Standing | None:
     return Standing(
         step=saga.step or "",
         is_compensating=saga.status in {"compensating", "compensated"},
+        is_canceled=saga.canceled_by is not None,
         is_past_return=saga.past_return,
         is_parked=saga.parked_reason is not None,
         is_retrying=saga.last_fault_kind is not None,

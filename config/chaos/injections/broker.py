@@ -34,8 +34,7 @@ def kill_broker(stage: Stage, record: Record) -> None:
         information = client.info("server")
         record.facts["restarted"] = information["run_id"] != before
         # What was saved is there again; what an empty one has is younger than it is.
-        record.facts["old"] = servers.dump is None and old
-        record.facts["empty"] = not old
+        record.facts["old" if old else "empty"] = servers.dump is None
     record.healed = time.time()
 
 

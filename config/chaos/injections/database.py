@@ -17,7 +17,7 @@ SELECT count(pg_terminate_backend(pid)) FROM (
     SELECT pid FROM pg_stat_activity
     WHERE application_name <> 'chaos' AND backend_type = 'client backend'
         AND datname IS NOT NULL AND pid <> pg_backend_pid()
-    ORDER BY random() LIMIT 3) AS some
+    ORDER BY random() LIMIT 3) AS picked
 """
 HOLD: Final = b"SELECT 1 FROM orders_stocklevel FOR UPDATE"
 

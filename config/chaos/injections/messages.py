@@ -4,6 +4,7 @@ import base64
 import json
 import random
 import time
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
@@ -17,7 +18,18 @@ from config.chaos.stage import Record, Stage
 PREFIX: Final = "concord:"
 COPIES: Final = 5
 CAPTURE_AT_MOST: Final = 40
-CONSUMED_WITHIN: Final = 10.0
+READ_WITHIN: Final = 20.0
+RUBBISH: Final = {
+    "not_json": b"{not json at all",
+    "no_object": b"[1, 2]",
+    "no_properties": b'{"body": "e30=", "headers": {}}',
+    "no_base64": (
+        b'{"body": "abc", "headers": {"task": "x"}, "properties": {"delivery_tag": "1",'
+        b' "body_encoding": "base64", "delivery_info": {"exchange": "", "routing_key": ""}}}'
+    ),
+}
+SETTLE: Final = 3.0
+"""Seconds in which a worker that cannot stand a message has ended."""
 NOBODY: Final = str(UUID(int=0))
 
 
@@ -33,16 +45,15 @@ def deliver_again(stage: Stage, record: Record) -> None:
         for queue, message in copies:
             client.lpush(queue, message)
         record.healed = time.time()
-        record.facts["consumed"] = _consumed(client, {queue for queue, _ in captured})
+        record.facts["consumed"] = _read(client, captured)
 
 
-def _capture(client: redis.Redis, seconds: float) -> list[tuple[str, bytes]]:
+def _capture(client: Any, seconds: float) -> list[tuple[str, bytes]]:
     """Read what is sent to the queues from the broker's own monitor."""
     names = {f"{PREFIX}{queue.name}".encode() for queue in settings.CELERY_TASK_QUEUES}
     found: list[tuple[str, bytes]] = []
     until = time.monotonic() + seconds
-    monitor: Any = client.monitor()  # type: ignore[no-untyped-call]
-    with monitor:
+    with client.monitor() as monitor:
         while time.monotonic() < until and len(found) < CAPTURE_AT_MOST:
             try:
                 line = monitor.connection.read_response(disable_decoding=True)
@@ -78,10 +89,12 @@ def unreadable(stage: Stage, record: Record) -> None:
     others = set(deaths)
     with stage.servers.broker() as client:
         stage.strike(record)
-        for queue in queues:
-            client.lpush(f"{PREFIX}{queue}", broken(record.injection.way, queue))
+        sent = [(f"{PREFIX}{queue}", broken(record.injection.way, queue)) for queue in queues]
+        for queue, rubbish in sent:
+            client.lpush(queue, rubbish)
         record.healed = time.time()
-        record.facts["consumed"] = _consumed(client, {f"{PREFIX}{queue}" for queue in queues})
+        record.facts["consumed"] = _read(client, sent)
+    stage.over.wait(SETTLE)
     died = {death.name for death in stage.world.unexpected if death.at >= record.began}
     record.notes["died"] = sorted(died & others)
     record.facts["workers_live"] = not (died & others)
@@ -89,10 +102,8 @@ def unreadable(stage: Stage, record: Record) -> None:
 
 def broken(way: str, queue: str) -> bytes:
     """Make a message that is broken in one way."""
-    if way == "not_json":
-        return b"{not json at all"
-    if way == "no_properties":
-        return json.dumps({"body": "e30=", "headers": {}}).encode()
+    if way in RUBBISH:
+        return RUBBISH[way]
     task = "no.such_task" if way == "unknown_task" else "sagas.continue_saga"
     payload: list[Any] = ["not a uuid", 1, 2] if way == "wrong_arguments" else [NOBODY]
     return message(task, payload, queue)
@@ -130,15 +141,17 @@ def message(task: str, payload: list[Any], queue: str) -> bytes:
     ).encode()
 
 
-def _consumed(client: redis.Redis, queues: set[str]) -> bool:
-    """Wait until every queue was seen empty, one after the other: all that lay there was read."""
+def _read(client: redis.Redis, sent: Sequence[tuple[str, bytes]]) -> bool:
+    """Wait until none of the messages lies in its queue any more."""
 
-    def is_empty(queue: str) -> bool:
+    def is_read(queue: str, content: bytes) -> bool:
         try:
-            return int(client.llen(queue)) == 0
+            return client.lpos(queue, content.decode()) is None
         except redis.exceptions.RedisError:
             return False
 
+    deadline = time.monotonic() + READ_WITHIN
     return all(
-        wait_for(partial(is_empty, queue), CONSUMED_WITHIN, 0.02) for queue in sorted(queues)
+        wait_for(partial(is_read, queue, content), deadline - time.monotonic(), 0.05)
+        for queue, content in sent
     )

@@ -36,6 +36,7 @@ def kill_web(stage: Stage, record: Record) -> None:
 
 
 def _at_a_place(stage: Stage, record: Record, kind: str, armory: Armory, place: str) -> None:
+    stage.await_crew(kind)
     # It stops there first, so that the process can be told from all others.
     with armory.armed(place, "stop") as mark:
         record.facts["hit"] = armory.await_hit(mark, HIT_WITHIN) and wait_for(
@@ -74,8 +75,7 @@ def _kill_whole(stage: Stage, record: Record, victim: Managed) -> None:
 
 def _await_restart(stage: Stage, record: Record, victim: Managed, before: int) -> None:
     record.facts["gone"] = wait_for(lambda: victim.deaths > before, GONE_WITHIN)
-    record.notes["restarted"] = stage.ready(victim, before)
-    record.healed = time.time()
+    stage.heal_later(record, lambda: stage.ready(victim, before))
 
 
 def kill_child(stage: Stage, record: Record) -> None:

@@ -98,6 +98,12 @@ def test_a_canceled_order_says_why(program):
             "is confirmed and paid",
         ),
         (
+            {"status": "compensating", "failure": "card_declined"},
+            {},
+            "already_closed",
+            "come to nothing",
+        ),
+        (
             {"status": "compensated", "finished": True},
             {"status": "failed", "reason": "out_of_stock", "closed": True},
             "already_closed",
