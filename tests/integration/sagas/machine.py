@@ -1,0 +1,282 @@
+"""A small world for the state machine: one saga's contexts, a provider, a bag of messages.
+
+What happens next is told from outside: the answer of the next handler, who freezes, what is lost.
+"""
+
+import threading
+from collections import Counter, defaultdict
+from contextlib import contextmanager
+from datetime import timedelta
+from uuid import UUID
+
+from celery import current_app
+from celery.exceptions import Ignore
+from django.conf import settings
+from django.db import OperationalError, connection, connections
+from django.test import override_settings
+
+from sagas.api import (
+    Rejected,
+    Saga,
+    Unknown,
+    begun,
+    compensatable,
+    current_run,
+    pivot,
+    retriable,
+    start,
+    transaction,
+    uuid7,
+    wait_for,
+)
+from sagas.orchestration import registry
+from sagas.orchestration.steps import StepRejected
+from sagas.sometimes import sometimes
+from tests.concurrency.sagas.races import Gate
+from tests.integration.sagas import trial
+from tests.integration.sagas.trial import SCRIPT, TrialState
+from tests.integration.sagas.waiting import Approved
+from tests.together import PATIENCE
+
+MACHINE = Saga(
+    name="orders.machine",
+    version=1,
+    state=TrialState,
+    deadline=timedelta(minutes=5),
+    steps=(
+        begun("open", undo=trial.build_close),
+        compensatable("take", do=trial.build_take, undo=trial.build_put_back),
+        compensatable("hold", do=trial.build_hold, undo=trial.build_release, keep=trial.keep_hold),
+        wait_for("approve", signal=Approved, within=timedelta(minutes=3)),
+        pivot("capture", do=trial.build_capture),
+        retriable("book", do=trial.build_book),
+    ),
+)
+BACK = {"take": "put_back", "open": "close"}
+ANSWERS = ("yes", "no", "wrong no", "fault", "lost", "down", "dies before", "dies after")
+
+
+class Killed(BaseException):
+    """The process is gone: nothing that runs afterwards belongs to it."""
+
+
+# Time passes only when a rule says so: no wait is over by itself, however slow the machine.
+PATIENT = {
+    "LEASE": 4000,
+    "HARD_LIMIT": 3000,
+    "STEP_TIMEOUT": 2500,
+    "CALL_TIMEOUT": 500,
+    "TIME_SLICE": 1000,
+    "HINT_GRACE": 3600,
+    "HINT_CAP": 3600,
+    "DELAY_BASE": 3600,
+    "DELAY_CAP": 3600,
+    "MAX_ATTEMPTS": 2,
+}
+
+
+class Memory(dict):
+    """Redis, as far as done-keys need it."""
+
+    def set(self, name, value, **options):
+        self[name] = str(value).encode()
+
+
+class World:
+    """Everything outside the engine."""
+
+    def __init__(self):
+        self.bag = []
+        self.answers = []
+        self.frozen = []
+        self.at_provider = defaultdict(lambda: "nothing")
+        self.wrong = []
+        for step in ("take", "put_back", "close", "book"):
+            SCRIPT[step] = lambda step=step: self.at_home(step)
+        for call in ("hold", "release", "capture", "close_capture"):
+            SCRIPT[call] = lambda call=call: self.away(call)
+
+    # -- what handlers meet ---------------------------------------------------------------------
+
+    def answer(self):
+        """The next answer; whoever is to freeze stands still until it is thawed."""
+        gate = getattr(threading.current_thread(), "gate", None)
+        if gate is not None and not gate.reached.is_set():
+            gate.wait_here()
+        return self.answers.pop(0) if self.answers else "yes"
+
+    def at_home(self, step):
+        answer = self.answer()
+        if answer.startswith("dies"):
+            raise Killed
+        if answer.endswith("no") and step == "take":
+            raise Rejected("out_of_stock")
+        if answer != "yes":
+            raise RuntimeError(answer)
+
+    def away(self, call):
+        saga, answer = current_run().saga_id, self.answer()
+        if answer == "dies before":
+            raise Killed
+        if answer == "fault":
+            raise RuntimeError(answer)
+        if answer == "down":
+            raise Unknown(answer)
+        outcome = self.provider(call, saga, is_no=answer == "no")
+        if answer == "dies after":
+            raise Killed
+        if answer == "lost":
+            raise Unknown(answer)
+        if answer == "wrong no" and call == "capture":
+            # Another request of ours was quicker, and this one is told no.
+            raise Rejected("declined")
+        return outcome
+
+    def provider(self, call, saga, *, is_no):
+        """The other side: a cancel is final, a repeated call is answered as the first was."""
+        now = self.at_provider[saga]
+        if call in {"release", "close_capture"}:
+            if now == "captured":
+                if call == "release":
+                    self.wrong.append(f"{saga}: the hold of a captured payment was released")
+                return "captured"
+            self.at_provider[saga] = "canceled"
+            return None
+        wanted = "held" if call == "hold" else "captured"
+        if now == "canceled" or (is_no and now != wanted):
+            raise Rejected("declined")
+        if now == wanted:
+            sometimes("provider.replayed")
+        elif call == "capture" and now != "held":
+            self.wrong.append(f"{saga}: captured what was {now}")
+        if now != "captured":
+            self.at_provider[saga] = wanted
+        return wanted
+
+    # -- messages -------------------------------------------------------------------------------
+
+    def publish(self, signature, **options):
+        """Stand in for the broker."""
+        self.bag.append(list(getattr(signature, "tasks", [signature])))
+        for link in self.bag[-1]:
+            link.options["link_error"] = signature.options.get("link_error", [])
+        return True
+
+    def run(self, links):
+        """Run one link of a chain as a worker does; Celery then publishes the rest."""
+        first, *rest = links
+        try:
+            current_app.tasks[first.task](*first.args)
+        except Ignore:
+            return
+        except StepRejected:
+            self.bag += [[callback] for callback in first.options.get("link_error", [])]
+            return
+        except Killed:
+            return
+        if rest:
+            self.bag.append(rest)
+
+    def after_a_sweep(self, ids):
+        """Put the hints of a sweep into an order that repeats itself."""
+        self.bag.sort(key=lambda links: ids.index(UUID(links[0].args[0])))
+
+    def freeze(self, links):
+        """Run a link in a thread that stands still at the first handler it comes to."""
+        gate = Gate()
+
+        def work():
+            threading.current_thread().gate = gate
+            try:
+                self.run(links)
+            finally:
+                connections.close_all()
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        while thread.is_alive() and not gate.reached.wait(0.001):
+            pass
+        self.frozen.append((thread, gate))
+
+    def thaw(self):
+        """Let whoever froze first go on, to its end."""
+        thread, gate = self.frozen.pop(0)
+        gate.open()
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+
+    @contextmanager
+    def in_a_hurry(self):
+        """Let every slice be spent with the first step."""
+        with override_settings(SAGAS={**settings.SAGAS, "TIME_SLICE": 0.0}):
+            yield
+
+    @contextmanager
+    def unanswered(self, number):
+        """Let the answer to one commit get lost on its way back."""
+        database = connections["default"]
+        commit, left = database._commit, [number]
+
+        def get_through_unheard():
+            commit()
+            left[0] -= 1
+            if left[0] == 0:
+                raise OperationalError("server closed the connection unexpectedly")
+
+        database._commit = get_through_unheard
+        try:
+            yield
+        finally:
+            database._commit = commit
+
+
+def register() -> None:
+    """Make the saga known, once."""
+    if (MACHINE.name, MACHINE.version) not in registry.SAGAS:
+        registry.add(MACHINE)
+
+
+def begin(key: str) -> UUID:
+    """Start a saga under a business key, or find the one that was."""
+    saga_id = uuid7()
+    with transaction("orders"):
+        return start(MACHINE, TrialState(subject=saga_id), key=key, saga_id=saga_id)
+
+
+def empty_tables() -> None:
+    """Forget every saga; quicker than to restore the whole database."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            # What is kept for ever is kept by a trigger; as a replica none is fired.
+            "SET session_replication_role = replica; TRUNCATE public.trial_effect;"
+            " DELETE FROM sagas_saga; DELETE FROM sagas_steprun; DELETE FROM sagas_stepfault;"
+            " DELETE FROM sagas_signal; DELETE FROM sagas_operatoraction; DELETE FROM sagas_clock;"
+            " DELETE FROM orders_barrier; DELETE FROM payments_barrier;"
+            " DELETE FROM billing_barrier;"
+            " RESET session_replication_role"
+        )
+
+
+def effects() -> dict[UUID, Counter[str]]:
+    """What has taken effect, of each saga."""
+    found: dict[UUID, Counter[str]] = defaultdict(Counter)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT saga, what FROM public.trial_effect")
+        for saga, what in cursor.fetchall():
+            found[saga][what] += 1
+    return found
+
+
+def let_time_pass() -> None:
+    """Let every lease, delay and hint be over; waits go by the business clock."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE sagas_saga SET"
+            " due_at = CASE WHEN due_at IS NOT NULL"
+            " THEN clock_timestamp() - interval '2 hours' END,"
+            " not_before = CASE WHEN not_before IS NOT NULL"
+            " THEN clock_timestamp() - interval '2 hours' END,"
+            " leased_until = CASE WHEN leased_until IS NOT NULL"
+            " THEN clock_timestamp() - interval '2 hours' END"
+            " WHERE finished_at IS NULL AND (parked_at IS NULL OR due_at IS NOT NULL)"
+        )

@@ -1,0 +1,268 @@
+"""Whatever happens in whatever order: the rules of a dozen lines hold after each thing.
+
+Hypothesis chooses what happens. The short run is the same each time; the long one is not, and also
+asks whether it has met every rare event that the guards are there for:
+
+    python3 manage.py test tests/integration/sagas/test_state_machine.py -m long
+"""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from sagas import clock
+from sagas.api import Cancellation, Signaled, cancel, compensate, park, resume, signal
+from sagas.models import SagaInstance
+from sagas.orchestration import canvas, donekeys
+from sagas.orchestration.sweep import continue_saga, sweep
+from sagas.sometimes import PLACES, forget, met
+from tests.integration.sagas import machine
+from tests.integration.sagas.machine import ANSWERS, Memory, World
+from tests.integration.sagas.waiting import Approved
+
+SHORT = settings(
+    max_examples=25,
+    stateful_step_count=30,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+LONG = settings(SHORT, max_examples=600, stateful_step_count=60, derandomize=False, print_blob=True)
+MOST = 30
+any_saga = st.integers(0, 3)
+any_answer = st.one_of(st.just("yes"), st.sampled_from(ANSWERS))
+any_message = st.integers(0, 20)
+
+# Events that this machine cannot meet; the tests that do.
+ELSEWHERE = {
+    "hint.lost": "test_patience.py",
+    "event.duplicate": "test_delivery.py",
+    "event.republished": "test_republish.py",
+    "request.replayed": "test_idempotency.py",
+}
+
+
+class Sagas(RuleBasedStateMachine):
+    """The engine's public functions in any order, and a model of what must come of it."""
+
+    publish = None
+
+    def __init__(self):
+        super().__init__()
+        machine.empty_tables()
+        self.world = World()
+        type(self).publish(self.world.publish)
+        self.ids = []
+        self.turned = set()
+        self.kept = set()
+        self.ended = {}
+
+    # -- what happens ---------------------------------------------------------------------------
+
+    @rule(number=st.integers(0, 2), approved=st.booleans())
+    def start(self, number, approved):
+        saga_id = machine.begin(str(number))
+        if saga_id not in self.ids:
+            self.ids.append(saga_id)
+            if approved:
+                self.signal(-1, "a")
+        assert SagaInstance.objects.count() == len(self.ids)
+
+    def message(self, number):
+        return self.world.bag.pop(number % len(self.world.bag))
+
+    @precondition(lambda self: self.world.bag)
+    @rule(number=any_message, answers=st.lists(any_answer, max_size=4))
+    def deliver(self, number, answers):
+        self.world.answers = answers
+        self.world.run(self.message(number))
+        self.world.answers = []
+
+    @precondition(lambda self: self.world.bag)
+    @rule(number=any_message)
+    def deliver_twice(self, number):
+        links = self.message(number)
+        self.world.run(links)
+        self.world.run(links)
+
+    @precondition(lambda self: self.world.bag)
+    @rule(number=any_message)
+    def deliver_in_a_hurry(self, number):
+        with self.world.in_a_hurry():
+            self.world.run(self.message(number))
+
+    @precondition(lambda self: self.world.bag)
+    @rule(number=any_message)
+    def drop(self, number):
+        self.message(number)
+
+    @precondition(lambda self: self.world.bag)
+    @rule(number=any_message, commit=st.integers(1, 4))
+    def deliver_and_lose_the_answer_to_a_commit(self, number, commit):
+        with self.world.unanswered(commit):
+            self.world.run(self.message(number))
+
+    @precondition(lambda self: self.world.bag and len(self.world.frozen) < 2)
+    @rule(number=any_message)
+    def freeze(self, number):
+        self.world.freeze(self.message(number))
+
+    @precondition(lambda self: self.world.frozen)
+    @rule(answer=any_answer)
+    def thaw(self, answer):
+        self.world.answers = [answer]
+        self.world.thaw()
+        self.world.answers = []
+
+    @rule()
+    def deliver_everything(self):
+        while self.world.bag:
+            self.world.run(self.message(0))
+
+    @rule(after=st.booleans())
+    def sweep(self, after):
+        if after:
+            machine.let_time_pass()
+        sweep()
+        self.world.after_a_sweep(self.ids)
+
+    @rule(minutes=st.integers(1, 4))
+    def let_business_time_pass(self, minutes):
+        clock.travel(timedelta(minutes=minutes))
+
+    @precondition(lambda self: self.ids)
+    @rule(number=any_saga)
+    def call_back(self, number):
+        continue_saga(self.ids[number % len(self.ids)])
+
+    @precondition(lambda self: self.ids)
+    @rule(number=any_saga)
+    def cancel(self, number):
+        saga = self.saga(number)
+        expected = Cancellation.FINISHED
+        if saga.status == "running":
+            expected = Cancellation.TOO_LATE if saga.past_return else Cancellation.ACCEPTED
+        assert cancel(saga.id, reason="changed my mind", by="alice") is expected
+        if expected is Cancellation.ACCEPTED:
+            self.turned.add(saga.id)
+
+    @precondition(lambda self: self.ids)
+    @rule(number=any_saga, act=st.sampled_from([park, resume, compensate]))
+    def operate(self, number, act):
+        saga = self.saga(number)
+        expected = {
+            park: saga.finished_at is None and saga.parked_at is None,
+            resume: saga.parked_at is not None,
+            compensate: saga.status == "running" and not saga.past_return,
+        }[act]
+        assert act(saga.id, by="bob", reason="to see") is expected
+        if act is compensate and expected:
+            self.turned.add(saga.id)
+
+    @precondition(lambda self: self.ids)
+    @rule(number=any_saga, key=st.sampled_from("ab"))
+    def signal(self, number, key):
+        saga = self.saga(number)
+        outcome = signal(saga.id, "approve", Approved(by="carol"), key=key)
+        if (saga.id, key) in self.kept:
+            assert outcome is Signaled.DUPLICATE
+        elif saga.status != "running":
+            assert outcome is Signaled.FINISHED
+        else:
+            assert outcome in {Signaled.KEPT, Signaled.DELIVERED, Signaled.TOO_LATE}
+            self.kept.add((saga.id, key))
+
+    def saga(self, number):
+        return SagaInstance.objects.get(id=self.ids[number % len(self.ids)])
+
+    # -- what holds -----------------------------------------------------------------------------
+
+    @invariant()
+    def nothing_is_wrong(self):
+        assert self.world.wrong == []
+        effects = machine.effects()
+        for saga in SagaInstance.objects.filter(id__in=self.ids):
+            self.look_at(saga, effects[saga.id], self.world.at_provider[saga.id])
+
+    def look_at(self, saga, effects, provider):
+        assert set(effects.values()) <= {1}, "something took effect twice"
+        assert effects["put_back"] <= effects["take"], "undone without having been done"
+        back = effects["put_back"] + effects["close"] + effects["release"]
+        assert not (effects["capture"] and back), "taken and given back"
+        assert not (provider == "captured" and saga.status.startswith("compens"))
+        assert saga.id not in self.turned or saga.status.startswith("compens")
+        if saga.id in self.ended:
+            assert (saga.status, saga.fencing_token) == self.ended[saga.id], "it had ended"
+        if saga.status == "completed":
+            assert effects == dict.fromkeys(("take", "hold", "capture", "book"), 1)
+            assert provider == "captured"
+        if saga.status == "compensated":
+            assert effects["take"] == effects["put_back"]
+            assert effects["close"] == 1
+            assert provider in {"nothing", "canceled"}
+        if saga.finished_at is not None:
+            self.ended[saga.id] = (saga.status, saga.fencing_token)
+
+    def teardown(self):
+        """When nothing goes wrong any more, everything comes to an end."""
+        while self.world.frozen:
+            self.world.thaw()
+        for _ in range(MOST):
+            unfinished = SagaInstance.objects.filter(finished_at=None)
+            if not unfinished:
+                break
+            for saga in unfinished.order_by("key"):
+                resume(saga.id, by="bob", reason="all is well again")
+            clock.travel(timedelta(minutes=1))
+            machine.let_time_pass()
+            sweep()
+            self.deliver_everything()
+        self.nothing_is_wrong()
+        assert set(self.ended) == set(self.ids), "a saga does not end"
+
+
+@pytest.fixture
+def sagas(monkeypatch, trial_saga, settings):
+    machine.register()
+    monkeypatch.setattr(
+        Sagas, "publish", staticmethod(lambda put: monkeypatch.setattr(canvas, "publish", put))
+    )
+    monkeypatch.setattr(canvas, "depth", lambda _: 0)
+    memory = Memory()
+    monkeypatch.setattr(donekeys, "client", lambda: memory)
+    settings.SAGAS = {**settings.SAGAS, **machine.PATIENT}
+    forget()
+    return Sagas
+
+
+@pytest.mark.parametrize("queues", ["shared", "per-context"])
+def test_in_whatever_order_things_happen_the_rules_hold(sagas, settings, queues):
+    settings.STEP_QUEUES = queues
+
+    run_state_machine_as_test(sagas, settings=SHORT)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("queues", ["shared", "per-context"])
+def test_in_many_more_orders_the_rules_hold_and_every_guard_has_bitten(sagas, settings, queues):
+    settings.STEP_QUEUES = queues
+
+    run_state_machine_as_test(sagas, settings=LONG)
+
+    never = {name for name, times in met().items() if times == 0}
+    assert never - set(ELSEWHERE) == set()
+
+
+def test_every_rare_event_is_met_by_the_machine_or_named_elsewhere():
+    assert set(ELSEWHERE) <= set(PLACES)
