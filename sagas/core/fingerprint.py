@@ -74,7 +74,12 @@ def _step(number: int, step: Any) -> dict[str, Any]:
 def _fields(of: Any) -> dict[str, Any]:
     names = [field.name for field in dataclasses.fields(of)]
     described = {name: _value(getattr(of, name)) for name in names}
-    return {name: value for name, value in described.items() if value not in (None, False, ())}
+    # Not "in": the number of a first step is 0, and that equals False.
+    return {
+        name: value
+        for name, value in described.items()
+        if not (value is None or value is False or value == ())
+    }
 
 
 def _value(value: Any) -> Any:

@@ -11,7 +11,6 @@ from sagas.api import Cancellation, cancel, park
 from sagas.core.keys import Direction
 from sagas.orchestration import stops, store
 from sagas.orchestration.executor import LinkEnd, run_link
-from sagas.transactions import connection_of, table
 from tests.concurrency.sagas.races import Gate
 from tests.integration.sagas import trial
 from tests.integration.sagas.conftest import make_due, row
@@ -36,36 +35,6 @@ def forward(saga_id, low=1, high=4, **options):
 
 def undo(saga_id, low=0, high=4):
     return run_link(saga_id, low, high, Direction.UNDO, swept=True)
-
-
-@pytest.fixture
-def without(monkeypatch):
-    """Takes guards out of the statements they stand in."""
-
-    def take_out(*guards):
-        for module, name, guard, instead in guards:
-            sql = getattr(module, name)
-            assert sql.count(guard) == 1, f"{guard!r} stands in {name} {sql.count(guard)} times"
-            monkeypatch.setattr(module, name, sql.replace(guard, instead))
-
-    return take_out
-
-
-@pytest.fixture
-def without_tombstones(monkeypatch):
-    """A compensation reads the forward barrier and leaves none."""
-
-    def only_look(claimed, step_no, context):
-        with connection_of(context).cursor() as cursor:
-            cursor.execute(
-                f"SELECT state FROM {table(context, 'barrier')}"
-                " WHERE saga_id = %s AND step_no = %s AND direction = 'do'",
-                [claimed.saga_id, step_no],
-            )
-            found = cursor.fetchone()
-        return None if found is None else found[0]
-
-    return lambda: monkeypatch.setattr(store, "tombstone", only_look)
 
 
 def a_saga(broker):

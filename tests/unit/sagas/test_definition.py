@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import pytest
 
-from sagas.api import Command, InvalidDefinition
+from sagas.api import Command, InvalidDefinition, parallel, sleep
 from sagas.core.definition import Kind
 from tests.unit.sagas.words import (
     Do,
@@ -17,6 +17,7 @@ from tests.unit.sagas.words import (
     a_saga,
     ahead,
     backable,
+    build_do,
     build_foreign_undo,
     build_nameless,
     deciding,
@@ -256,3 +257,93 @@ def test_the_state_is_a_frozen_dataclass_since_a_change_in_place_would_not_be_st
 def test_a_definition_cannot_be_changed_afterwards():
     with pytest.raises(AttributeError):
         a_saga().version = 2
+
+
+# -- groups and conditions ---
+
+
+def test_the_branches_of_a_group_are_steps_of_their_own_that_know_where_it_begins():
+    saga = a_saga(
+        opened(),
+        backable("a"),
+        parallel(backable("b"), backable("c"), backable("d")),
+        deciding(),
+        parallel(ahead("e"), ahead("f")),
+    )
+
+    assert [step.name for step in saga.steps] == ["open", "a", "b", "c", "d", "pay", "e", "f"]
+    assert [step.group for step in saga.steps] == [None, None, 2, 2, 2, None, 6, 6]
+    assert [list(saga.branches(number)) for number in (1, 2, 3, 6, 8)] == [
+        [],
+        [2, 3, 4],
+        [],
+        [6, 7],
+        [],
+    ]
+    assert [saga.ends_chain(number) for number in range(9)] == [
+        False, False, True, False, False, False, True, False, True,
+    ]  # fmt: skip
+
+
+def test_two_groups_may_follow_each_other():
+    saga = a_saga(parallel(backable("a"), backable("b")), parallel(backable("c"), backable("d")))
+
+    assert [step.group for step in saga.steps] == [0, 0, 2, 2]
+    assert list(saga.branches(0)) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("branches", "said"),
+    [
+        ((backable("a"),), r"parallel\(a\): a group has at least two branches"),
+        ((), r"parallel\(\): a group has at least two branches"),
+        ((backable("a"), ahead("b")), "all compensatable, or all retriable"),
+        ((deciding("a"), deciding("b")), "all compensatable, or all retriable"),
+        ((opened("a"), backable("b")), "all compensatable, or all retriable"),
+        (
+            (sleep("a", lasts=timedelta(1)), sleep("b", lasts=timedelta(1))),
+            "all compensatable, or all retriable",
+        ),
+        (
+            (backable("a"), parallel(backable("b"), backable("c"))),
+            "a group stands in no other group",
+        ),
+    ],
+    ids=["one", "none", "mixed", "pivots", "begun", "waits", "nested"],
+)
+def test_what_stands_beside_each_other_is_of_one_kind(branches, said):
+    with pytest.raises(InvalidDefinition, match=said):
+        parallel(*branches)
+
+
+def test_a_group_keeps_the_order_of_the_kinds_and_the_names_unique():
+    with pytest.raises(InvalidDefinition, match="the order is begun"):
+        a_saga(deciding(), parallel(backable("a"), backable("b")))
+    with pytest.raises(InvalidDefinition, match="two steps are called 'a'"):
+        a_saga(backable("a"), parallel(backable("a"), backable("b")))
+
+
+def test_what_stands_side_by_side_has_another_fingerprint_than_what_follows():
+    beside = a_saga(parallel(backable("a"), backable("b")))
+    after = a_saga(backable("a"), backable("b"))
+
+    assert beside.fingerprint != after.fingerprint
+
+
+def is_ready(state: State) -> bool:
+    return True
+
+
+def says_nothing(state: State):
+    return True
+
+
+def of_two_states(state: State, other: State) -> bool:
+    return True
+
+
+def test_a_condition_takes_the_state_and_returns_a_bool():
+    assert a_saga(backable(when=is_ready)).steps[0].when is is_ready
+    for wrong in (says_nothing, of_two_states, build_do):
+        with pytest.raises(InvalidDefinition, match="when takes one State and returns a bool"):
+            a_saga(deciding(when=wrong))
