@@ -74,7 +74,7 @@ def gather(saga: SagaInstance) -> Page:
         saga=saga,
         word=word(saga),
         step=step_text(saga),
-        sentence=sentence(saga, faults, now),
+        sentence=sentence(saga, faults, now, runs),
         picture=timeline.draw(saga, runs, faults, acts, now),
         table=tuple(_table(saga, runs, faults)),
         faults=tuple(faults),

@@ -29,6 +29,7 @@ SIGNS = {
     "unknown": "?",
     "canceled": "⟲",
     "nothing": "○",
+    "skipped": "⤼",
     "not yet": "·",
     "unsent": "◔",
     "published": "➜",

@@ -98,6 +98,9 @@ class StepFilter(admin.SimpleListFilter):
             for number, step in enumerate(saga.steps):
                 if step.name == chosen:
                     here |= Q(name=name, def_version=version, cursor=number)
+                    if step.group is not None:
+                        group = Q(cursor=step.group, status=Status.RUNNING)
+                        here |= group & Q(name=name, def_version=version)
         return queryset.filter(here, finished_at__isnull=True)
 
 

@@ -115,13 +115,14 @@ class Compensate(SagaAct):
         if definition is None:
             return ("Each step is undone by a worker that knows the definition.",)
         undone = []
-        for number in range(min(saga.cursor, definition.last), -1, -1):
+        furthest = [min(saga.cursor, definition.last), *definition.branches(saga.cursor)]
+        for number in range(max(furthest), -1, -1):
             step = definition.steps[number]
             if step.undo is None or step.kind is Kind.RETRIABLE:
                 continue
             if runs.get(number) == "done":
                 undone.append(f"{step.name} is undone.")
-            elif number == saga.cursor:
+            elif number >= saga.cursor:
                 undone.append(f"{step.name} is closed for good, and undone if it took effect.")
         return tuple(undone)
 

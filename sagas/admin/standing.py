@@ -6,7 +6,7 @@ from typing import Any
 
 from sagas.admin.display import duration, relative
 from sagas.core.definition import Kind, Saga, Step
-from sagas.models import SagaInstance, Status, StepFault
+from sagas.models import RunState, SagaInstance, Status, StepFault, StepRun
 from sagas.orchestration import registry
 
 
@@ -23,10 +23,25 @@ def step_under_cursor(saga: SagaInstance) -> Step[Any] | None:
     return definition.steps[saga.cursor] if 0 <= saga.cursor <= definition.last else None
 
 
+def group_under_cursor(saga: SagaInstance) -> list[str]:
+    """Return the branches of the group that a saga is in; none where it is in no group."""
+    definition = definition_of(saga)
+    if definition is None or saga.status != Status.RUNNING or not saga.pending:
+        return []
+    return [definition.steps[number].name for number in definition.branches(saga.cursor)]
+
+
 def step_text(saga: SagaInstance) -> str:
-    """Return the current step and how many there are, like ``3/8 capture_payment``."""
+    """Return the current step and how many there are, like ``3/8 capture_payment``.
+
+    Of a group all of its branches, and how many are left: ``2-4/8 pack, weigh, print (1 left)``.
+    """
     if saga.finished_at is not None:
         return ""
+    beside = group_under_cursor(saga)
+    if beside:
+        where = f"{saga.cursor + 1}-{saga.cursor + len(beside)}/{saga.last_step + 1}"
+        return f"{where} {', '.join(beside)} ({saga.pending} left)"
     step = step_under_cursor(saga)
     return f"{saga.cursor + 1}/{saga.last_step + 1} {step.name if step else 'unknown here'}"
 
@@ -56,11 +71,34 @@ def border_name(definition: Saga[Any] | None) -> str:
     return definition.steps[number].name if definition and number is not None else ""
 
 
-def sentence(saga: SagaInstance, faults: Sequence[StepFault], now: datetime) -> str:
+def sentence(
+    saga: SagaInstance,
+    faults: Sequence[StepFault],
+    now: datetime,
+    runs: Sequence[StepRun] = (),
+) -> str:
     """Return in plain words where a saga stands, why, and what happens next."""
     if saga.finished_at is not None:
         return _ended(saga)
-    return f"{_under_way(saga, faults, now)} {_way_back(saga)}"
+    return f"{_under_way(saga, faults, now)}{_beside(saga, runs, now)} {_way_back(saga)}"
+
+
+def _beside(saga: SagaInstance, runs: Sequence[StepRun], now: datetime) -> str:
+    """Return how each branch of the group under the cursor stands."""
+    names = group_under_cursor(saga)
+    here = [run for run in runs if run.direction == "do" and run.name in names]
+    return "".join(f" {run.name} {_branch(run, now)}." for run in here)
+
+
+def _branch(run: StepRun, now: datetime) -> str:
+    if run.due_at is None:
+        return "was skipped" if run.state == RunState.SKIPPED else f"is {run.state}"
+    if run.leased_until is not None and run.leased_until > now:
+        return f"is being carried out now; the lease ends {_at(run.leased_until, now)}"
+    again = f", {run.attempts} times begun" if run.attempts else ""
+    if run.not_before is not None:
+        return f"waits{again}; next attempt {_at(run.not_before, now)}"
+    return f"is due{again}; the sweeper looks again {_at(run.due_at, now)}"
 
 
 def _ended(saga: SagaInstance) -> str:
@@ -89,6 +127,9 @@ def _under_way(saga: SagaInstance, faults: Sequence[StepFault], now: datetime) -
         )
     if saga.parked_at is not None:
         return f"Parked {relative(saga.parked_at, now)} at step {name}: {saga.parked_reason}."
+    beside = group_under_cursor(saga)
+    if beside:
+        return f"{saga.pending} of {len(beside)} steps that run side by side are left."
     what = f"Step {name}" if saga.status == Status.RUNNING else f"Undoing step {name}"
     return f"{what} {_progress(saga, _faults_here(saga, faults), now)}"
 

@@ -113,7 +113,7 @@ def draw(
     scale = Scale(saga.started_at, end, busy, WIDTH - LEFT - RIGHT)
     height = 50.0 if returns else 32.0
     lanes = tuple(
-        _lane(saga, number, step, height, stretches=stretches, scale=scale)
+        _lane(saga, number, step, height, stretches=stretches, scale=scale, runs=runs)
         for number, step in enumerate(steps)
     )
     bottom = TOP + len(lanes) * height
@@ -166,8 +166,11 @@ def _runs(
         retried += [at for at in resumed if at <= run.committed_at]
         start = max([*retried, run.started_at or run.committed_at])
         kind, end = run.state, run.committed_at
-        if run.state == RunState.INTENDED and _is_worked_on(saga, run, now):
+        if run.state in {RunState.INTENDED, RunState.PENDING} and _is_worked_on(saga, run, now):
             kind, end = "working", now
+        elif run.state == RunState.PENDING:
+            # Its attempts and waits so far are drawn from its faults.
+            start, end = (end if retried else run.committed_at), (end if retried else now)
         text = f"{run.name} {run.direction}: {kind}, {duration(end - start)}"
         yield Stretch(
             kind=kind,
@@ -180,6 +183,8 @@ def _runs(
 
 
 def _is_worked_on(saga: SagaInstance, run: StepRun, now: datetime) -> bool:
+    if run.due_at is not None:  # an open branch
+        return run.leased_until is not None and run.leased_until > now
     forward = saga.status == Status.RUNNING
     here = run.step_no == saga.cursor and run.direction == ("do" if forward else "undo")
     return here and saga.leased_until is not None and saga.leased_until > now
@@ -238,7 +243,9 @@ def _lane(
     *,
     stretches: Sequence[Stretch],
     scale: Scale,
+    runs: Sequence[StepRun],
 ) -> Lane:
+    current = {run.step_no for run in runs if run.due_at is not None} or {saga.cursor}
     y = TOP + number * height
     return Lane(
         number=number + 1,
@@ -246,7 +253,7 @@ def _lane(
         context=step[1],
         y=y,
         height=height,
-        is_current=saga.finished_at is None and saga.cursor == number,
+        is_current=saga.finished_at is None and number in current,
         is_border=number == border_number(definition_of(saga)),
         shapes=tuple(
             _shape(stretch, y, scale) for stretch in stretches if stretch.step_no == number

@@ -7,7 +7,7 @@ from uuid import UUID
 from sagas.core.errors import SagasError
 from sagas.core.keys import Direction
 from sagas.models.saga import SagaInstance, Status
-from sagas.models.step_run import StepFault
+from sagas.models.step_run import StepFault, StepRun
 from sagas.orchestration import registry
 
 
@@ -25,7 +25,9 @@ class SagaView:
     past_return: bool
     cursor: int
     step: str | None
-    """The step under the cursor; None when the saga has ended."""
+    """The step under the cursor, of a group the one with the most attempts; None at the end."""
+    branches: tuple[str, ...]
+    """Of the group under the cursor, the branches that are left, in the order of the table."""
     attempts: int
     next_at: datetime | None
     """When the next attempt is due, while a delay runs."""
@@ -46,16 +48,18 @@ def saga_status(saga_id: UUID) -> SagaView:
     row = SagaInstance.objects.filter(id=saga_id).first()
     if row is None:
         raise NoSuchSaga
+    open_ = _open_branches(row)
     return SagaView(
         id=row.id,
         name=row.name,
         status=row.status,
         past_return=row.past_return,
         cursor=row.cursor,
-        step=step_under_cursor(row),
-        attempts=row.attempts,
-        next_at=row.not_before,
-        last_fault_kind=None if row.finished_at else _last_fault_kind(row),
+        step=open_[0].name if open_ else step_under_cursor(row),
+        branches=tuple(run.name for run in sorted(open_, key=lambda run: run.step_no)),
+        attempts=open_[0].attempts if open_ else row.attempts,
+        next_at=open_[0].not_before if open_ else row.not_before,
+        last_fault_kind=None if row.finished_at else _last_fault_kind(row, open_),
         parked_reason=row.parked_reason,
         failure=row.failure,
         canceled_by=row.canceled_by,
@@ -72,10 +76,19 @@ def step_under_cursor(row: SagaInstance) -> str | None:
     return definition.steps[row.cursor].name if 0 <= row.cursor <= definition.last else None
 
 
-def _last_fault_kind(row: SagaInstance) -> str | None:
+def _open_branches(row: SagaInstance) -> list[StepRun]:
+    """Return the branches that a saga in a group waits for, the most troublesome first."""
+    if not row.pending:
+        return []
+    left = StepRun.objects.filter(saga_id=row.id, direction=Direction.DO, due_at__isnull=False)
+    return list(left.order_by("-attempts", "step_no"))
+
+
+def _last_fault_kind(row: SagaInstance, open_: list[StepRun]) -> str | None:
     direction = Direction.DO if row.status == Status.RUNNING else Direction.UNDO
+    number = open_[0].step_no if open_ else row.cursor
     return (
-        StepFault.objects.filter(saga_id=row.id, step_no=row.cursor, direction=direction)
+        StepFault.objects.filter(saga_id=row.id, step_no=number, direction=direction)
         .order_by("-at")
         .values_list("kind", flat=True)
         .first()

@@ -3,6 +3,7 @@
 import json
 import sys
 from argparse import ArgumentParser
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -117,7 +118,16 @@ class Command(BaseCommand):
         runs = list(
             StepRun.objects.filter(saga_id=saga_id)
             .order_by("committed_at", "id")
-            .values("step_no", "name", "context", "direction", "state", "attempts", "committed_at")
+            .values(
+                "step_no",
+                "name",
+                "context",
+                "direction",
+                "state",
+                "attempts",
+                "committed_at",
+                "due_at",
+            )
         )
         faults = list(
             StepFault.objects.filter(saga_id=saga_id)
@@ -134,7 +144,7 @@ class Command(BaseCommand):
         for run in runs:
             self.stdout.write(
                 f"  {run['committed_at']:%H:%M:%S.%f}  {run['direction']:<4} {run['name']:<24}"
-                f" {run['state']:<9} attempts {run['attempts']}"
+                f" {run['state']:<9} attempts {run['attempts']}{_due(run['due_at'])}"
             )
         for fault in faults:
             self.stdout.write(f"  {fault['at']:%H:%M:%S.%f}  {fault['kind']}: {fault['error']}")
@@ -155,6 +165,11 @@ class Command(BaseCommand):
             self.stdout.write(f"{verb}: refused, {REFUSED[verb]}")
         if not accepted:
             sys.exit(1)
+
+
+def _due(at: datetime | None) -> str:
+    """Say of a branch that is left when somebody looks at it again."""
+    return f", due {at:%H:%M:%S}" if at else ""
 
 
 def _saga(saga: SagaInstance) -> dict[str, Any]:

@@ -1,0 +1,109 @@
+"""A saga in a group, as pages and the terminal show it."""
+
+import json
+
+import pytest
+
+from sagas import clock
+from sagas.admin import detail, filters, saga_acts, standing
+from sagas.api import saga_status
+from sagas.models import SagaInstance, StepFault, StepRun
+from sagas.orchestration import branch_rows
+from sagas.orchestration.branches import run_branch
+from tests.integration.admin.world import signed_in
+from tests.integration.sagas import fan, trial
+from tests.integration.sagas.conftest import (  # noqa: F401 - fixtures
+    broker,
+    fan_saga,
+    row,
+    trial_saga,
+)
+from tests.integration.sagas.conftest import group as in_a_group  # noqa: F401 - a fixture
+from tests.integration.sagas.test_commands import said
+from tests.integration.sagas.test_link_ends import raising
+
+NAMES = "pack, hold, score"
+
+
+@pytest.fixture
+def saga_id(in_a_group):  # noqa: F811
+    """One branch is done, one waits for its next attempt, one is under way."""
+    run_branch(in_a_group, fan.PACK)
+    trial.SCRIPT["score"] = raising(RuntimeError("down"))
+    run_branch(in_a_group, fan.SCORE)
+    assert branch_rows.claim(in_a_group, fan.HOLD) is not None
+    return in_a_group
+
+
+def test_the_view_names_the_branch_with_the_most_attempts_and_all_that_are_left(saga_id):
+    StepRun.objects.filter(saga_id=saga_id, step_no=fan.SCORE).update(attempts=3)
+
+    view = saga_status(saga_id)
+    assert (view.step, view.branches, view.attempts) == ("score", ("hold", "score"), 3)
+    assert view.last_fault_kind == "fault"
+    assert view.next_at == StepRun.objects.get(saga_id=saga_id, step_no=fan.SCORE).not_before
+
+
+def test_the_list_names_the_branches_and_how_many_are_left(saga_id):
+    assert standing.step_text(row(saga_id)) == f"2-4/7 {NAMES} (2 left)"
+
+
+def test_the_sentence_says_how_each_branch_stands(saga_id):
+    saga = row(saga_id)
+    faults = list(StepFault.objects.filter(saga_id=saga_id))
+    runs = list(StepRun.objects.filter(saga_id=saga_id).order_by("step_no"))
+
+    told = standing.sentence(saga, faults, clock.real(), runs)
+    assert told.startswith(
+        "2 of 3 steps that run side by side are left. pack is done."
+        " hold is being carried out now; the lease ends in "
+    )
+    assert " score waits, 1 times begun; next attempt in " in told
+
+
+def test_the_picture_shows_which_branches_are_left(saga_id):
+    picture = detail.gather(row(saga_id)).picture
+
+    assert [lane.name for lane in picture.lanes if lane.is_current] == ["hold", "score"]
+    kinds = {
+        lane.name: [shape.classes.split()[0] for shape in lane.shapes] for lane in picture.lanes
+    }
+    assert kinds["pack"] == ["tl-done"]
+    assert kinds["hold"] == ["tl-working"]
+    assert {"tl-attempt", "tl-mark-fault", "tl-gap"} <= set(kinds["score"])
+
+
+@pytest.mark.parametrize(("step", "found"), [("pack", 1), ("score", 1), ("take", 0)])
+def test_the_filter_finds_it_by_each_of_its_branches(saga_id, step, found):
+    chosen = filters.StepFilter(None, {"step": [step]}, SagaInstance, None)
+
+    assert chosen.queryset(None, SagaInstance.objects.all()).count() == found
+
+
+def test_what_a_compensation_would_undo_includes_every_branch(saga_id):
+    states = {run.step_no: run.state for run in StepRun.objects.filter(saga_id=saga_id)}
+
+    assert saga_acts.Compensate().preview(row(saga_id), states) == (
+        "score is closed for good, and undone if it took effect.",
+        "hold is closed for good, and undone if it took effect.",
+        "pack is undone.",
+        "take is undone.",
+    )
+
+
+def test_the_pages_can_be_read(saga_id):
+    viewer = signed_in("viewer")
+
+    assert NAMES in viewer.get("/admin/sagas/sagainstance/").content.decode()
+    page = viewer.get(f"/admin/sagas/sagainstance/{saga_id}/change/").content.decode()
+    assert "2 of 3 steps that run side by side are left." in page
+
+
+def test_the_terminal_shows_when_a_branch_is_due(saga_id):
+    text, _ = said("show", saga_id)
+    due = StepRun.objects.get(saga_id=saga_id, step_no=fan.SCORE).due_at
+    assert f"score                    pending   attempts 1, due {due:%H:%M:%S}" in text
+
+    document = json.loads(said("show", saga_id, "--json")[0])
+    left = {step["name"] for step in document["steps"] if step["due_at"]}
+    assert left == {"hold", "score"}
