@@ -1,7 +1,6 @@
 """The stand-ins that a rehearsed saga works with: effects in a table, and one other side."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from enum import Enum
 from uuid import UUID
 
@@ -64,12 +63,19 @@ class Participants:
         self.other_side = OtherSide()
         self.answers: defaultdict[tuple[str, Direction], list[Answer]] = defaultdict(list)
         self.stubborn: set[tuple[str, Direction]] = set()
-        self.before_call: Callable[[], None] | None = None
+        self.unwanted: set[str] = set()
+        """Steps whose condition is false."""
 
     def heal(self) -> None:
         """Let every step succeed from now on."""
         self.answers.clear()
         self.stubborn.clear()
+
+    def forget(self) -> None:
+        """Forget what has happened, for a rehearsal from the start."""
+        self.heal()
+        self.unwanted.clear()
+        self.other_side = OtherSide()
 
     def next_answer(self, step: str, direction: Direction) -> Answer | None:
         """Return what the participant does now; None when it succeeds."""

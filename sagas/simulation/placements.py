@@ -98,6 +98,14 @@ def placements(play: Understudy) -> Iterator[Placement]:
         yield from _answers(play, step, Direction.DO, (), DONE)
         yield from _strikes(step.name, step.name, forth, (), DONE)
         yield from _interventions(play, number, step, forth)
+        if step.when is not None:
+            yield Placement(
+                row=step.name,
+                column="skipped",
+                detail="",
+                prepare=(partial(_unwanted, step.name),),
+                expects=DONE,
+            )
     yield from _messages(MESSAGES[0], forth, (), DONE)
     trigger = way_back(play)
     if trigger is None:
@@ -248,3 +256,7 @@ def _messages(
 
 def _lose(number: int, stage: Stage) -> None:
     stage.lost.add(number)
+
+
+def _unwanted(step: str, stage: Stage) -> None:
+    stage.play.participants.unwanted.add(step)

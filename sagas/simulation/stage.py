@@ -47,7 +47,7 @@ class Stage:
         self.published = 0
         self.silent: set[str] = set()
         self.saga_id = uuid7()
-        self.play.participants.heal()
+        self.play.participants.forget()
 
     def at(self, place: str, detail: str, happening: Happening) -> None:
         """Let something happen the first time a worker comes by a place."""
@@ -113,11 +113,13 @@ class Stage:
                 "INSERT INTO public.rehearsed_effect VALUES (%s, %s, 'do')", [self.saga_id, step]
             )
 
-    def _run(self, work: Callable[[], Any]) -> None:
+    def _run(self, work: Callable[[], Any]) -> bool:
+        """Let a process do some work; False when it died over it."""
         try:
             work()
         except Killed:
-            return
+            return False
+        return True
 
     def _carry_out(self, signature: Any) -> None:
         for link in getattr(signature, "tasks", [signature]):
@@ -146,7 +148,9 @@ class Stage:
         if row.waiting_for and row.waiting_for.startswith("signal:"):
             name = row.waiting_for.partition(":")[2]
             if name not in self.silent:
-                signals.signal(self.saga_id, name, Said(), key="once")
+                say = partial(signals.signal, self.saga_id, name, Said(), key="once")
+                if not self._run(say):
+                    self._run(say)  # whoever got no answer says it again under its key
         with connection_of("sagas").cursor() as cursor:
             for table, key in (("sagas_saga", "id"), ("sagas_steprun", "saga_id")):
                 cursor.execute(_TIME_IS_UP[table].format(key=key), [self.saga_id])

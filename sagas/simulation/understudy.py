@@ -8,10 +8,11 @@ import types
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import groupby
 from typing import Any
 
 from sagas.core.commands import Command
-from sagas.core.definition import Kind, Saga, Step, command_type
+from sagas.core.definition import Kind, Saga, Step, command_type, parallel
 from sagas.core.keys import Direction, effect_key
 from sagas.core.waits import SignalAwaited, TimeAwaited
 from sagas.orchestration import handlers, registry
@@ -56,7 +57,7 @@ def understudy(original: Saga[Any]) -> Understudy:
         version=original.version,
         state=RehearsedState,
         deadline=DEADLINE,
-        steps=steps,
+        steps=_regrouped(steps),
     )
     registry.SAGAS.pop((saga.name, saga.version), None)
     registry.add(saga)
@@ -66,6 +67,15 @@ def understudy(original: Saga[Any]) -> Understudy:
         remote=frozenset(step.name for step in original.steps if _calls_out(step.do)),
         remote_undo=frozenset(step.name for step in original.steps if _calls_out(step.undo)),
     )
+
+
+def _regrouped(steps: tuple[Step[RehearsedState], ...]) -> tuple[Step[RehearsedState], ...]:
+    """Write flat steps as an author does: branches inside their group."""
+    written: list[Step[RehearsedState]] = []
+    for group, members in groupby(steps, key=lambda step: step.group):
+        branches = [replace(step, group=None) for step in members]
+        written += branches if group is None else [parallel(*branches)]
+    return tuple(written)
 
 
 def _calls_out(builder: Callable[..., Any] | None) -> bool:
@@ -83,6 +93,8 @@ def _stand_in(
     elif isinstance(awaits, TimeAwaited):
         awaits = replace(awaits, lasts=timedelta(hours=1))
     plain: dict[str, Any] = {"keep": None, "awaits": awaits}
+    if step.when is not None:
+        plain["when"] = _condition(participants, step.name)
     if step.do is not None:
         plain["do"] = _builder(f"{name}Do", participants, remote=_calls_out(step.do), step=step)
     if step.undo is not None:
@@ -90,6 +102,14 @@ def _stand_in(
             f"{name}Undo", participants, remote=_calls_out(step.undo), step=step
         )
     return replace(step, **plain)
+
+
+def _condition(participants: Participants, step: str) -> Callable[[RehearsedState], bool]:
+    def when(state: RehearsedState) -> bool:
+        return step not in participants.unwanted
+
+    when.__annotations__ = {"state": RehearsedState, "return": bool}
+    return when
 
 
 def _builder(

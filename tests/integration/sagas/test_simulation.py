@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from sagas.core.definition import Kind
+from sagas.core.definition import Kind, Saga
 from sagas.orchestration import compensation, registry
 from sagas.simulation import stage as stage_of_rehearsals
 from sagas.simulation.grid import every_placement, schedules, table, told
@@ -12,9 +12,16 @@ from sagas.simulation.judging import rehearse
 from sagas.simulation.participants import make_table
 from sagas.simulation.placements import placements
 from sagas.simulation.understudy import understudy
-from tests.integration.sagas import trial
+from tests.integration.sagas import fan, trial, waiting
 
-OF_THE_PROJECT = [saga for saga in registry.SAGAS.values() if "trial" not in saga.name]
+OF_THE_TESTS = [
+    saga for module in (fan, waiting) for saga in vars(module).values() if isinstance(saga, Saga)
+]
+OF_THE_PROJECT = [
+    saga
+    for saga in registry.SAGAS.values()
+    if not any(each is saga for each in (trial.TRIAL, *OF_THE_TESTS))
+]
 
 
 @pytest.fixture(autouse=True)
@@ -31,13 +38,38 @@ def wrong(verdicts):
     return {told(verdict.placements): verdict.wrong for verdict in verdicts if verdict.wrong}
 
 
-@pytest.mark.parametrize("saga", OF_THE_PROJECT, ids=lambda saga: f"{saga.name}-{saga.version}")
+@pytest.mark.parametrize(
+    "saga",
+    [
+        *OF_THE_PROJECT,
+        *(pytest.param(saga, marks=pytest.mark.long) for saga in OF_THE_TESTS),
+    ],
+    ids=lambda saga: f"{saga.name}-{saga.version}",
+)
 def test_every_fault_at_every_step_of_a_saga_ends_as_it_must(saga):
     verdicts = list(every_placement(saga))
 
     assert wrong(verdicts) == {}
     rows = {verdict.placements[0].row for verdict in verdicts}
     assert {step.name for step in saga.steps if step.kind is not Kind.BEGUN} <= rows
+
+
+def test_groups_conditions_and_waits_are_rehearsed_as_well():
+    verdicts = [
+        rehearse(play, placed)
+        for saga in (fan.FAN, waiting.REVERSIBLE)
+        for play in [understudy(saga)]
+        for placed in placements(play)
+        if placed.column in {"late", "skipped", "silent", "no"}
+    ]
+
+    assert wrong(verdicts) == {}
+    assert {verdict.placements[0].column for verdict in verdicts} == {
+        "late",
+        "skipped",
+        "silent",
+        "no",
+    }
 
 
 def test_two_and_three_faults_at_once_end_right(committed_db):
