@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+from tests.interleaving.journeys import MAYBE, UNDONE_BY, WHOLE
+
 
 def unfinished(sessions):
     return sessions.rows("SELECT id, status FROM sagas_saga WHERE finished_at IS NULL ORDER BY id")
@@ -21,11 +23,13 @@ def wrongs_of_sagas(sessions, provider):
     """Return all that is not as it should be when every saga is at rest."""
     wrongs = [f"{saga_id} is still {status}" for saga_id, status in unfinished(sessions)]
     ended = sessions.rows(
-        "SELECT id, status, past_return FROM sagas_saga WHERE finished_at IS NOT NULL ORDER BY id"
+        "SELECT id, name, status, past_return, pending FROM sagas_saga"
+        " WHERE finished_at IS NOT NULL ORDER BY id"
     )
-    for saga_id, status, past_return in ended:
-        left = Left(effects(sessions, saga_id), provider, saga_id)
+    for saga_id, name, status, past_return, pending in ended:
+        left = Left(name, effects(sessions, saga_id), provider, saga_id)
         found = left.completed() if status == "completed" else left.compensated(past_return)
+        found += [f"{pending} branches are open"] if pending else []
         wrongs += [f"{status}: {wrong}" for wrong in [*left.doubled(), *found]]
     return wrongs
 
@@ -33,7 +37,8 @@ def wrongs_of_sagas(sessions, provider):
 class Left:
     """What one saga has left behind, in its tables and at the provider."""
 
-    def __init__(self, effects, provider, saga_id):
+    def __init__(self, name, effects, provider, saga_id):
+        self.name = name
         self.effects = effects
         self.hold = provider.holds.get(saga_id)
         self.capture = provider.captures.get(saga_id)
@@ -42,26 +47,47 @@ class Left:
         return [f"{what} took effect {n} times" for what, n in self.effects.items() if n > 1]
 
     def completed(self):
-        if set(self.effects) != {"take", "hold", "capture", "book"}:
-            yield f"effects are {sorted(self.effects)}"
-        if (self.hold, self.capture) != ("held", "captured"):
-            yield f"hold {self.hold}, capture {self.capture}"
+        wrongs = []
+        if set(self.effects) - MAYBE != WHOLE[self.name]:
+            wrongs.append(f"effects are {sorted(self.effects)}")
+        captured = "captured" if "capture" in WHOLE[self.name] else None
+        if (self.hold, self.capture) != ("held", captured):
+            wrongs.append(f"hold {self.hold}, capture {self.capture}")
+        return wrongs
 
     def compensated(self, past_return):
         wrong = {
             "past the point of no return": past_return,
-            "begun and not closed": "close" not in self.effects,
-            "taken and not put back": self.has("take") and not self.has("put_back"),
-            "put back and not taken": self.has("put_back") and not self.has("take"),
-            "held and not released": self.has("hold") and not self.has("release"),
-            "gone forward": self.has("capture") or self.has("book"),
+            "begun and not closed": self.name == "orders.trial" and not self.has("close"),
+            "gone forward": any(map(self.has, ("capture", "book", "tell"))),
             "a hold stands": self.hold not in {None, "canceled"},
             "money moved": self.capture not in {None, "canceled"},
         }
+        for what, undo in UNDONE_BY.items():
+            # Of a remote step the undo is carried out too when it was only intended.
+            wrong[f"{what} is not undone"] = self.has(what) and not self.has(undo)
+            wrong[f"{what} is undone and was not done"] = (
+                self.has(undo) and not self.has(what) and what != "hold"
+            )
         return [what for what, is_so in wrong.items() if is_so]
 
     def has(self, what):
         return what in self.effects
+
+
+def wrongs_of_signals(sessions):
+    """Return what is wrong with the signals of the sagas that have ended."""
+    return [
+        f"{consumed} signals of {saga_id} were consumed, its wait is {state}"
+        for saga_id, consumed, state in sessions.rows(
+            "SELECT s.id, (SELECT count(*) FROM sagas_signal g"
+            "  WHERE g.saga_id = s.id AND g.consumed_at IS NOT NULL),"
+            " (SELECT r.state FROM sagas_steprun r WHERE r.saga_id = s.id"
+            "  AND r.name = 'paid' AND r.direction = 'do')"
+            " FROM sagas_saga s WHERE s.name = 'orders.journey'"
+        )
+        if consumed != (state == "done")
+    ]
 
 
 # -- events ---

@@ -9,13 +9,14 @@ from django.db import connection, connections
 from sagas import tasks  # noqa: F401 - registers them
 from sagas.outbox import subscriptions
 from tests.integration.sagas import trial
+from tests.interleaving import journeys
 from tests.interleaving import nature as natural
 from tests.interleaving.scheduler import Scheduler
-from tests.interleaving.stories import Both, Events, Sagas
+from tests.interleaving.stories import Both, Events, GroupFirst, Journeys, Sagas
 from tests.interleaving.world import World
 
 OFTEN = 200
-STORIES = (Sagas, Sagas, Events, Both)
+STORIES = (Sagas, Journeys, Events, GroupFirst, Sagas, Journeys, Both, Journeys)
 
 
 class Stage:
@@ -57,7 +58,7 @@ def _emptied(model):
 def stage(database_as_migrated, django_db_blocker):
     with django_db_blocker.unblock(), pytest.MonkeyPatch.context() as patch:
         database_as_migrated.restore()
-        trial.register()
+        journeys.register()
         trial.table_of_effects()
         actors = Scheduler(connection.get_connection_params())
         # What every schedule provokes would bury what the failing one prints.

@@ -4,14 +4,14 @@ from celery import current_app
 from django.db import Error as DatabaseError
 
 from orders.models import Customer
-from sagas.api import cancel, current_run, publish, start, transaction
+from sagas.api import cancel, current_run, publish, transaction
 from sagas.conf import conf
 from sagas.ids import uuid7
 from sagas.orchestration.orchestrator import compensate, park, resume
 from sagas.orchestration.status import NoSuchSaga
 from sagas.outbox import subscriptions
 from tests.integration.sagas import news, trial
-from tests.interleaving import books
+from tests.interleaving import books, journeys
 
 
 def task(name):
@@ -20,10 +20,10 @@ def task(name):
 
 
 class Sagas:
-    """Trial sagas, with workers, sweepers, a customer and an operator."""
+    """Sagas of one definition, with workers, sweepers, a customer and an operator."""
 
     BUDGETS = {"cancel": (0, 1, 1), "operator": (0, 0, 0, 1), "sweep": (0, 1, 2)}
-    TICKS = ("sweep",)
+    SAGA = trial.TRIAL
 
     def __init__(self, *, most=2):
         self.most = most
@@ -51,7 +51,7 @@ class Sagas:
         saga_id = self.ids[self.begun % len(self.ids)]
         if what == "start":
             self.begun += 1
-            return lambda: begin(saga_id)
+            return lambda: self.begin(saga_id)
         if what == "cancel":
             return lambda: cancel_if_there(world.chance.choice(self.ids))
         if what == "operator":
@@ -60,6 +60,9 @@ class Sagas:
         if what == "resume":
             return lambda: [resume(each, by="bob", reason="go") for each in self.ids]
         return task(what)
+
+    def begin(self, saga_id):
+        journeys.begin(self.SAGA, saga_id)
 
     def expects(self, fault):
         """A lost connection is no surprise; nothing else may come out of a task."""
@@ -72,7 +75,10 @@ class Sagas:
 
     def patience(self, world):
         """As long as the next one that is due has to wait, and a little."""
-        [(due,)] = world.nature.sessions.rows("SELECT min(due_at) FROM sagas_saga")
+        [(due,)] = world.nature.sessions.rows(
+            "SELECT least((SELECT min(due_at) FROM sagas_saga),"
+            " (SELECT min(due_at) FROM sagas_steprun))"
+        )
         ahead = (due - world.nature.now).total_seconds() if due else 0.0
         return max(ahead, 0.0) + 0.001
 
@@ -84,17 +90,51 @@ class Sagas:
         return books.wrongs_of_sagas(world.nature.sessions, world.provider)
 
 
-def begin(saga_id):
-    """Start a saga as a customer's request does."""
-    with transaction("orders"):
-        start(trial.TRIAL, trial.TrialState(subject=saga_id), key=str(saga_id), saga_id=saga_id)
-
-
 def cancel_if_there(saga_id):
     try:
         cancel(saga_id, reason="no", by="alice")
     except NoSuchSaga:
         return
+
+
+class Journeys(Sagas):
+    """Sagas with groups, a condition and a wait; the world pays, twice, late or never."""
+
+    BUDGETS = Sagas.BUDGETS | {"signal": (0, 1, 1, 2)}
+    SAGA = journeys.JOURNEY
+
+    def prepare(self, world):
+        super().prepare(world)
+        risky = world.chance.choice((True, False))
+        trial.SCRIPT["is_risky"] = lambda: risky
+        self.is_risky = risky
+
+    def begin(self, saga_id):
+        journeys.begin(self.SAGA, saga_id, is_risky=self.is_risky)
+
+    def jobs(self, world):
+        yield from super().jobs(world)
+        if self.begun:
+            yield "signal"
+
+    def job(self, world, what):
+        if what == "signal":
+            saga_id, key = world.chance.choice(self.ids), world.chance.choice(("k1", "k2"))
+            return lambda: journeys.tell_that_it_is_paid(saga_id, key)
+        return super().job(world, what)
+
+    def judge(self, world):
+        return [*super().judge(world), *books.wrongs_of_signals(world.nature.sessions)]
+
+
+class GroupFirst(Journeys):
+    """Sagas that begin with a group and have no pivot."""
+
+    BUDGETS = Sagas.BUDGETS
+    SAGA = journeys.RESERVE
+
+    def jobs(self, world):
+        yield from Sagas.jobs(self, world)
 
 
 class Events:

@@ -6,7 +6,7 @@ from sagas.api import cancel
 from sagas.core.keys import Direction
 from sagas.orchestration.executor import run_link
 from tests.interleaving.pairs import Pair
-from tests.interleaving.stories import Events, Sagas, begin, task
+from tests.interleaving.stories import Events, Sagas, task
 
 STEPS = {"take": 1, "hold": 2, "capture": 3, "book": 4}
 
@@ -21,7 +21,7 @@ class Begun(Sagas):
     def prepare(self, world):
         super().prepare(world)
         [self.id] = self.ids
-        world.actors.run_alone(lambda: begin(self.id))
+        world.actors.run_alone(lambda: self.begin(self.id))
         if self.number > 1:
             world.actors.run_alone(lambda: forward(world, self.number - 1, low=1))
         world.nature.sent.clear()

@@ -1,0 +1,90 @@
+"""Guards that no scenario of another file needs, each with a scenario of its own."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+
+from sagas import clock
+from sagas.api import park
+from sagas.orchestration import registry, store, sweep, versions
+from sagas.outbox.relay import relay_batch
+from tests.integration.sagas import trial
+from tests.integration.sagas.conftest import make_due, row
+from tests.integration.sagas.news import a_teller, listen, tell
+from tests.together import together
+
+
+def test_travelling_leaves_a_saga_with_its_worker(broker):
+    saga_id = trial.begin()
+    store.claim(saga_id, status="running", low=1, high=4)
+    before = row(saga_id).due_at
+
+    clock.travel(timedelta(hours=1))
+
+    assert row(saga_id).due_at == before
+
+
+def test_travelling_leaves_an_ended_saga_alone(broker):
+    saga_id = trial.begin()
+    broker.drain()
+    assert row(saga_id).status == "completed"
+
+    clock.travel(timedelta(hours=1))
+
+    assert row(saga_id).due_at is None
+
+
+def test_parking_a_saga_that_has_ended_is_answered_with_no(broker):
+    saga_id = trial.begin()
+    broker.drain()
+
+    assert park(saga_id, by="alice", reason="stop") is False
+
+
+@pytest.mark.usefixtures("nobody_listens")
+def test_a_relay_does_not_wait_for_an_event_that_another_one_takes(broker):
+    listen()
+    teller = a_teller()
+    first, _ = tell(teller, "a", "b")
+    connection.ensure_connection()
+    with connection.connection.transaction(), connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM orders_outbox WHERE id = %s FOR UPDATE", [first])
+
+        assert together(lambda: relay_batch("orders")) == [1]
+
+
+def test_parking_a_parked_saga_keeps_the_first_reason(broker):
+    saga_id = trial.begin()
+    park(saga_id, by="alice", reason="first")
+
+    assert park(saga_id, by="bob", reason="second") is False
+    assert row(saga_id).parked_reason == "first"
+
+
+def test_a_sweeper_that_comes_late_puts_no_resumed_saga_to_rest(broker):
+    saga_id = trial.begin()
+    before = row(saga_id).due_at
+
+    sweep._wait_for_deadline(saga_id)
+
+    assert row(saga_id).due_at == before
+
+
+@pytest.fixture
+def overtaken(broker):
+    """A claim whose lease has run out, and the saga in the hands of another worker."""
+    saga_id = trial.begin()
+    claimed = store.claim(saga_id, status="running", low=1, high=4)
+    make_due(saga_id)
+    assert store.claim(saga_id, status="running", low=1, high=4) is not None
+    return claimed
+
+
+def test_who_leaves_a_saga_too_late_leaves_it_with_its_next_worker(overtaken):
+    before = row(overtaken.saga_id)
+
+    versions.leave(overtaken, registry.UnknownSaga("gone"))
+
+    after = row(overtaken.saga_id)
+    assert (after.leased_until, after.attempts) == (before.leased_until, before.attempts)

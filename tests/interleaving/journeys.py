@@ -1,0 +1,97 @@
+"""What the sagas of the schedules are: the trial saga, and one with groups, a condition, a wait."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sagas.api import (
+    NoSuchSaga,
+    Saga,
+    compensatable,
+    parallel,
+    pivot,
+    retriable,
+    signal,
+    start,
+    transaction,
+    wait_for,
+)
+from sagas.orchestration import registry
+from tests.integration.sagas import fan, trial
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Paid:
+    amount: int
+
+
+JOURNEY = Saga(
+    name="orders.journey",
+    version=1,
+    state=fan.FanState,
+    deadline=timedelta(minutes=5),
+    steps=(
+        compensatable("take", do=fan.build_take, undo=fan.build_put_back),
+        parallel(
+            compensatable("pack", do=fan.build_pack, undo=fan.build_unpack),
+            compensatable("hold", do=fan.build_hold, undo=fan.build_release),
+            compensatable("score", do=fan.build_score, undo=fan.build_unscore, when=fan.is_risky),
+        ),
+        wait_for("paid", signal=Paid, within=timedelta(minutes=1)),
+        pivot("capture", do=fan.build_capture),
+        parallel(
+            retriable("book", do=fan.build_book),
+            retriable("tell", do=fan.build_tell),
+        ),
+    ),
+)
+RESERVE = Saga(
+    name="orders.group_first",
+    version=1,
+    state=fan.FanState,
+    deadline=timedelta(minutes=5),
+    steps=(
+        parallel(
+            compensatable("pack", do=fan.build_pack, undo=fan.build_unpack),
+            compensatable("hold", do=fan.build_hold, undo=fan.build_release),
+        ),
+        retriable("tell", do=fan.build_tell),
+    ),
+)
+
+UNDONE_BY = {"take": "put_back", "hold": "release", "pack": "unpack", "score": "unscore"}
+"""What the steps of all sagas have done, by what undoes it."""
+
+WHOLE = {
+    trial.TRIAL.name: {"take", "hold", "capture", "book"},
+    JOURNEY.name: {"take", "pack", "hold", "capture", "book", "tell"},
+    RESERVE.name: {"pack", "hold", "tell"},
+}
+"""What a completed saga has done, its conditional steps left out."""
+MAYBE = {"score"}
+
+
+def register():
+    """Make the sagas known."""
+    trial.register()
+    for saga in (JOURNEY, RESERVE):
+        if (saga.name, saga.version) not in registry.SAGAS:
+            registry.add(saga)
+
+
+def begin(saga, saga_id, *, is_risky=True):
+    """Start a saga as a customer's request does."""
+    state = (
+        trial.TrialState(subject=saga_id)
+        if saga is trial.TRIAL
+        else fan.FanState(subject=saga_id, is_risky=is_risky)
+    )
+    with transaction("orders"):
+        start(saga, state, key=str(saga_id), saga_id=saga_id)
+
+
+def tell_that_it_is_paid(saga_id, key):
+    """Signal, if the saga is there already."""
+    try:
+        signal(saga_id, "paid", Paid(amount=1), key=key)
+    except NoSuchSaga:
+        return
