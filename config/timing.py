@@ -30,6 +30,7 @@ SECONDS: Final = {
 NUMBERS: Final = {
     "MAX_ATTEMPTS": (12, 12),
     "HANDLER_ATTEMPTS": (5, 5),
+    "CLAIM_BATCH": (20, 20),
     "SWEEP_BATCH": (200, 200),
     "RELAY_BATCH": (500, 500),
     "DELIVERY_SIZE": (50, 50),

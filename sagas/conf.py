@@ -39,6 +39,8 @@ class Conf:
     """Longest time one call to another system may take; the adapter enforces it."""
     TIME_SLICE = Setting(1)
     """How long a link goes on before it lets others have the worker."""
+    CLAIM_BATCH = Setting(20)
+    """Most sagas that one message takes, its own included."""
     VISIBILITY = Setting(120)
     """When a Redis broker hands out an unacknowledged message again."""
     SWEEP_INTERVAL = Setting(1)

@@ -30,6 +30,8 @@ PLACES: dict[str, str] = {
     "act.committed": "an operator's act is committed, nobody has been told",
     "chain.published": "after a chain was published",
     "claim.before": "a message has arrived, its saga is not claimed yet",
+    "batch.claimed": "a message has claimed several sagas, and has not rung for those left",
+    "batch.given_back": "claimed sagas that were not begun are free again, nobody has been told",
     "claim.committed": "after a saga was claimed, before any work",
     "effect.before_commit": "the part of a detached context is written, not yet committed",
     "effect.committed": "the part of a detached context is committed, the saga has not moved",

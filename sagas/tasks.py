@@ -12,9 +12,10 @@ from celery.exceptions import Ignore
 
 from sagas.conf import conf
 from sagas.core.keys import Direction
+from sagas.orchestration.batch import run_batch
 from sagas.orchestration.branches import run_branch as carry_out_branch
 from sagas.orchestration.executor import LinkEnd
-from sagas.orchestration.executor import run_link as carry_out
+from sagas.orchestration.executor import run_link as run_alone
 from sagas.orchestration.steps import StepRejected
 from sagas.orchestration.sweep import continue_saga as read_and_send
 from sagas.orchestration.sweep import sweep as look_for_due_sagas
@@ -48,33 +49,33 @@ _LINK: dict[str, Any] = {
 }
 
 
-def _end(saga_id: str, low: int, high: int, direction: Direction, *, swept: bool) -> None:
-    _tell(carry_out(UUID(saga_id), low, high, direction, swept=swept))
-
-
-def _tell(end: LinkEnd) -> None:
+def _end(end: LinkEnd) -> None:
     if end is LinkEnd.STOPPED:
         raise Ignore
     if end is LinkEnd.REJECTED:
         raise StepRejected
 
 
+def _carry_out(link: tuple[UUID, int, int, Direction], *, swept: bool, of: str) -> LinkEnd:
+    return run_batch(*link, swept=swept, of=of) if of else run_alone(*link, swept=swept)
+
+
 @shared_task(name="sagas.run_link", **_LINK)
-def run_link(saga_id: str, low: int, high: int, swept: bool) -> None:  # noqa: FBT001 - a message's positional payload
-    """Run the steps ``low`` to ``high`` of a saga forward."""
-    _end(saga_id, low, high, Direction.DO, swept=swept)
+def run_link(saga_id: str, low: int, high: int, swept: bool, of: str = "") -> None:  # noqa: FBT001 - a message's positional payload
+    """Run the steps ``low`` to ``high`` of a saga forward, and of others ``of`` its definition."""
+    _end(_carry_out((UUID(saga_id), low, high, Direction.DO), swept=swept, of=of))
 
 
 @shared_task(name="sagas.undo_link", **_LINK)
-def undo_link(saga_id: str, low: int, high: int, swept: bool) -> None:  # noqa: FBT001 - a message's positional payload
-    """Undo the steps ``high`` down to ``low`` of a saga."""
-    _end(saga_id, low, high, Direction.UNDO, swept=swept)
+def undo_link(saga_id: str, low: int, high: int, swept: bool, of: str = "") -> None:  # noqa: FBT001 - a message's positional payload
+    """Undo the steps ``high`` down to ``low`` of a saga, and of others ``of`` its definition."""
+    _end(_carry_out((UUID(saga_id), low, high, Direction.UNDO), swept=swept, of=of))
 
 
 @shared_task(name="sagas.run_branch", **_LINK)
 def run_branch(saga_id: str, step_no: int) -> None:
     """Run one branch of a parallel group."""
-    _tell(carry_out_branch(UUID(saga_id), step_no))
+    _end(carry_out_branch(UUID(saga_id), step_no))
 
 
 @shared_task(name="sagas.continue_saga")

@@ -6,6 +6,7 @@ import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 from sagas.core.commands import Command, context_of, reply_type, type_name
@@ -222,6 +223,7 @@ def hints_of(function: Callable[..., Any], where: str) -> dict[str, Any]:
         raise InvalidDefinition(f"{where}: annotations cannot be read: {wrong}") from wrong
 
 
+@cache
 def command_type(builder: Callable[..., Any]) -> type[Command[Any]]:
     """Return the class of the commands that a builder makes."""
     command: type[Command[Any]] = typing.get_type_hints(builder)["return"]

@@ -23,6 +23,9 @@ from kombu.exceptions import OperationalError
 from sagas.core.definition import Saga
 from sagas.core.keys import Direction
 from sagas.failpoints import failpoint
+from sagas.orchestration import wakes
+from sagas.orchestration.handlers import calls_out
+from sagas.orchestration.wakes import Wake
 from sagas.sometimes import sometimes
 
 log = logging.getLogger(__name__)
@@ -73,23 +76,69 @@ def send(
     direction: Direction,
     traceparent: str | None = None,
     swept: bool = False,
+    alone: bool = False,
 ) -> bool:
     """Publish the chain of what remains; False when the broker did not take it.
 
-    Lost hints are normal: the caller has nothing to do, the sweeper finds the row.
+    Lost hints are normal: the caller has nothing to do, the sweeper finds the row. Nothing is
+    published while an earlier message for sagas of this kind is unread: it takes this one along.
 
-    See Note [A chain is a doorbell].
+    :param swept: the message is the sweeper's, and asks no keys in Redis
+    :param alone: it must not rely on others; for a saga that is not fresh (``attempts`` is not
+        0), which nobody takes along
+
+    See Note [A chain is a doorbell] and Note [One message for many].
     """
-    name = "sagas.run_link" if direction is Direction.DO else "sagas.undo_link"
-    signatures = [
-        _signature(name, link.queue, [str(saga_id), link.low, link.high, swept])
-        for link in links(saga, cursor, direction)
-    ]
-    if not signatures:
+    found = links(saga, cursor, direction)
+    if not found:
         return send_branches(saga, saga_id, saga.branches(cursor), traceparent=traceparent)
+    if _patience.is_over():
+        return False
+    wake = None if alone else wake_of(saga, found[0], direction)
+    if wake is not None and not wakes.is_first(wake):
+        sometimes("wake.shared")
+        return True
+    chained = _chain(saga, saga_id, found, direction, swept=swept, alone=alone)
+    sent = _publish(saga, saga_id, chained, traceparent)
+    if wake is not None and not sent:
+        wakes.take_back(wake)
+    return sent
+
+
+def wake_of(saga: Saga[Any], link: Link, direction: Direction) -> Wake | None:
+    """Return what stands in front of a link; None when its first step calls out.
+
+    Such a call may hang: each of these sagas has a message, and so a worker, of its own.
+    """
+    wake = Wake(
+        name=saga.name,
+        version=saga.version,
+        direction=direction,
+        low=link.low,
+        high=link.high,
+    )
+    return None if calls_out(saga, wake.first, direction) else wake
+
+
+def _chain(
+    saga: Saga[Any],
+    saga_id: UUID,
+    found: list[Link],
+    direction: Direction,
+    *,
+    swept: bool,
+    alone: bool,
+) -> Signature:
+    name = "sagas.run_link" if direction is Direction.DO else "sagas.undo_link"
+    signatures = []
+    for link in found:
+        arguments = [str(saga_id), link.low, link.high, swept]
+        wake = None if alone else wake_of(saga, link, direction)
+        if wake is not None:
+            arguments.append(wake.of)
+        signatures.append(_signature(name, link.queue, arguments))
     # Celery would send a chain of one link as the task it is, after building the chain.
-    canvas = signatures[0] if len(signatures) == 1 else chain(*signatures)
-    return _publish(saga, saga_id, canvas, traceparent)
+    return signatures[0] if len(signatures) == 1 else chain(*signatures)
 
 
 def send_branches(

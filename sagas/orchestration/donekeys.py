@@ -40,10 +40,21 @@ def _key(saga_id: UUID, direction: Direction) -> str:
     return f"sagas:done:{saga_id}:{direction}"
 
 
-def all_done(saga_id: UUID, low: int, high: int, direction: Direction) -> bool:
-    """Return whether Redis remembers every step of a link as done."""
+def all_done(
+    saga_id: UUID, low: int, high: int, direction: Direction, *, answered: str | None = None
+) -> bool:
+    """Return whether Redis remembers every step of a link as done.
+
+    :param answered: the key of a wake-up, removed by the same call
+    """
     try:
-        found = client().get(_key(saga_id, direction))
+        if answered is None:
+            found = client().get(_key(saga_id, direction))
+        else:
+            both = client().pipeline(transaction=False)
+            both.delete(answered)
+            both.get(_key(saga_id, direction))
+            found = both.execute()[1]
     except redis.RedisError as error:
         log.warning("donekeys_unread", extra={"error": str(error)})
         return False

@@ -8,28 +8,25 @@ checks it are described in ``docs/engine.md``.
 """
 
 import logging
-import traceback
 from dataclasses import replace
 from enum import Enum
 from time import monotonic
 from typing import Any
 from uuid import UUID
 
-from django.db import DatabaseError
-
 from sagas import clock
 from sagas.conf import conf
 from sagas.core import codec
 from sagas.core.commands import Unknown
-from sagas.core.definition import Saga
 from sagas.core.keys import Direction
-from sagas.core.retry import DEFAULT
 from sagas.correlation import Correlation, correlated
 from sagas.failpoints import failpoint
 from sagas.models.saga import SagaInstance, Status
-from sagas.orchestration import canvas, donekeys, registry, stops, store, versions
+from sagas.orchestration import canvas, donekeys, faults, registry, stops, store, versions
 from sagas.orchestration.awaiting import arrive, go_back
 from sagas.orchestration.compensation import undo_step
+from sagas.orchestration.faults import Attempt
+from sagas.orchestration.handlers import calls_out
 from sagas.orchestration.steps import StepRejected, do_step
 from sagas.orchestration.store import Claim, StaleFencingToken
 from sagas.orchestration.work import Done, Waiting, Work
@@ -49,6 +46,8 @@ class LinkEnd(Enum):
     """Not ours, not now, or to be continued by another message: Ignore."""
     REJECTED = "rejected"
     """Compensation has begun: raise, so that link_error brings it on its way."""
+    CALLS = "calls"
+    """The next step calls out, and the worker was told not to: the saga is still its own."""
 
 
 def run_link(
@@ -61,22 +60,12 @@ def run_link(
     failpoint("claim.before")
     claimed = store.claim(saga_id, status=STATUS[direction], low=low, high=high)
     if claimed is None:
-        return _not_claimed(saga_id, low, high, direction)
+        return not_claimed(saga_id, low, high, direction)
     failpoint("claim.committed")
-    correlation = Correlation(
-        correlation_id=claimed.correlation_id,
-        causation_id=str(claimed.saga_id),
-        traceparent=claimed.traceparent,
-    )
-    with correlated(correlation):
-        try:
-            return _Link(claimed, low, high, direction).run()
-        except StaleFencingToken:
-            log.info("fence_refused", extra={"saga_id": str(saga_id)})
-            return LinkEnd.STOPPED
+    return Carried(claimed, low, high, direction).carry_on()
 
 
-def _not_claimed(saga_id: UUID, low: int, high: int, direction: Direction) -> LinkEnd:
+def not_claimed(saga_id: UUID, low: int, high: int, direction: Direction) -> LinkEnd:
     """Tell a link that is already past from one that is not to be run now."""
     row = SagaInstance.objects.filter(id=saga_id).values_list("status", "cursor").first()
     if row is None:
@@ -91,66 +80,96 @@ def _not_claimed(saga_id: UUID, low: int, high: int, direction: Direction) -> Li
     return LinkEnd.PASSED if passed else LinkEnd.STOPPED
 
 
-class _Link:
+class Carried:
     """One claimed saga on its way through one link."""
 
-    def __init__(self, claimed: Claim, low: int, high: int, direction: Direction) -> None:
+    def __init__(
+        self,
+        claimed: Claim,
+        low: int,
+        high: int,
+        direction: Direction,
+        *,
+        started: float | None = None,
+        chained: bool = True,
+    ) -> None:
+        """Take a claimed saga, as part of a batch that has ``started`` before.
+
+        :param chained: a Celery chain stands behind it, which brings the next link and
+            ``link_error``
+        """
         self.claimed = claimed
         self.low = low
         self.high = high
         self.direction = direction
-        self.started = monotonic()
+        self.started = monotonic() if started is None else started
+        self.chained = chained
+        self.saga: Any = None
 
-    def run(self) -> LinkEnd:
+    def carry_on(self, *, calls: bool = True) -> LinkEnd:
+        """Go on from the cursor, unless told not to make calls only up to the first one."""
+        correlation = Correlation(
+            correlation_id=self.claimed.correlation_id,
+            causation_id=str(self.claimed.saga_id),
+            traceparent=self.claimed.traceparent,
+        )
+        with correlated(correlation):
+            try:
+                return self._run(calls=calls)
+            except StaleFencingToken:
+                log.info("fence_refused", extra={"saga_id": str(self.claimed.saga_id)})
+                return LinkEnd.STOPPED
+
+    def send(self) -> None:
+        """Ring for a saga that this worker has let go."""
+        self._send(self.claimed.cursor, self.direction)
+
+    def _send(self, cursor: int, direction: Direction) -> None:
+        canvas.send(
+            registry.get(self.claimed.name, self.claimed.def_version),
+            self.claimed.saga_id,
+            cursor=cursor,
+            direction=direction,
+            traceparent=self.claimed.traceparent,
+        )
+
+    def _run(self, *, calls: bool) -> LinkEnd:
+        if self.saga is None:
+            end = self._begin()
+            if end is not None:
+                return end
+        while calls or not calls_out(self.saga, self.claimed.cursor, self.direction):
+            end = self._step()
+            if end is not None:
+                return end
+        return LinkEnd.CALLS
+
+    def _begin(self) -> LinkEnd | None:
         try:
-            self.saga: Saga[Any] = versions.fitting(self.claimed)
-            state = codec.decode(self.saga.state, self.claimed.state)
+            self.saga = versions.fitting(self.claimed)
+            self.state = codec.decode(self.saga.state, self.claimed.state)
         except registry.UnknownSaga as unknown:
             versions.leave(self.claimed, unknown)
             return LinkEnd.STOPPED
         except codec.CannotDecode as unreadable:
             return self._fault(f"step {self.claimed.cursor}", "fault", unreadable)
-        first = self.claimed.cursor
-        if self._is_worn_out():
-            return LinkEnd.STOPPED
-        while True:
-            end = self._step(state)
-            if isinstance(end, LinkEnd):
-                return end
-            self.claimed, state, released = end
-            if self._is_past():
-                self._end(first)
-                return LinkEnd.PASSED
-            if released:
-                sometimes("slice.spent")
-                self._send_rest()
-                return LinkEnd.STOPPED
-
-    def _end(self, first: int) -> None:
-        donekeys.remember(self.claimed.saga_id, *self._done_range(first), self.direction)
-        failpoint("link.ended")
-        if self.direction is Direction.DO and self.saga.branches(self.claimed.cursor):
-            # Celery has no next link to publish: a chain ends at a group.
-            self._send_rest()
-
-    def _done_range(self, first: int) -> tuple[int, int]:
-        return (first, self.high) if self.direction is Direction.DO else (self.low, first)
+        return LinkEnd.STOPPED if faults.park_worn_out(self._attempt()) else None
 
     def _is_past(self) -> bool:
         if self.direction is Direction.DO:
             return self.claimed.cursor > self.high
         return self.claimed.cursor < self.low
 
-    def _step(self, state: Any) -> LinkEnd | tuple[Claim, Any, bool]:
-        number = self.claimed.cursor
-        step = self.saga.steps[number]
+    def _step(self) -> LinkEnd | None:
+        """Carry out the step under the cursor; None while there is more to do here."""
         if self._is_overdue():
             return self._compensate_overdue()
         work = Work(
             saga=self.saga,
             claimed=self.claimed,
-            state=state,
+            state=self.state,
             keeps_lease=self._keeps_lease,
+            turns_here=self._turns_here,
         )
         try:
             done = self._carry_out(work)
@@ -161,23 +180,80 @@ class _Link:
             failpoint("wait.committed", work.place)
             return LinkEnd.STOPPED
         except StepRejected:
-            sometimes("step.rejected")
-            failpoint("reject.committed", work.place)
-            return LinkEnd.REJECTED
+            self._note_rejection(work)
+            return self._rejected()
         except Unknown as unknown:
             sometimes("outcome.unknown")
-            return self._fault(step.name, "unknown", unknown)
+            return self._fault(work.step.name, "unknown", unknown)
         except Exception as fault:  # noqa: BLE001 - whatever a handler raises is a fault, stored with its traceback
-            return self._fault(step.name, "fault", fault)
-        failpoint("step.committed", work.place)
-        claimed = replace(
+            return self._fault(work.step.name, "fault", fault)
+        return self._moved(work, done)
+
+    def _moved(self, work: Work, done: Done) -> LinkEnd | None:
+        if done.rejected is None:
+            failpoint("step.committed", work.place)
+        else:
+            self._note_rejection(work)
+            self._turn(done.cursor, done.rejected)
+        self.claimed = replace(
             self.claimed,
             cursor=done.cursor,
             past_return=done.past_return,
             attempts=1,
             claimed_at=done.at,
         )
-        return claimed, done.state, not done.kept_lease
+        self.state = done.state
+        if self._is_past():
+            return self._ended()
+        if done.kept_lease:
+            return None
+        sometimes("slice.spent")
+        self.send()
+        return LinkEnd.STOPPED
+
+    def _ended(self) -> LinkEnd:
+        if self.chained:
+            donekeys.remember(self.claimed.saga_id, self.low, self.high, self.direction)
+        failpoint("link.ended")
+        unfinished = 0 <= self.claimed.cursor <= self.claimed.last_step
+        # Where Celery has no next link to publish: a chain ends at a group.
+        if unfinished and (not self.chained or self._is_at_a_group()):
+            self.send()
+        return LinkEnd.PASSED if self.chained else LinkEnd.STOPPED
+
+    def _is_at_a_group(self) -> bool:
+        return self.direction is Direction.DO and bool(self.saga.branches(self.claimed.cursor))
+
+    def _note_rejection(self, work: Work) -> None:
+        sometimes("step.rejected")
+        failpoint("reject.committed", work.place)
+
+    def _rejected(self) -> LinkEnd:
+        """Leave the way back to ``link_error``, or ring where no chain has one for us."""
+        if self.chained:
+            return LinkEnd.REJECTED
+        self._send(self.claimed.last_step, Direction.UNDO)
+        return LinkEnd.STOPPED
+
+    def _turns_here(self) -> bool:
+        """Return whether a rejection leaves the saga with this worker, to undo it at once."""
+        number, contexts = self.claimed.cursor, self.saga.contexts
+        if self.saga.steps[number].awaits is not None or is_spent(self.started):
+            return False
+        return canvas.queue_of(contexts[number]) == canvas.queue_of(contexts[self.saga.last])
+
+    def _turn(self, cursor: int, failure: str) -> None:
+        """Follow the saga on its way back, whose chain nobody has published."""
+        sometimes("turned.in_task")
+        link = canvas.links(self.saga, cursor, Direction.UNDO)[0]
+        self.low, self.high = link.low, link.high
+        self.direction, self.chained = Direction.UNDO, False
+        self.claimed = replace(
+            self.claimed,
+            status=Status.COMPENSATING,
+            token=self.claimed.token + 1,
+            failure=failure,
+        )
 
     def _carry_out(self, work: Work) -> Done:
         if work.step.awaits is not None:
@@ -190,8 +266,7 @@ class _Link:
         Asked inside the commit: a link that ends (last step, or its slice is spent) must have
         released the lease before anything is published, or the next link would find it live.
         """
-        slice_ = min(conf.TIME_SLICE, conf.STEP_TIMEOUT - conf.CALL_TIMEOUT)
-        if monotonic() - self.started > slice_:
+        if is_spent(self.started):
             return False
         if self.direction is Direction.DO:
             return self.claimed.cursor < self.high
@@ -207,71 +282,18 @@ class _Link:
     def _compensate_overdue(self) -> LinkEnd:
         stops.begin_compensation(self.claimed.saga_id, failure=stops.DEADLINE, by=None)
         failpoint("deadline.committed")
-        canvas.send(
-            self.saga,
-            self.claimed.saga_id,
-            cursor=self.claimed.last_step,
-            direction=Direction.UNDO,
-            traceparent=self.claimed.traceparent,
-        )
+        self._send(self.claimed.last_step, Direction.UNDO)
         return LinkEnd.STOPPED
-
-    def _is_worn_out(self) -> bool:
-        """Park a saga whose attempts die before they can say why."""
-        bound = self._bound(self.claimed.cursor)
-        if self.claimed.attempts <= bound:
-            return False
-        name = self.saga.steps[self.claimed.cursor].name
-        error = f"{self.claimed.attempts - 1} attempts of {name} ended without a trace"
-        self._store(name, "fault", error, "", parked=f"{error}: workers died or froze in it")
-        return True
-
-    def _bound(self, number: int) -> int:
-        policy = self.saga.steps[number].retry
-        return int(policy.max_attempts or conf.MAX_ATTEMPTS)
 
     def _fault(self, name: str, kind: str, error: BaseException) -> LinkEnd:
-        text = f"{type(error).__name__}: {error}"
-        log.warning(
-            "step_fault",
-            extra={"saga_id": str(self.claimed.saga_id), "step": name, "error": text},
-        )
-        saga = getattr(self, "saga", None)
-        bound = self._bound(self.claimed.cursor) if saga else int(conf.MAX_ATTEMPTS)
-        parked = None
-        if self.claimed.attempts >= bound:
-            parked = f"{name}: {self.claimed.attempts} attempts, the last: {text}"
-        trace = "".join(traceback.format_exception(error))
-        try:
-            self._store(name, kind, text, trace, parked=parked)
-        except StaleFencingToken:
-            # Most likely the commit got through, and only its answer was lost.
-            sometimes("commit.unanswered" if isinstance(error, DatabaseError) else "fence.refused")
-            raise
+        faults.record(self._attempt(), name, kind, error)
         return LinkEnd.STOPPED
 
-    def _store(self, name: str, kind: str, error: str, trace: str, *, parked: str | None) -> None:
-        saga = getattr(self, "saga", None)
-        delay = 0.0
-        if parked is None:
-            policy = saga.steps[self.claimed.cursor].retry if saga else DEFAULT
-            delay = policy.delay(self.claimed.attempts, base=conf.DELAY_BASE, cap=conf.DELAY_CAP)
-        fault = stops.Fault(
-            step_no=self.claimed.cursor,
-            name=name,
-            direction=self.direction,
-            kind=kind,
-            error=error,
-            traceback=trace,
-        )
-        stops.record_fault(self.claimed, fault, delay=delay, parked=parked)
-        failpoint("fault.committed", name)
+    def _attempt(self) -> Attempt:
+        return Attempt(claimed=self.claimed, saga=self.saga, direction=self.direction)
 
-    def _send_rest(self) -> None:
-        canvas.send(
-            self.saga,
-            self.claimed.saga_id,
-            cursor=self.claimed.cursor,
-            direction=self.direction,
-            traceparent=self.claimed.traceparent,
-        )
+
+def is_spent(started: float) -> bool:
+    """Return whether who began then has to let others have the worker."""
+    slice_ = min(conf.TIME_SLICE, conf.STEP_TIMEOUT - conf.CALL_TIMEOUT)
+    return monotonic() - started > slice_

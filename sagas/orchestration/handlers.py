@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sagas.core.commands import Command, Rejected, context_of, reply_type, type_name
-from sagas.core.definition import InvalidDefinition
+from sagas.core.definition import InvalidDefinition, Saga, command_type
+from sagas.core.keys import Direction
 
 R = TypeVar("R")
 C = TypeVar("C", bound=Command[Any])
@@ -119,3 +120,10 @@ def handler_of(command: type[Command[Any]] | Command[Any]) -> Handler:
     if handler is None:
         raise InvalidDefinition(f"no handler for {command.name}: decorate one with @handles")
     return handler
+
+
+def calls_out(saga: Saga[Any], number: int, direction: Direction) -> bool:
+    """Return whether a step, in one direction, calls another system."""
+    step = saga.steps[number]
+    build = step.do if direction is Direction.DO else step.undo
+    return build is not None and handler_of(command_type(build)).is_remote

@@ -34,7 +34,9 @@ class StepRejected(SagasError):
 def do_step(work: Work) -> Done:
     """Run a step forward.
 
-    :raises StepRejected: if the participant said no; compensation has begun in the same commit
+    A no turns the saga round in the same commit; what is returned then says why.
+
+    :raises StepRejected: if it said no, and the compensation is another worker's
     :raises StaleFencingToken: if the saga is no longer this worker's; nothing was written
     """
     if work.step.when is not None and not work.step.when(work.state):
@@ -46,7 +48,7 @@ def do_step(work: Work) -> Done:
     with running(work, Direction.DO):
         carry_out = _do_remote if handler.is_remote else _do_local
         found = carry_out(work, command, handler)
-    if found.rejected is not None:
+    if found.rejected is not None and not found.kept_lease:
         raise StepRejected(found.rejected)
     return found
 
@@ -204,7 +206,7 @@ def _turn_step_round(work: Work, rejected: Rejected) -> Done:
         status=Status.COMPENSATING,
         cursor=work.saga.last,
         past_return=False,
-        keep_lease=False,
+        keep_lease=work.turns_here(),
         failure=rejected.reason,
         failed_step=work.step.name,
         new_token=True,

@@ -93,8 +93,16 @@ def claim(saga_id: UUID, *, status: str, low: int, high: int) -> Claim | None:
             {"id": saga_id, "status": status, "low": low, "high": high, "lease": conf.LEASE},
         )
         row = cursor.fetchone()
-        if row is None:
-            return None
+    return None if row is None else claim_of(row)
+
+
+def claiming(rows: str) -> str:
+    """Return the claiming statement for other rows than the one named by ``id``."""
+    return _CLAIM.replace("id = %(id)s", rows)
+
+
+def claim_of(row: tuple[Any, ...]) -> Claim:
+    """Read what a claiming statement returns."""
     values = dict(zip(_CLAIMED, row, strict=True))
     if values["attempts"] > 1:
         sometimes("claim.repeated")

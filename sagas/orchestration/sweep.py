@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 # while the queue is not empty: their first message is probably still in it, and doubling every
 # message of a backlog halves the throughput (traps 0.2, step 6). The longer the queue, the more:
 # otherwise a backlog that lasts longer than the patience feeds on its own hints and never drains.
+# A lease that ran out is an attempt, also where the step's predecessor had ended the count: the
+# saga is not fresh, and no batch takes it along.
 _SWEEP = """
 WITH due AS (
     SELECT id FROM sagas_saga
@@ -31,11 +33,12 @@ WITH due AS (
             OR due_at <= clock_timestamp() - make_interval(secs => %(patience)s))
     ORDER BY due_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
 UPDATE sagas_saga AS s SET hints = hints + 1, leased_until = NULL, not_before = NULL,
+    attempts = CASE WHEN leased_until IS NULL THEN attempts ELSE greatest(attempts, 1) END,
     due_at = clock_timestamp() + make_interval(secs =>
         least(%(grace)s * power(1.7, least(hints, 20)), %(cap)s))
 FROM due WHERE s.id = due.id
 RETURNING s.id, s.name, s.def_version, s.status, s.cursor, s.last_step, s.past_return,
-    s.parked_at IS NOT NULL, s.deadline_at, s.traceparent
+    s.parked_at IS NOT NULL, s.deadline_at, s.traceparent, s.attempts = 0 AND s.hints = 1
 """
 
 
@@ -69,7 +72,8 @@ def sweep() -> int:
 
 
 def _take_up(row: tuple[Any, ...], now: Any) -> None:
-    saga_id, name, version, status, cursor, last_step, past_return, parked, deadline, trace = row
+    saga_id, name, version, status, cursor, last_step, past_return, parked = row[:8]
+    deadline, trace, is_fresh = row[8:]
     overdue = status == Status.RUNNING and not past_return and deadline <= now
     if overdue and stops.begin_compensation(saga_id, failure=stops.DEADLINE, by=None):
         failpoint("deadline.committed")
@@ -86,7 +90,16 @@ def _take_up(row: tuple[Any, ...], now: Any) -> None:
     direction = Direction.DO if status == Status.RUNNING else Direction.UNDO
     if direction is Direction.DO and saga.branches(cursor):
         return  # its branches are due by themselves
-    canvas.send(saga, saga_id, cursor=cursor, direction=direction, traceparent=trace, swept=True)
+    # The first hint for a saga that nobody has tried may be shared with its like, no later one.
+    canvas.send(
+        saga,
+        saga_id,
+        cursor=cursor,
+        direction=direction,
+        traceparent=trace,
+        swept=True,
+        alone=not is_fresh,
+    )
 
 
 def _wait_for_deadline(saga_id: UUID) -> None:

@@ -35,6 +35,8 @@ class Work:
     claimed: Claim
     state: Any
     keeps_lease: Callable[[], bool]
+    turns_here: Callable[[], bool] = lambda: False
+    """Whether a rejection leaves the saga with this worker, which undoes it at once."""
 
     @property
     def number(self) -> int:

@@ -23,7 +23,7 @@ PUBLISHES = {"apply_async", "send_task"}
 BESIDE = {
     "sagas.orchestration.store.claim": ("sagas.orchestration.executor.run_link", "claim.committed"),
     "sagas.orchestration.stops.record_fault": (
-        "sagas.orchestration.executor._Link._store",
+        "sagas.orchestration.faults._store",
         "fault.committed",
     ),
     "sagas.orchestration.branch_rows.claim": (
@@ -37,6 +37,10 @@ BESIDE = {
     "sagas.orchestration.branch_stops.take": (
         "sagas.orchestration.compensation.undo_step",
         "branch.taken",
+    ),
+    "sagas.orchestration.claims.give_back": (
+        "sagas.orchestration.batch._let_go",
+        "batch.given_back",
     ),
     "sagas.outbox.republish._settle": ("sagas.outbox.republish._compare", "republish.delivered"),
 }

@@ -17,6 +17,8 @@ from tests.workers.shop import count_the_money, one, open_shop, provider_intents
 
 ENGINE = [
     "claim.before",
+    "batch.claimed",
+    "batch.given_back",
     "claim.committed",
     "link.ended",
     "donekeys.before",
@@ -61,7 +63,6 @@ def backward_places():
     yield "close.returned/capture_payment"
     yield "reject.before_commit/capture_payment"
     yield "reject.committed/capture_payment"
-    yield "continue.before"
     for step in registry.get("orders.checkout", 1).steps:
         if step.undo is not None and is_remote(step.undo):
             yield f"intent.before_commit/undo.{step.name}"
@@ -103,7 +104,8 @@ def killer(tmp_path):
 def running(processes, killer):
     processes.provider()
     processes.beat()
-    processes.worker(env=killer.env)
+    # Small batches, so that they are full when eight orders come at once.
+    processes.worker(env={**killer.env, "SAGAS_CLAIM_BATCH": "3"})
     return processes
 
 
@@ -151,9 +153,25 @@ def test_a_worker_killed_at_every_place_on_the_way_back_leaves_nothing_half_undo
     count_the_money()
 
 
+@pytest.mark.timeout(120)
+def test_a_worker_killed_in_the_error_callback_leaves_the_way_back_to_the_sweeper(
+    processes, killer
+):
+    """A slice that is always spent leaves every rejection to the callback."""
+    processes.provider()
+    processes.beat()
+    processes.worker(env={**killer.env, "SAGAS_TIME_SLICE": "0.0001"})
+    shop = open_shop()
+
+    kill_everywhere(shop, killer, ["continue.before"], "card_capture_declined")
+
+    assert one("SELECT count(*) FROM orders_order WHERE status <> 'failed'") == 0
+    count_the_money()
+
+
 def test_every_place_of_the_list_is_armed_by_these_tests_or_named_elsewhere():
     armed = {place.partition("/")[0] for place in (*forward_places(), *backward_places())}
-    armed |= {place.partition("/")[0] for place in (*ENGINE, *EVENTS)}
+    armed |= {place.partition("/")[0] for place in (*ENGINE, *EVENTS, "continue.before")}
     elsewhere = {
         "start.committed": "tests/acceptance/test_buying_over_http.py",
         "fault.committed": "tests/workers/test_broker.py",

@@ -10,7 +10,7 @@ from kombu import Connection
 
 from sagas import tasks  # noqa: F401 - registers them
 from sagas.models import SagaInstance
-from sagas.orchestration import canvas
+from sagas.orchestration import canvas, wakes
 from sagas.orchestration.steps import StepRejected
 from sagas.outbox import subscriptions
 from tests.integration.sagas import fan, trial
@@ -59,6 +59,8 @@ class Broker:
 def broker(monkeypatch):
     caught = Broker()
     monkeypatch.setattr(canvas, "publish", caught)
+    # Every saga is rung for by itself; `test_batches.py` is about the others.
+    monkeypatch.setattr(wakes, "is_first", lambda _: True)
     return caught
 
 

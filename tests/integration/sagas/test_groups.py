@@ -47,7 +47,7 @@ pytestmark = pytest.mark.usefixtures("fan_saga")
 def test_the_chain_ends_at_a_group_and_its_branches_are_messages(broker):
     saga_id = fan.begin()
     [first] = broker.take()
-    assert (first.task, first.args[1:]) == ("sagas.run_link", (0, 0, False))
+    assert (first.task, first.args[1:4]) == ("sagas.run_link", (0, 0, False))
 
     assert broker.run_chain(first) == "passed"
     saga = row(saga_id)

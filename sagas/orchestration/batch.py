@@ -1,0 +1,122 @@
+"""One message, several sagas: its own, and fresh ones that wait in front of the same link.
+
+Every saga of a batch is carried out as if it were alone, in transactions of its own. It shares
+with its neighbors the message, the claiming statement, the time slice and the fate of the process.
+
+A step that calls out may hang, and must hold nobody up. So a batch goes with each saga only as far
+as its next call; then it lets all of them go but one, each with a message of its own, and makes
+the calls of that one.
+
+See Note [One message for many] in ``wakes.py``.
+"""
+
+from collections import deque
+from time import monotonic
+from uuid import UUID
+
+from sagas.conf import conf
+from sagas.core.keys import Direction
+from sagas.failpoints import failpoint
+from sagas.orchestration import canvas, claims, donekeys, registry, wakes
+from sagas.orchestration.executor import STATUS, Carried, LinkEnd, is_spent, not_claimed
+from sagas.orchestration.store import Claim
+from sagas.orchestration.wakes import Wake
+from sagas.sometimes import sometimes
+
+
+def run_batch(
+    saga_id: UUID, low: int, high: int, direction: Direction, *, swept: bool, of: str
+) -> LinkEnd:
+    """Carry out a link of a saga, and of the fresh ones of its definition in front of it."""
+    wake = wakes.read(of, direction, low, high)
+    remembered = donekeys.all_done(saga_id, low, high, direction, answered=wake.key)
+    failpoint("claim.before")
+    own = None if remembered and not swept else saga_id
+    # A process that does not know the definition takes no more of them than it was told to.
+    known = (wake.name, wake.version) in registry.SAGAS
+    most = int(conf.CLAIM_BATCH) if known else 1
+    claimed = claims.claim_batch(own, wake, status=STATUS[direction], most=most)
+    if claimed:
+        failpoint("claim.committed")
+    if len(claimed) >= most > 1:
+        _ring_for_the_rest(wake)
+    has_own = bool(claimed) and claimed[0].saga_id == own
+    if has_own and len(claimed) == 1:
+        return Carried(claimed[0], low, high, direction).carry_on()
+    if claimed:
+        _Batch(claimed, wake).run()
+    if own is None:
+        sometimes("link.remembered")
+        return LinkEnd.PASSED
+    return LinkEnd.STOPPED if has_own else not_claimed(saga_id, low, high, direction)
+
+
+def _ring_for_the_rest(wake: Wake) -> None:
+    """Let another worker begin with what is left, before this one begins with what it has."""
+    failpoint("batch.claimed")
+    sometimes("batch.full")
+    ready = claims.next_ready(wake, status=STATUS[wake.direction])
+    if ready is None:
+        return
+    canvas.send(
+        registry.get(wake.name, wake.version),
+        ready.saga_id,
+        cursor=ready.cursor,
+        direction=wake.direction,
+        traceparent=ready.traceparent,
+    )
+
+
+class _Batch:
+    """Several claimed sagas, each on its way through the same link; no chain is behind them."""
+
+    def __init__(self, claimed: list[Claim], wake: Wake) -> None:
+        started = monotonic()
+        self.started = started
+        self.unbegun = deque(
+            Carried(claim, wake.low, wake.high, wake.direction, started=started, chained=False)
+            for claim in claimed
+        )
+        self.calling: deque[Carried] = deque()
+
+    def run(self) -> None:
+        if len(self.unbegun) > 1:
+            sometimes("batch.claimed")
+        last = None
+        try:
+            self._go_to_the_calls()
+            if self.calling and not self._is_spent():
+                last = self.calling.popleft()
+        finally:
+            # The unbegun are fresh again: one message is for all of them.
+            if self.unbegun:
+                sometimes("batch.given_back")
+                _ring_for(_let_go(self.unbegun)[:1])
+            if self.calling:
+                sometimes("batch.handed_out")
+                _ring_for(_let_go(self.calling))
+        if last is not None:
+            last.carry_on()
+
+    def _go_to_the_calls(self) -> None:
+        while self.unbegun:
+            saga = self.unbegun.popleft()
+            if saga.carry_on(calls=False) is LinkEnd.CALLS:
+                self.calling.append(saga)
+            if self._is_spent():
+                return
+
+    def _is_spent(self) -> bool:
+        return is_spent(self.started)
+
+
+def _let_go(sagas: deque[Carried]) -> list[Carried]:
+    """Free sagas of a batch, with the attempt of those that were not begun."""
+    ours = claims.give_back([saga.claimed for saga in sagas])
+    failpoint("batch.given_back")
+    return [saga for saga in sagas if saga.claimed.saga_id in ours]
+
+
+def _ring_for(sagas: list[Carried]) -> None:
+    for saga in sagas:
+        saga.send()

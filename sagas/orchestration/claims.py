@@ -1,0 +1,121 @@
+"""Claiming several sagas with one statement, and giving back those that were not begun.
+
+Like ``store.py``, every change is one conditional statement. What a batch takes along is *fresh*:
+no attempt of its step has been counted. So a saga that kills its process is taken along once and
+then only ever claimed by a message of its own, and cannot spend its neighbors' attempts.
+
+See Note [One message for many] in ``wakes.py``.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sagas.conf import conf
+from sagas.orchestration.store import Claim, claim_of, claiming, engine_cursor
+from sagas.orchestration.wakes import Wake
+
+# Rows that have been due for longer are the sweeper's alone. The bound keeps the scan away from
+# the dead entries that finished sagas leave at the old end of the index until the next vacuum.
+OLDEST = 600.0
+
+_FRESH = """
+    s.due_at BETWEEN clock_timestamp() - make_interval(secs => %(oldest)s)
+        AND clock_timestamp() + make_interval(secs => %(grace)s)
+    AND s.name = %(name)s AND s.def_version = %(version)s AND s.status = %(status)s
+    AND s.cursor = %(first)s AND s.id IS DISTINCT FROM %(id)s
+    AND s.attempts = 0 AND s.pending = 0 AND s.parked_at IS NULL
+    AND s.leased_until IS NULL AND s.not_before IS NULL
+"""
+
+# The saga of the message is locked first, while nothing else is: two batches that each have the
+# other's saga on their list would otherwise wait for each other. The others are locked only if
+# nobody else has them, and not at all when the first one is not fresh: it may be poison.
+_COMPANY = f"""
+WITH own AS MATERIALIZED (
+    SELECT id, attempts FROM sagas_saga WHERE id = %(id)s FOR UPDATE),
+company AS MATERIALIZED (
+    SELECT s.id FROM sagas_saga AS s
+    WHERE (SELECT coalesce(max(attempts), 0) FROM own) = 0 AND {_FRESH}
+    ORDER BY s.due_at LIMIT %(most)s FOR UPDATE SKIP LOCKED)
+"""  # noqa: S608 - constants of this module
+
+_NEXT = f"""
+SELECT s.id, s.cursor, s.traceparent FROM sagas_saga AS s WHERE {_FRESH}
+ORDER BY s.due_at LIMIT 1
+"""  # noqa: S608 - constants of this module
+
+_GIVE_BACK = """
+UPDATE sagas_saga AS s SET leased_until = NULL, attempts = greatest(attempts - 1, 0),
+    due_at = clock_timestamp() + make_interval(secs => %(grace)s),
+    updated_at = clock_timestamp()
+FROM unnest(%(ids)s::uuid[], %(tokens)s::bigint[]) AS held (id, token)
+WHERE s.id = held.id AND s.fencing_token = held.token AND s.leased_until IS NOT NULL
+RETURNING s.id
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ready:
+    """A saga that a batch had no room for."""
+
+    saga_id: UUID
+    cursor: int
+    traceparent: str | None
+
+
+def claim_batch(saga_id: UUID | None, wake: Wake, *, status: str, most: int) -> list[Claim]:
+    """Take a message's saga, and fresh ones in front of the same link; its own comes first.
+
+    Those further on in the link have messages of their own, or a call in front of them.
+    """
+    parameters = {
+        **_parameters(saga_id, wake, status),
+        "lease": conf.LEASE,
+        # LIMIT 0 would not even look at the message's own saga.
+        "most": most - (saga_id is not None),
+    }
+    taken = "id = ANY(ARRAY(SELECT id FROM own UNION ALL SELECT id FROM company))"
+    with engine_cursor() as cursor:
+        cursor.execute(_COMPANY + claiming(taken), parameters)
+        claims = [claim_of(row) for row in cursor.fetchall()]
+    return sorted(claims, key=lambda claim: (claim.saga_id != saga_id, claim.saga_id))
+
+
+def next_ready(wake: Wake, *, status: str) -> Ready | None:
+    """Find a saga that the batch has left for others."""
+    with engine_cursor() as cursor:
+        cursor.execute(_NEXT, _parameters(None, wake, status))
+        row = cursor.fetchone()
+    return None if row is None else Ready(saga_id=row[0], cursor=row[1], traceparent=row[2])
+
+
+def _parameters(saga_id: UUID | None, wake: Wake, status: str) -> dict[str, Any]:
+    return {
+        "id": saga_id,
+        "name": wake.name,
+        "version": wake.version,
+        "status": status,
+        "low": wake.low,
+        "high": wake.high,
+        "first": wake.first,
+        "grace": conf.HINT_GRACE,
+        "oldest": OLDEST,
+    }
+
+
+def give_back(claims: list[Claim]) -> set[UUID]:
+    """Free sagas that were claimed and not begun, with their attempt; return which were ours.
+
+    A worker that froze in between gives back nothing of another's: the token says whose it is.
+    """
+    with engine_cursor() as cursor:
+        cursor.execute(
+            _GIVE_BACK,
+            {
+                "ids": [claim.saga_id for claim in claims],
+                "tokens": [claim.token for claim in claims],
+                "grace": conf.HINT_GRACE,
+            },
+        )
+        return {row[0] for row in cursor.fetchall()}
