@@ -28,6 +28,7 @@ PLACES: dict[str, str] = {
     "deadline.committed": "a deadline has turned a saga round, nobody has been told",
     "act.before_commit": "an operator's act is written, not yet committed",
     "act.committed": "an operator's act is committed, nobody has been told",
+    "request.posted": "a detached context has asked the engine and committed, nobody has been told",
     "chain.published": "after a chain was published",
     "claim.before": "a message has arrived, its saga is not claimed yet",
     "batch.claimed": "a message has claimed several sagas, and has not rung for those left",

@@ -8,7 +8,7 @@ the only place where ``on_commit`` may stand.
 import contextlib
 import re
 from collections.abc import Callable, Iterator
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 
 from django.conf import settings
 from django.db import connections
@@ -156,6 +156,16 @@ def after_commit(ring: Callable[[], None]) -> None:
     """
     context = transaction_required()
     django_transaction.on_commit(ring, using=alias_of(context), robust=True)
+
+
+def outside(ring: Callable[[], None]) -> None:
+    """Call what opens transactions of its own from a doorbell, which hangs on to its own."""
+
+    def call() -> None:
+        _context.set(None)
+        ring()
+
+    copy_context().run(call)
 
 
 def after_commit_once(name: str, ring: Callable[[], None]) -> None:

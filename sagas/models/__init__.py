@@ -10,6 +10,7 @@ from sagas.models.contextual import (
     PositionBase,
 )
 from sagas.models.dead_letter import DeadLetter
+from sagas.models.messaging import Barrier, Inbox, Position
 from sagas.models.operator_action import OperatorAction
 from sagas.models.saga import SagaInstance, Status
 from sagas.models.semantic_lock import SemanticLock
@@ -18,13 +19,16 @@ from sagas.models.step_run import RunState, StepFault, StepRun
 
 __all__ = [
     "Aggregate",
+    "Barrier",
     "BarrierBase",
     "ClockOffset",
     "DeadLetter",
     "IdempotencyBase",
+    "Inbox",
     "InboxBase",
     "OperatorAction",
     "OutboxBase",
+    "Position",
     "PositionBase",
     "RunState",
     "SagaInstance",

@@ -1,4 +1,4 @@
-"""The barrier rows of a context with a database of its own, read and written by themselves.
+"""The barrier rows of a context with a database of its own, and a look at the fence elsewhere.
 
 Colocated, the row is written by the statement that moves the saga (``store.py``).
 """
@@ -15,7 +15,7 @@ from sagas.core.definition import command_type
 from sagas.core.errors import SagasError
 from sagas.core.keys import Direction
 from sagas.models.step_run import RunState
-from sagas.orchestration.store import ABANDONED, StaleFencingToken
+from sagas.orchestration.store import ABANDONED, Claim, StaleFencingToken, engine_cursor
 from sagas.orchestration.work import Work
 from sagas.statements import cursor_of
 from sagas.transactions import table
@@ -48,6 +48,29 @@ class Recorded:
     state: RunState
     reply: Any
     """The reply, or of a rejection the reason."""
+
+
+_HELD = """
+SELECT 1 FROM sagas_saga
+WHERE id = %(id)s AND status = %(status)s AND cursor = %(cursor)s AND fencing_token = %(token)s
+"""
+
+
+def check(claimed: Claim, cursor_at: int) -> None:
+    """Look whether a saga is still this worker's; only its move can say so for good.
+
+    :raises StaleFencingToken: if it is not
+    """
+    believed: dict[str, Any] = {
+        "id": claimed.saga_id,
+        "status": claimed.status,
+        "cursor": cursor_at,
+        "token": claimed.token,
+    }
+    with engine_cursor() as cursor:
+        cursor.execute(_HELD, believed)
+        if cursor.fetchone() is None:
+            raise StaleFencingToken
 
 
 def recorded(work: Work, direction: Direction) -> Recorded | None:

@@ -110,6 +110,9 @@ def _in_its_own_database(
 ) -> Outcome | Intended:
     """Do the context's part of a step and record it, or return what is recorded already."""
     known: Outcome | Intended | None
+    # Not a guard: an effect that a cancel has overtaken is undone later, but it is better not made.
+    if work.group is None:
+        barriers.check(work.claimed, work.number)
     try:
         with transaction(work.context):
             known = _recorded(work, direction)

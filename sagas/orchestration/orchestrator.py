@@ -2,7 +2,7 @@
 
 import logging
 from typing import Any, TypeVar
-from uuid import UUID
+from uuid import NAMESPACE_OID, UUID, uuid5
 
 from sagas import clock
 from sagas.core import codec
@@ -14,7 +14,7 @@ from sagas.failpoints import failpoint
 from sagas.ids import uuid7
 from sagas.models.operator_action import OperatorAction
 from sagas.models.saga import SagaInstance, Status
-from sagas.orchestration import branch_stops, canvas, group, registry, skipping, stops
+from sagas.orchestration import branch_stops, canvas, group, registry, requests, skipping, stops
 from sagas.orchestration.status import NoSuchSaga
 from sagas.orchestration.stops import Cancellation, NewSaga
 from sagas.transactions import (
@@ -60,9 +60,14 @@ def start(
     if saga.context != context:
         raise ForeignSaga(f"{saga.name} started in a transaction of {context}")
     registered = registry.get(saga.name, saga.version)
+    if saga_id is None and is_detached(context):
+        # The engine is asked later: a second start has to come to the same id by itself.
+        saga_id = uuid5(NAMESPACE_OID, f"{saga.name} {key}")
     new = new_saga(
         registered, state, saga_id=saga_id, key=key, subject_id=subject_id, context=context
     )
+    if is_detached(context):
+        return requests.ask_to_start(new)
     return new.saga_id if begin(registered, new) else stops.by_key(saga.name, key)
 
 
@@ -140,9 +145,13 @@ def cancel(saga_id: UUID, *, reason: str, by: str) -> Cancellation:
 def ask_to_cancel(saga_id: UUID, *, reason: str, by: str) -> Cancellation:
     """Do what ``cancel`` does inside the caller's transaction.
 
+    Where the caller's context has a database of its own the answer may be ASKED.
+
     :raises NoSuchSaga: if there is none with this id
     """
-    transaction_required()
+    context = transaction_required()
+    if is_detached(context):
+        return requests.ask_to_cancel(saga_id, reason=reason, by=by)
     accepted = stops.begin_compensation(saga_id, failure=reason, by=by)
     if accepted:
         failpoint("cancel.before_commit")

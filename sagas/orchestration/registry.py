@@ -13,6 +13,7 @@ from sagas.core.commands import reply_type
 from sagas.core.definition import InvalidDefinition, Kind, Saga, Step, command_type
 from sagas.core.errors import SagasError
 from sagas.core.waits import ChildAwaited
+from sagas.orchestration import requests
 from sagas.orchestration.handlers import handler_of
 
 SAGAS: dict[tuple[str, int], Saga[Any]] = {}
@@ -77,6 +78,7 @@ def discover() -> None:
             for value in vars(loaded).values():
                 if isinstance(value, Saga):
                     add(value)
+    requests.listen()
 
 
 def _modules(name: str) -> Iterator[ModuleType]:

@@ -3,6 +3,7 @@
 Like ``store.py``, every change is one conditional statement.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -17,8 +18,7 @@ from sagas.ids import uuid7
 from sagas.orchestration.store import Claim, StaleFencingToken, engine_cursor
 from sagas.orchestration.worker import task_id, worker_name
 from sagas.sometimes import sometimes
-from sagas.statements import cursor_of
-from sagas.transactions import table
+from sagas.transactions import is_detached, table
 
 
 class Cancellation(Enum):
@@ -30,6 +30,8 @@ class Cancellation(Enum):
     """The point of no return is past."""
     FINISHED = "finished"
     """The saga has ended, or is compensating already."""
+    ASKED = "asked"
+    """The engine is asked as soon as the caller's transaction commits, in another database."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,6 +79,7 @@ journal AS (
     FROM saga WHERE %(begun)s::text IS NOT NULL)
 SELECT id FROM saga
 """
+_ITS_BARRIER = re.compile(r"INSERT INTO \{barrier\}.*?(?=\),\njournal)", re.DOTALL)
 
 
 def insert(new: NewSaga) -> UUID | None:
@@ -104,8 +107,11 @@ def insert(new: NewSaga) -> UUID | None:
         "effect_key": effect_key(new.saga_id, new.begun_step or "", Direction.DO),
         "worker": worker_name(),
     }
-    with cursor_of(new.context) as cursor:
-        cursor.execute(_INSERT.replace("{barrier}", table(new.context, "barrier")), parameters)
+    sql = _INSERT.replace("{barrier}", table(new.context, "barrier"))
+    if is_detached(new.context):  # it has recorded its first step itself
+        sql = _ITS_BARRIER.sub("SELECT 1 FROM saga", _INSERT, count=1)
+    with engine_cursor() as cursor:
+        cursor.execute(sql, parameters)
         row = cursor.fetchone()
     return None if row is None else row[0]
 

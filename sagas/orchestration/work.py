@@ -16,7 +16,7 @@ from sagas.models.step_run import RunState
 from sagas.orchestration import branch_rows, store
 from sagas.orchestration.run import RUN, Run
 from sagas.orchestration.store import Claim, Entry, Target
-from sagas.transactions import outside_transaction
+from sagas.transactions import ENGINE, is_detached, outside_transaction
 
 
 class Waiting(SagasError):
@@ -50,8 +50,10 @@ class Work:
 
     @property
     def context(self) -> str:
-        """Return the context that carries the step out."""
-        return self.saga.contexts[self.number]
+        """Return the context that carries the step out: the engine, where it only waits."""
+        context = self.saga.contexts[self.number]
+        waits = self.step.awaits is not None and self.step.undo is None
+        return ENGINE if waits and is_detached(context) else context
 
     @property
     def group(self) -> int | None:

@@ -7,7 +7,7 @@ from django.conf import settings
 from sagas.conf import conf
 from sagas.outbox.delivery import deliver
 from sagas.outbox.republish import positions_of
-from sagas.transactions import connection_of, table
+from sagas.transactions import ENGINE, connection_of, table
 
 _PRUNE = {
     "inbox": "applied_at",
@@ -30,14 +30,19 @@ def prune() -> int:
     An inbox row may go before its event could come again: the position refuses duplicates for
     ever, the inbox row only says when each was applied.
     """
-    deleted = 0
+    deleted = _prune_table(ENGINE, "inbox")
     for context in settings.CONTEXTS:
         deleted += _prune_events(context)
-        for name, column in _PRUNE.items():
-            while (count := _prune_batch(table(context, name), column, context)) > 0:
-                deleted += count
-                if count < BATCH:
-                    break
+        deleted += sum(_prune_table(context, name) for name in _PRUNE)
+    return deleted
+
+
+def _prune_table(context: str, name: str) -> int:
+    deleted = 0
+    while (count := _prune_batch(table(context, name), _PRUNE[name], context)) > 0:
+        deleted += count
+        if count < BATCH:
+            break
     return deleted
 
 
@@ -51,7 +56,9 @@ def _prune_events(producer: str) -> int:
     while rows := _settled(producer, last):
         last = rows[-1][0]
         kept = {
-            row[0] for consumer in settings.CONTEXTS for row in _unread(producer, consumer, rows)
+            row[0]
+            for consumer in (*settings.CONTEXTS, ENGINE)
+            for row in _unread(producer, consumer, rows)
         }
         deleted += _delete(producer, [row[0] for row in rows if row[0] not in kept])
         if len(rows) < BATCH:

@@ -49,6 +49,7 @@ LAST = "nothing follows it, and the next run does again what was not done"
 EXEMPT = {
     "sagas.clock.travel": "moves the clock of tests and stories",
     "sagas.orchestration.barriers.take": IN_A_TRANSACTION,
+    "sagas.orchestration.requests.begin": IN_A_TRANSACTION,
     "sagas.orchestration.store.move": IN_A_TRANSACTION,
     "sagas.orchestration.store.tombstone": IN_A_TRANSACTION,
     "sagas.orchestration.signals.consume": IN_A_TRANSACTION,

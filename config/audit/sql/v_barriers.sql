@@ -25,3 +25,12 @@ SELECT
     b.state::text AS state,
     b.created_at::timestamptz AS created_at
 FROM payments.payments_barrier b
+UNION ALL
+SELECT
+    'sagas'::text AS context,
+    b.saga_id::uuid AS saga_id,
+    b.step_no::integer AS step_no,
+    b.direction::text AS direction,
+    b.state::text AS state,
+    b.created_at::timestamptz AS created_at
+FROM sagas.sagas_barrier b

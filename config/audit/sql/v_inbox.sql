@@ -25,3 +25,12 @@ SELECT
     i.id::bigint AS id,
     i.type::text AS type
 FROM payments.payments_inbox i
+UNION ALL
+SELECT
+    'sagas'::text AS context,
+    i.consumer::text AS consumer,
+    i.event_id::uuid AS event_id,
+    i.applied_at::timestamptz AS applied_at,
+    i.id::bigint AS id,
+    i.type::text AS type
+FROM sagas.sagas_inbox i

@@ -19,3 +19,10 @@ SELECT
     p.aggregateid::uuid AS aggregate_id,
     p.sequence::bigint AS aggregate_version
 FROM payments.payments_position p
+UNION ALL
+SELECT
+    'sagas'::text AS context,
+    p.aggregatetype::text AS aggregate_type,
+    p.aggregateid::uuid AS aggregate_id,
+    p.sequence::bigint AS aggregate_version
+FROM sagas.sagas_position p

@@ -9,7 +9,8 @@ from datetime import timedelta
 from typing import Any, ClassVar
 from uuid import UUID
 
-from django.db import connection
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from sagas.api import (
     Command,
@@ -28,6 +29,7 @@ from sagas.api import (
     uuid7,
 )
 from sagas.orchestration import registry
+from sagas.transactions import current_context
 
 SCRIPT: dict[str, Callable[[], Any]] = {}
 """What happens inside a step: called by its name, may raise."""
@@ -35,27 +37,40 @@ CALLS: list[str] = []
 """Physical calls to the other side."""
 
 
+def databases() -> list[BaseDatabaseWrapper]:
+    """A connection to each database there is: one, unless contexts are detached."""
+    by_name = {
+        connections[alias].settings_dict["NAME"]: alias for alias in reversed([*connections])
+    }
+    return [connections[alias] for alias in by_name.values()]
+
+
 def table_of_effects() -> None:
-    """Make the table, readable for every context's role."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "CREATE TABLE IF NOT EXISTS public.trial_effect (id bigserial, what text, saga uuid);"
-            "GRANT ALL ON public.trial_effect TO PUBLIC;"
-            "GRANT ALL ON SEQUENCE public.trial_effect_id_seq TO PUBLIC;"
-            "TRUNCATE public.trial_effect"
-        )
+    """Make the table in every database, readable for every context's role."""
+    for connection in databases():
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "CREATE TABLE IF NOT EXISTS public.trial_effect (id bigserial, what text,"
+                " saga uuid, at timestamptz DEFAULT clock_timestamp());"
+                "GRANT ALL ON public.trial_effect TO PUBLIC;"
+                "GRANT ALL ON SEQUENCE public.trial_effect_id_seq TO PUBLIC;"
+                "TRUNCATE public.trial_effect"
+            )
 
 
 def effects() -> list[str]:
     """What has taken effect and is committed, in order."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT what FROM public.trial_effect ORDER BY id")
-        return [row[0] for row in cursor.fetchall()]
+    found = []
+    for connection in databases():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT at, id, what FROM public.trial_effect")
+            found += cursor.fetchall()
+    return [what for *_, what in sorted(found)]
 
 
 def take_effect(what: str) -> None:
     run = current_run()
-    with connection_of("orders").cursor() as cursor:
+    with connection_of(current_context() or "orders").cursor() as cursor:
         cursor.execute(
             "INSERT INTO public.trial_effect (what, saga) VALUES (%s, %s)", [what, run.saga_id]
         )

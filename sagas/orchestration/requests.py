@@ -1,0 +1,227 @@
+"""What a context with a database of its own asks of the engine: start a saga, cancel, signal.
+
+Its transaction cannot write the engine's rows. So it writes a row of its own outbox, in the same
+commit as everything else, and the engine applies it as a consumer does, with an inbox and a
+position of its own: once, whatever is lost or doubled. Right after the commit the caller's process
+delivers it itself, best effort, so that a page seldom finds a saga that is not there yet; the
+relay is the guarantee.
+
+Each request is an aggregate of its own, since nothing has to be in order: a cancel that comes
+before its start is tried again.
+"""
+
+import logging
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+from django.conf import settings
+from psycopg.types.json import Jsonb
+
+from sagas import clock
+from sagas.core import codec
+from sagas.core.errors import SagasError
+from sagas.correlation import current_or_new
+from sagas.failpoints import failpoint
+from sagas.ids import uuid7
+from sagas.models.saga import SagaInstance, Status
+from sagas.orchestration import stops
+from sagas.orchestration.status import NoSuchSaga
+from sagas.orchestration.stops import Cancellation, NewSaga
+from sagas.outbox import subscriptions
+from sagas.statements import cursor_of
+from sagas.transactions import (
+    ENGINE,
+    after_commit,
+    connection_of,
+    is_detached,
+    outside,
+    table,
+    transaction_required,
+)
+
+log = logging.getLogger(__name__)
+
+R = TypeVar("R")
+
+
+class KeyTaken(SagasError):
+    """Another saga was started under this business key."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StartAsked:
+    """Start a saga, whose first step may have been done already."""
+
+    saga_id: UUID
+    name: str
+    def_version: int
+    fingerprint: str
+    key: str
+    subject_id: UUID | None
+    cursor: int
+    last_step: int
+    begun_step: str | None
+    context: str
+    past_return: bool
+    state: Any
+    deadline_at: datetime
+    correlation_id: str
+    causation_id: str | None
+    traceparent: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CancelAsked:
+    """Turn a saga round, if it still can be."""
+
+    saga_id: UUID
+    reason: str
+    by: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SignalAsked:
+    """Tell a saga that something has happened."""
+
+    saga_id: UUID
+    name: str
+    payload: Any
+    key: str
+
+
+Request = StartAsked | CancelAsked | SignalAsked
+KINDS: Final = (StartAsked, CancelAsked, SignalAsked)
+
+_POST = """
+INSERT INTO {outbox} (id, aggregatetype, aggregateid, sequence, type, version, payload,
+    occurred_at, correlation_id, causation_id, traceparent)
+VALUES (%(id)s, %(aggregate)s, %(id)s, 1, %(type)s, 1, %(payload)s, %(at)s, %(correlation)s,
+    %(causation)s, %(trace)s)
+"""
+
+_BEGIN = """
+INSERT INTO {barrier} (saga_id, step_no, direction, state) VALUES (%s, 0, 'do', 'done')
+ON CONFLICT DO NOTHING
+"""
+
+# Only what nobody else has taken up; a relay that has leased it marks it itself.
+_SETTLE = """
+UPDATE {outbox} SET published_at = clock_timestamp(), settled_at = clock_timestamp()
+WHERE id = %s AND published_at IS NULL AND leased_until IS NULL
+"""
+
+
+def name_of(context: str, kind: type) -> str:
+    """Return the name under which a context's request stands in its outbox."""
+    return f"{context}.Saga{kind.__name__}"
+
+
+def post(request: Request) -> None:
+    """Write a request into the outbox of the context whose transaction is open.
+
+    :raises OutsideTransaction: if none is
+    """
+    context = transaction_required()
+    request_id = uuid7()
+    correlation = current_or_new()
+    parameters: dict[str, Any] = {
+        "id": request_id,
+        "aggregate": f"{context}.saga_request",
+        "type": name_of(context, type(request)),
+        "payload": Jsonb(codec.encode(request)),
+        "at": clock.now(),
+        "correlation": correlation.correlation_id,
+        "causation": correlation.causation_id,
+        "trace": correlation.traceparent,
+    }
+    with connection_of(context).cursor() as cursor:
+        cursor.execute(_POST.replace("{outbox}", table(context, "outbox")), parameters)
+    after_commit(lambda: outside(lambda: _deliver(context, request_id)))
+
+
+def ask_to_start(new: NewSaga) -> UUID:
+    """Write what the engine needs to start a saga into the context's own outbox."""
+    known = SagaInstance.objects.filter(name=new.name, key=new.key).values_list("id", flat=True)
+    for first in known:
+        return first
+    if new.begun_step is None or begin(new.saga_id):
+        told = {field.name: getattr(new, field.name) for field in fields(StartAsked)}
+        post(StartAsked(**told))
+    return new.saga_id
+
+
+def ask_to_cancel(saga_id: UUID, *, reason: str, by: str) -> Cancellation:
+    """Ask by the context's outbox; what can be known before the answer is said at once.
+
+    :raises NoSuchSaga: if there is none with this id, and the context has begun none
+    """
+    saga = SagaInstance.objects.filter(id=saga_id).values_list("status", "past_return").first()
+    if saga is None and not is_begun(saga_id):
+        raise NoSuchSaga
+    status, past_return = saga or (Status.RUNNING, False)
+    if status != Status.RUNNING:
+        return Cancellation.FINISHED
+    if past_return:
+        return Cancellation.TOO_LATE
+    post(CancelAsked(saga_id=saga_id, reason=reason, by=by))
+    return Cancellation.ASKED
+
+
+def begin(saga_id: UUID) -> bool:
+    """Record that the first step is done; False where it was recorded before."""
+    context = transaction_required()
+    with cursor_of(context) as cursor:
+        cursor.execute(_BEGIN.replace("{barrier}", table(context, "barrier")), [saga_id])
+        return bool(cursor.rowcount == 1)
+
+
+def is_begun(saga_id: UUID) -> bool:
+    """Return whether the context whose transaction is open has begun a saga."""
+    context = transaction_required()
+    with connection_of(context).cursor() as cursor:
+        cursor.execute(
+            f"SELECT 1 FROM {table(context, 'barrier')} WHERE saga_id = %s LIMIT 1",  # noqa: S608
+            [saga_id],
+        )
+        return cursor.fetchone() is not None
+
+
+def _deliver(context: str, request_id: UUID) -> None:
+    """Let the engine apply a request at once; whatever goes wrong, the relay does it again."""
+    from sagas.outbox import delivery
+
+    failpoint("request.posted", context)
+    if delivery.deliver(context, ENGINE, [str(request_id)]):
+        with connection_of(context).cursor() as cursor:
+            cursor.execute(_SETTLE.replace("{outbox}", table(context, "outbox")), [request_id])
+
+
+def listen() -> None:
+    """Subscribe the engine to the requests of every detached context."""
+    for context in filter(is_detached, settings.CONTEXTS):
+        for kind, handler in ((StartAsked, _start), (CancelAsked, _cancel), (SignalAsked, _signal)):
+            subscriptions.on(name_of(context, kind))(handler)
+
+
+def _start(asked: StartAsked) -> None:
+    from sagas.orchestration import orchestrator, registry
+
+    new = NewSaga(**{field.name: getattr(asked, field.name) for field in fields(asked)})
+    begun = orchestrator.begin(registry.get(new.name, new.def_version), new)
+    if not begun and stops.by_key(asked.name, asked.key) != asked.saga_id:
+        raise KeyTaken(f"{asked.name} {asked.key}: saga {asked.saga_id} was not started")
+
+
+def _cancel(asked: CancelAsked) -> None:
+    from sagas.orchestration import orchestrator
+
+    outcome = orchestrator.ask_to_cancel(asked.saga_id, reason=asked.reason, by=asked.by)
+    log.info("cancel_applied", extra={"saga_id": str(asked.saga_id), "outcome": outcome.value})
+
+
+def _signal(asked: SignalAsked) -> None:
+    from sagas.orchestration import signals
+
+    signals.signal(asked.saga_id, asked.name, asked.payload, key=asked.key)

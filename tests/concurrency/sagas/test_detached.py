@@ -1,0 +1,403 @@
+"""A context in another database: two transactions for a step, and what may come between them.
+
+Runs in every mode. Where the suite has one database, each context gets a connection of its own to
+it, so that nothing commits together that could not.
+"""
+
+import pytest
+from django.db import connection, connections
+
+from sagas.api import Cancellation, Rejected, cancel, transaction
+from sagas.core.keys import Direction
+from sagas.failpoints import FailpointHit
+from sagas.models import DeadLetter, SagaInstance
+from sagas.models.step_run import StepRun
+from sagas.orchestration import barriers, commits, orchestrator, requests, store
+from sagas.orchestration.executor import LinkEnd, run_link
+from sagas.outbox import dead_letters, relay
+from sagas.transactions import EngineElsewhere, connection_of, is_detached
+from tests.integration.sagas import trial
+from tests.integration.sagas.conftest import make_due, row
+from tests.integration.sagas.test_link_ends import raising
+from tests.together import together
+
+CONTEXTS = ("orders", "billing", "payments")
+FORWARD = ["take", "hold", "capture", "book"]
+BACK = ["put_back", "release", "close"]
+
+
+@pytest.fixture(autouse=True)
+def detached(settings, trial_saga, monkeypatch):
+    """Every context has a connection of its own, and a database too if the suite has them."""
+    if not settings.CONTEXT_DATABASES:
+        for context in CONTEXTS:
+            monkeypatch.setitem(connections.settings, context, dict(connection.settings_dict))
+        settings.CONTEXT_DATABASES = {context: context for context in CONTEXTS}
+        requests.listen()
+    yield
+    for context in CONTEXTS:
+        connections[context].close()
+
+
+def forward(saga_id, low=1, high=4):
+    return run_link(saga_id, low, high, Direction.DO, swept=True)
+
+
+def undo(saga_id, low=0, high=4):
+    return run_link(saga_id, low, high, Direction.UNDO, swept=True)
+
+
+def dying_once(monkeypatch, place, detail):
+    """Let whoever comes to a place fail there, the first time."""
+    hit = []
+
+    def failpoint(name, at=""):
+        if (name, at) == (place, detail) and not hit:
+            hit.append(name)
+            raise FailpointHit(name)
+
+    monkeypatch.setattr(commits, "failpoint", failpoint)
+    return hit
+
+
+def begun(broker):
+    saga_id = trial.begin()
+    broker.take()
+    return saga_id
+
+
+def to_the_end(saga_id):
+    for _ in range(4):
+        saga = row(saga_id)
+        if saga.finished_at:
+            return saga.status
+        make_due(saga_id)
+        forward(saga_id) if saga.status == "running" else undo(saga_id)
+    raise AssertionError(row(saga_id).status)
+
+
+def barrier(context, saga_id, step_no, direction="do"):
+    with connection_of(context).cursor() as cursor:
+        cursor.execute(
+            f"SELECT state FROM {context}_barrier"
+            " WHERE saga_id = %s AND step_no = %s AND direction = %s",
+            [saga_id, step_no, direction],
+        )
+        found = cursor.fetchone()
+    return found and found[0]
+
+
+def test_the_engines_rows_cannot_be_part_of_a_detached_transaction():
+    assert [context for context in CONTEXTS if is_detached(context)] == list(CONTEXTS)
+    with pytest.raises(EngineElsewhere), transaction("orders"):
+        store.engine_cursor()
+
+
+def test_a_saga_over_three_databases_runs_to_its_end(broker):
+    saga_id = begun(broker)
+
+    assert forward(saga_id) is LinkEnd.PASSED
+    assert row(saga_id).status == "completed"
+    assert trial.effects() == FORWARD
+
+
+@pytest.mark.parametrize("place", ["effect.before_commit", "effect.committed"])
+@pytest.mark.parametrize("step", FORWARD)
+def test_a_step_that_stops_between_its_two_commits_is_carried_out_once(
+    broker, monkeypatch, step, place
+):
+    saga_id = begun(broker)
+    hit = dying_once(monkeypatch, place, step)
+    forward(saga_id)
+
+    assert hit == [place]
+    assert to_the_end(saga_id) == "completed"
+    assert trial.effects() == FORWARD
+    assert [run.state for run in StepRun.objects.filter(saga_id=saga_id)] == ["done"] * 5
+
+
+@pytest.mark.parametrize("place", ["effect.before_commit", "effect.committed"])
+@pytest.mark.parametrize("step", ["book", "hold", "take", "open"])
+def test_an_undo_that_stops_between_its_two_commits_is_carried_out_once(
+    broker, monkeypatch, step, place
+):
+    saga_id = begun(broker)
+    forward(saga_id, 1, 2)
+    cancel(saga_id, reason="no", by="alice")
+    hit = dying_once(monkeypatch, place, f"undo.{step}")
+    undo(saga_id)
+
+    assert hit == [place]
+    assert to_the_end(saga_id) == "compensated"
+    assert trial.effects() == ["take", "hold", "release", "put_back", "close"]
+
+
+@pytest.mark.parametrize("place", ["effect.before_commit", "effect.committed"])
+@pytest.mark.parametrize("step", ["take", "hold", "capture"])
+def test_a_no_that_is_recorded_is_remembered(broker, monkeypatch, step, place):
+    saga_id = begun(broker)
+    trial.SCRIPT[step] = raising(Rejected("no_stock"))
+    hit = dying_when_rejected(monkeypatch, place, step)
+    forward(saga_id)
+
+    assert hit == [place]
+    if place == "effect.before_commit":
+        trial.SCRIPT[step] = raising(Rejected("no_stock"))  # else nobody is asked again
+    assert to_the_end(saga_id) == "compensated"
+    assert row(saga_id).failure == "no_stock"
+
+
+def dying_when_rejected(monkeypatch, place, step):
+    """Fail where a rejection, not an intent, is committed."""
+    hit = []
+    taken = barriers.take
+    states = []
+
+    def take(work, direction, state, reply):
+        states.append(state)
+        taken(work, direction, state, reply)
+
+    def failpoint(name, at=""):
+        if (name, at) == (place, step) and states[-1:] == ["rejected"] and not hit:
+            hit.append(name)
+            raise FailpointHit(name)
+
+    monkeypatch.setattr(barriers, "take", take)
+    monkeypatch.setattr(commits, "failpoint", failpoint)
+    return hit
+
+
+def test_a_step_that_a_cancel_overtakes_between_its_commits_is_undone(broker, monkeypatch):
+    saga_id = begun(broker)
+
+    def canceled(name, at=""):
+        if (name, at) == ("effect.committed", "take"):
+            assert cancel(saga_id, reason="no", by="alice") is Cancellation.ACCEPTED
+
+    monkeypatch.setattr(commits, "failpoint", canceled)
+
+    assert forward(saga_id) is LinkEnd.STOPPED
+    assert to_the_end(saga_id) == "compensated"
+    assert trial.effects() == ["take", "put_back", "close"]
+
+
+def late_take(broker):
+    """A worker that is in the middle of a step while the whole compensation runs."""
+    saga_id = begun(broker)
+
+    def canceled():
+        cancel(saga_id, reason="no", by="alice")
+        return undo(saga_id)
+
+    def overtaken():
+        assert together(canceled) == [LinkEnd.PASSED]
+
+    trial.SCRIPT["take"] = overtaken
+    assert forward(saga_id) is LinkEnd.STOPPED
+    assert row(saga_id).status == "compensated"
+    assert trial.effects() == ["close"], "a step took effect after its undo"
+
+
+def late_answer(broker):
+    """A worker that has its answer while the whole compensation has run, and records it."""
+    saga_id = begun(broker)
+
+    def overtaken():
+        cancel(saga_id, reason="no", by="alice")
+        assert together(lambda: undo(saga_id)) == [LinkEnd.PASSED]
+        return "h1"
+
+    trial.SCRIPT["hold"] = overtaken
+    assert forward(saga_id) is LinkEnd.STOPPED
+    assert row(saga_id).status == "compensated"
+    assert trial.effects() == ["take", "release", "put_back", "close"], "recorded after its undo"
+    assert barrier("payments", saga_id, 2) == "abandoned"
+
+
+def copies(broker):
+    """Two copies of a message of which neither knows of the other."""
+    saga_id = begun(broker)
+
+    def again():
+        del trial.SCRIPT["take"]
+        make_due(saga_id)
+        assert together(lambda: forward(saga_id)) == [LinkEnd.PASSED]
+
+    trial.SCRIPT["take"] = again
+    assert forward(saga_id) is LinkEnd.STOPPED
+    assert trial.effects() == FORWARD, "a step took effect twice"
+
+
+def stopped_between(broker):
+    """A worker that dies between the two commits."""
+    saga_id = begun(broker)
+    with pytest.MonkeyPatch.context() as patch:
+        dying_once(patch, "effect.committed", "take")
+        forward(saga_id)
+    try:
+        end = to_the_end(saga_id)
+    except AssertionError as stuck:
+        raise AssertionError("the saga is stuck behind its own barrier row") from stuck
+    assert (end, trial.effects()) == ("completed", FORWARD)
+
+
+SCENARIOS = [late_take, late_answer, copies, stopped_between]
+
+
+@pytest.fixture
+def without_the_look(monkeypatch):
+    """The look before an effect is no guard, and hides the guards behind it."""
+    monkeypatch.setattr(barriers, "check", lambda *_: None)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_with_its_guards_the_scenario_is_right(broker, without_the_look, scenario):
+    scenario(broker)
+
+
+def no_tombstone(monkeypatch):
+    monkeypatch.setattr(store, "_TOMBSTONE", store._TOMBSTONE.replace("'canceled') ON", "'x') ON"))
+    monkeypatch.setattr(barriers, "CLOSED", frozenset())
+    monkeypatch.setattr(
+        barriers,
+        "_RECORDED",
+        barriers._RECORDED.replace("<> 'intended'", "NOT IN ('intended', 'x', 'abandoned')"),
+    )
+    monkeypatch.setattr(
+        barriers, "_TAKE", barriers._TAKE.replace("= 'intended'", "IN ('intended', 'x')")
+    )
+
+
+def intents_left_open(monkeypatch):
+    kept = store._TOMBSTONE.replace("SET state = 'abandoned'", "SET state = 'intended'")
+    monkeypatch.setattr(store, "_TOMBSTONE", kept)
+
+
+def no_row(monkeypatch):
+    monkeypatch.setattr(barriers, "take", lambda *_: None)
+
+
+def hit_is_the_end(monkeypatch):
+    def stop(work, direction):
+        if barriers_recorded(work, direction) is not None:
+            raise store.StaleFencingToken
+
+    barriers_recorded = barriers.recorded
+    monkeypatch.setattr(barriers, "recorded", stop)
+
+
+@pytest.mark.parametrize(
+    ("guard", "scenario", "wrong"),
+    [
+        (no_tombstone, late_take, "after its undo"),
+        (intents_left_open, late_answer, "after its undo"),
+        (no_row, copies, "twice"),
+        (hit_is_the_end, stopped_between, "stuck"),
+    ],
+)
+def test_without_its_guard_the_scenario_goes_wrong(
+    broker, without_the_look, monkeypatch, guard, scenario, wrong
+):
+    guard(monkeypatch)
+    with pytest.raises(AssertionError, match=wrong):
+        scenario(broker)
+
+
+def test_a_saga_starts_by_the_outbox_of_its_context(broker, monkeypatch):
+    monkeypatch.setattr(requests, "_deliver", lambda *_: None)  # died after its commit
+    saga_id = trial.begin()
+    assert not SagaInstance.objects.filter(id=saga_id).exists()
+
+    assert relay.relay_batch("orders") == 1
+    broker.drain()
+
+    assert row(saga_id).status == "completed"
+    assert trial.effects() == FORWARD
+
+
+def test_a_start_is_heard_once_however_often_it_is_told(broker):
+    saga_id = begun(broker)
+    with connection_of("orders").cursor() as cursor:
+        cursor.execute("UPDATE orders_outbox SET published_at = NULL, settled_at = NULL")
+
+    assert relay.relay_batch("orders") == 1
+    [told] = broker.take()
+    broker.run_chain(told)
+
+    assert broker.take() == []
+    assert row(saga_id).status == "running"
+
+
+def test_a_start_that_is_rolled_back_never_was(broker):
+    saga_id = trial.uuid7()
+
+    def rolled_back():
+        with transaction("orders"):
+            state = trial.TrialState(subject=saga_id)
+            orchestrator.start(trial.TRIAL, state, key="rolled back", saga_id=saga_id)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        rolled_back()
+
+    assert relay.relay_batch("orders") == 0
+    assert not SagaInstance.objects.exists()
+    assert barrier("orders", saga_id, 0) is None
+
+
+def test_the_same_business_key_comes_to_the_same_id(broker):
+    state = trial.TrialState(subject=trial.uuid7())
+    ids = []
+    for _ in range(2):
+        with transaction("orders"):
+            ids.append(orchestrator.start(trial.TRIAL, state, key="once"))
+
+    assert ids[0] == ids[1] == SagaInstance.objects.get().id
+
+
+def test_another_saga_under_a_key_that_is_taken_waits_for_an_operator(broker, monkeypatch):
+    first = begun_under("k", broker)
+    monkeypatch.setattr(SagaInstance.objects, "filter", lambda **_: SagaInstance.objects.none())
+    begun_under("k", broker)
+    monkeypatch.undo()
+
+    assert [saga.id for saga in SagaInstance.objects.all()] == [first]
+    assert "KeyTaken" in DeadLetter.objects.get().reason
+
+
+def begun_under(key, broker):
+    saga_id = trial.begin(key)
+    broker.take()
+    return saga_id
+
+
+def test_a_cancel_in_a_detached_transaction_is_asked_for(broker):
+    saga_id = begun(broker)
+    with transaction("orders"):
+        said = orchestrator.ask_to_cancel(saga_id, reason="no", by="alice")
+        assert row(saga_id).status == "running"
+
+    assert said is Cancellation.ASKED
+    assert row(saga_id).status == "compensating"
+    with transaction("orders"):
+        again = orchestrator.ask_to_cancel(saga_id, reason="no", by="alice")
+    assert again is Cancellation.FINISHED
+
+
+def test_a_cancel_that_comes_before_its_start_is_tried_again(broker, monkeypatch):
+    deliver = requests._deliver
+    monkeypatch.setattr(requests, "_deliver", lambda *_: None)
+    saga_id = trial.begin()
+    monkeypatch.setattr(requests, "_deliver", deliver)
+    with transaction("orders"):
+        said = orchestrator.ask_to_cancel(saga_id, reason="no", by="alice")
+    assert said is Cancellation.ASKED
+    assert "NoSuchSaga" in DeadLetter.objects.get().reason
+
+    assert relay.relay_batch("orders") == 2
+    DeadLetter.objects.update(next_at="2000-01-01T00:00Z")
+    broker.drain()
+    dead_letters.retry_due()
+    broker.drain()
+    assert row(saga_id).status in {"compensated", "completed"}
+    assert not DeadLetter.objects.filter(resolved_at=None).exists()
