@@ -13,11 +13,13 @@ from sagas.core.definition import (
 )
 from sagas.core.errors import SagasError
 from sagas.core.events import Event
+from sagas.core.locks import Lock, Meeting
 from sagas.core.retry import RetryPolicy
 from sagas.core.waits import child, sleep, wait_for
 from sagas.failpoints import failpoint
 from sagas.ids import uuid7
 from sagas.orchestration.handlers import handles, handles_remote
+from sagas.orchestration.locks import Holder, Locked, holder_of
 from sagas.orchestration.orchestrator import (
     ReasonMissing,
     ask_to_cancel,
@@ -30,6 +32,7 @@ from sagas.orchestration.orchestrator import (
 )
 from sagas.orchestration.run import Run, current_run
 from sagas.orchestration.signals import Signaled, UnfitPayload, UnknownSignal, signal
+from sagas.orchestration.starting import Again, AlreadyStarted
 from sagas.orchestration.status import NoSuchSaga, SagaView, saga_status
 from sagas.orchestration.stops import Cancellation
 from sagas.outbox.publishing import publish
@@ -45,11 +48,17 @@ from sagas.transactions import (
 )
 
 __all__ = [
+    "Again",
+    "AlreadyStarted",
     "Cancellation",
     "Command",
     "Envelope",
     "Event",
+    "Holder",
     "InvalidDefinition",
+    "Lock",
+    "Locked",
+    "Meeting",
     "NestedTransaction",
     "NoSuchSaga",
     "OutsideTransaction",
@@ -78,6 +87,7 @@ __all__ = [
     "failpoint",
     "handles",
     "handles_remote",
+    "holder_of",
     "on",
     "outside_transaction",
     "parallel",

@@ -41,6 +41,10 @@ PLACES: dict[str, str] = {
     "event.duplicate": "an event came that had been applied, or was not the next",
     "event.republished": "an event was delivered again since nobody had applied it in time",
     "request.replayed": "a request was given the answer of an earlier copy",
+    "start.repeated": "a saga was started again under its business key",
+    "lock.refused": "a saga met a lock and did not start",
+    "lock.awaited": "a saga met a lock and sleeps for it",
+    "lock.handed_on": "a saga that ended gave its lock to the next one",
 }
 
 _met: Counter[str] = Counter()

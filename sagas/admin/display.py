@@ -18,6 +18,7 @@ NOTHING = "—"
 SIGNS = {
     "running": "▶",
     "retrying": "↻",
+    "waiting": "◷",
     "compensating": "↩",
     "parked": "‖",
     "completed": "✓",

@@ -42,6 +42,7 @@ class StandingFilter(admin.SimpleListFilter):
             ("unfinished", "unfinished"),
             ("parked", "parked"),
             ("retrying", "retrying"),
+            ("waiting", "waiting"),
             *((status.value, status.value) for status in Status),
         )
 
@@ -52,7 +53,8 @@ class StandingFilter(admin.SimpleListFilter):
             "human": needs_a_human(),
             "unfinished": Q(finished_at__isnull=True),
             "parked": Q(parked_at__isnull=False),
-            "retrying": Q(not_before__isnull=False, parked_at__isnull=True),
+            "retrying": Q(not_before__isnull=False, parked_at__isnull=True, waiting_for=None),
+            "waiting": Q(waiting_for__isnull=False, parked_at__isnull=True),
         }
         if chosen in conditions:
             return queryset.filter(conditions[chosen])

@@ -7,7 +7,7 @@ from typing import Any
 from sagas.admin.display import duration, relative
 from sagas.core.definition import Kind, Saga, Step
 from sagas.models import RunState, SagaInstance, Status, StepFault, StepRun
-from sagas.orchestration import registry
+from sagas.orchestration import handover, locks, registry
 
 
 def definition_of(saga: SagaInstance) -> Saga[Any] | None:
@@ -51,7 +51,7 @@ def word(saga: SagaInstance) -> str:
     if saga.parked_at is not None:
         return "parked"
     if saga.status == Status.RUNNING and saga.not_before is not None:
-        return "retrying"
+        return "retrying" if saga.waiting_for is None else "waiting"
     return str(saga.status)
 
 
@@ -127,6 +127,8 @@ def _under_way(saga: SagaInstance, faults: Sequence[StepFault], now: datetime) -
         )
     if saga.parked_at is not None:
         return f"Parked {relative(saga.parked_at, now)} at step {name}: {saga.parked_reason}."
+    if handover.is_lock(saga.waiting_for):
+        return f"Waits for its turn: {locks.words_for(str(saga.waiting_for))}."
     beside = group_under_cursor(saga)
     if beside:
         return f"{saga.pending} of {len(beside)} steps that run side by side are left."

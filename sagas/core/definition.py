@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cache
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sagas.core.commands import Command, context_of, reply_type, type_name
 from sagas.core.fingerprint import fingerprint_of
@@ -38,6 +38,9 @@ __all__ = [
     "retriable",
 ]
 
+if TYPE_CHECKING:
+    from sagas.core.locks import Lock
+
 S = TypeVar("S")
 
 
@@ -59,6 +62,8 @@ class Saga(Generic[S]):
     """Counts until the point of no return; past it the saga compensates."""
     steps: tuple[Step[S], ...]
     """In the order in which they run; afterwards flat, a group's branches one after the other."""
+    lock: "Lock[S] | None" = None
+    """The aggregate that an instance has for itself until it ends."""
     contexts: tuple[str, ...] = field(init=False, default=())
     """The context that carries out each step."""
     fingerprint: str = field(init=False, default="", repr=False)
@@ -69,6 +74,10 @@ class Saga(Generic[S]):
         object.__setattr__(self, "steps", _flat(self.steps))
         _check_shape(self)
         contexts = tuple(_check_builders(self, step) for step in self.steps)
+        if self.lock is not None:
+            from sagas.core.locks import check
+
+            check(self)
         object.__setattr__(self, "contexts", contexts)
         object.__setattr__(self, "fingerprint", fingerprint_of(self))
 

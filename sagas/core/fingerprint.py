@@ -30,7 +30,7 @@ _PART = 4
 
 def fingerprint_of(saga: Any) -> str:
     """Return the fingerprint of a definition."""
-    shared = {"state": _type(saga.state), "lock": getattr(saga, "lock", None) is not None}
+    shared = {"state": _type(saga.state), "lock": saga.lock is not None}
     parts = [shared, *(_step(number, step) for number, step in enumerate(saga.steps))]
     whole = _digest([saga.name, saga.version, *parts], _WHOLE)
     return ":".join([whole, *(_digest(part, _PART) for part in parts)])

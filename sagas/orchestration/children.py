@@ -116,7 +116,7 @@ def _start(work: Work, awaits: ChildAwaited) -> None:
             parent=(work.claimed.saga_id, work.number),
         ),
     )
-    if not begun:
+    if not begun.is_new:
         raise ChildTaken(f"{saga.name} {key} was started by somebody else")
 
 

@@ -22,7 +22,7 @@ from sagas.core.keys import Direction
 from sagas.correlation import Correlation, correlated
 from sagas.failpoints import failpoint
 from sagas.models.saga import SagaInstance, Status
-from sagas.orchestration import canvas, donekeys, faults, registry, stops, store, versions
+from sagas.orchestration import canvas, donekeys, faults, locks, registry, stops, store, versions
 from sagas.orchestration.awaiting import arrive, go_back
 from sagas.orchestration.compensation import undo_step
 from sagas.orchestration.faults import Attempt
@@ -153,7 +153,13 @@ class Carried:
             return LinkEnd.STOPPED
         except codec.CannotDecode as unreadable:
             return self._fault(f"step {self.claimed.cursor}", "fault", unreadable)
-        return LinkEnd.STOPPED if faults.park_worn_out(self._attempt()) else None
+        if self._sleeps_on() or faults.park_worn_out(self._attempt()):
+            return LinkEnd.STOPPED
+        return None
+
+    def _sleeps_on(self) -> bool:
+        waits = locks.waits(self.saga, self.claimed.waiting_for)
+        return waits and not locks.obtain(self.claimed)
 
     def _is_past(self) -> bool:
         if self.direction is Direction.DO:

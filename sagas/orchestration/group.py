@@ -16,6 +16,7 @@ from sagas.models.saga import Status
 from sagas.models.step_run import RunState
 from sagas.orchestration import branch_rows, branch_stops
 from sagas.orchestration.branch_rows import Joined, NewBranch
+from sagas.orchestration.handover import hand_on
 from sagas.orchestration.work import Done, Work, entry
 
 
@@ -78,6 +79,8 @@ def join(saga: Saga[Any], saga_id: UUID, group: int, before: Any, *, past: bool)
             finished=finished,
         ),
     )
+    if finished:
+        hand_on(saga.name, saga.version, saga_id)
     open_group(saga, saga_id, cursor)
     return cursor, state
 

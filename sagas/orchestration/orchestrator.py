@@ -15,10 +15,12 @@ from sagas.ids import uuid7
 from sagas.models.operator_action import OperatorAction
 from sagas.models.saga import SagaInstance, Status
 from sagas.orchestration import branch_stops, canvas, group, registry, requests, skipping, stops
+from sagas.orchestration.starting import Again, Started, start_once
 from sagas.orchestration.status import NoSuchSaga
 from sagas.orchestration.stops import Cancellation, NewSaga
 from sagas.transactions import (
     ENGINE,
+    EngineElsewhere,
     after_commit,
     is_detached,
     transaction,
@@ -45,16 +47,20 @@ def start(
     key: str,
     saga_id: UUID | None = None,
     subject_id: UUID | None = None,
+    again: Again = Again.SAME,
 ) -> UUID:
     """Start a saga in the caller's transaction, and return its id.
 
-    Safe to repeat: the same saga under the same business key returns the first one's id. The row
-    is its own outbox: the chain is rung after the commit, and the sweeper starts what was never
-    rung.
+    Safe to repeat: the same saga under the same business key returns the first one's id, whatever
+    its state is now (``again`` has the other answers). The row is its own outbox: the chain is
+    rung after the commit, and the sweeper starts what was never rung.
 
+    :raises AlreadyStarted: if the key is taken and ``again`` is ``REFUSE``
+    :raises Locked: if its aggregate is in the hand of another saga and its lock refuses
     :raises OutsideTransaction: if no transaction is open
     :raises ForeignSaga: if the transaction is another context's
     :raises UnknownSaga: if the definition is not registered
+    :raises EngineElsewhere: in a context with a database of its own, if ``again`` is not ``SAME``
     """
     context = transaction_required()
     if saga.context != context:
@@ -67,17 +73,26 @@ def start(
         registered, state, saga_id=saga_id, key=key, subject_id=subject_id, context=context
     )
     if is_detached(context):
+        if again is not Again.SAME:
+            raise EngineElsewhere(f"{context}: only Again.SAME is answered from there")
         return requests.ask_to_start(new)
-    return new.saga_id if begin(registered, new) else stops.by_key(saga.name, key)
+    return begin(registered, new, again).saga_id
 
 
-def begin(saga: Saga[Any], new: NewSaga) -> bool:
-    """Write a new saga in the caller's transaction and ring for it; False if its key is taken."""
-    if stops.insert(new) is None:
-        return False
-    group.open_group(saga, new.saga_id, new.cursor)
-    after_commit(lambda: _ring_first(saga, new))
-    return True
+def begin(
+    saga: Saga[Any], new: NewSaga, again: Again = Again.SAME, *, refuses: bool = True
+) -> Started:
+    """Write a new saga in the caller's transaction and ring for it, unless its key is taken.
+
+    :param refuses: false where nobody is there to be refused: the saga sleeps in any case
+    :raises AlreadyStarted: if it is, and ``again`` is ``REFUSE``
+    :raises Locked: if its aggregate is in the hand of another saga and its lock refuses
+    """
+    started = start_once(saga, new, again, refuses=refuses)
+    if started.is_new and not started.is_asleep:
+        group.open_group(saga, new.saga_id, new.cursor)
+        after_commit(lambda: _ring_first(saga, new))
+    return started
 
 
 def _ring_first(saga: Saga[Any], new: NewSaga) -> None:

@@ -22,6 +22,7 @@ from psycopg.types.json import Jsonb
 from sagas import clock
 from sagas.core import codec
 from sagas.core.errors import SagasError
+from sagas.core.locks import Meeting
 from sagas.correlation import current_or_new
 from sagas.failpoints import failpoint
 from sagas.ids import uuid7
@@ -209,8 +210,12 @@ def _start(asked: StartAsked) -> None:
     from sagas.orchestration import orchestrator, registry
 
     new = NewSaga(**{field.name: getattr(asked, field.name) for field in fields(asked)})
-    begun = orchestrator.begin(registry.get(new.name, new.def_version), new)
-    if not begun and stops.by_key(asked.name, asked.key) != asked.saga_id:
+    saga = registry.get(new.name, new.def_version)
+    started = orchestrator.begin(saga, new, refuses=False)
+    if started.is_asleep and saga.lock is not None and saga.lock.meeting is Meeting.REFUSE:
+        # Whoever asked has gone on and done the first step: it is undone.
+        orchestrator.ask_to_cancel(new.saga_id, reason="locked", by=saga.name)
+    if not started.is_new and stops.by_key(asked.name, asked.key) != asked.saga_id:
         raise KeyTaken(f"{asked.name} {asked.key}: saga {asked.saga_id} was not started")
 
 

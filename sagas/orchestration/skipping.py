@@ -18,6 +18,7 @@ from sagas.core.keys import Direction, effect_key
 from sagas.models.saga import SagaInstance, Status
 from sagas.models.step_run import StepRun
 from sagas.orchestration import branch_stops, group, registry
+from sagas.orchestration.handover import hand_on, is_lock
 from sagas.orchestration.store import StaleFencingToken, engine_cursor
 from sagas.orchestration.worker import worker_name
 from sagas.statements import cursor_of
@@ -59,6 +60,8 @@ def find(saga_id: UUID, step: str | None) -> Skip | None:
     row = SagaInstance.objects.filter(id=saga_id, parked_at__isnull=False).first()
     if row is None or (row.name, row.def_version) not in registry.SAGAS:
         return None
+    if is_lock(row.waiting_for):
+        return None  # past a step it would go on without its lock
     saga = registry.get(row.name, row.def_version)
     direction = Direction.DO if row.status == Status.RUNNING else Direction.UNDO
     number = _number(row, saga, step, direction)
@@ -157,6 +160,8 @@ def carry_out(skip: Skip, *, by: str, reason: str) -> bool:
         pending, moved, written = engine.fetchone()
     if moved and not written:
         raise StaleFencingToken
+    if moved and parameters["finished"]:
+        hand_on(skip.saga.name, skip.saga.version, skip.row.id)
     if moved and skip.is_branch:
         _after_branch(skip, pending=pending)
     elif moved and skip.direction is Direction.DO:

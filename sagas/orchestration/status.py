@@ -33,6 +33,8 @@ class SagaView:
     """When the next attempt is due, while a delay runs."""
     last_fault_kind: str | None
     """``fault`` or ``unknown`` while the step under the cursor is being retried."""
+    waiting_for: str | None
+    """What it sleeps for, like ``lock:orders.order/<id>``; None while it does not."""
     parked_reason: str | None
     failure: str | None
     canceled_by: str | None
@@ -60,6 +62,7 @@ def saga_status(saga_id: UUID) -> SagaView:
         attempts=open_[0].attempts if open_ else row.attempts,
         next_at=open_[0].not_before if open_ else row.not_before,
         last_fault_kind=None if row.finished_at else _last_fault_kind(row, open_),
+        waiting_for=row.waiting_for,
         parked_reason=row.parked_reason,
         failure=row.failure,
         canceled_by=row.canceled_by,

@@ -56,17 +56,24 @@ class NewSaga:
     traceparent: str | None
     parent_id: UUID | None = None
     parent_step: int | None = None
+    waiting_for: str | None = None
+    """What it sleeps for from its start."""
+    asleep: float = 0.0
+    """Seconds after which it is looked at although nothing has rung."""
 
 
 _INSERT = """
 WITH saga AS (
     INSERT INTO sagas_saga (id, name, def_version, fingerprint, key, subject_id, status,
         past_return, cursor, last_step, state, deadline_at, correlation_id, causation_id,
-        traceparent, parent_id, parent_step, due_at, fencing_token, attempts, hints, pending)
+        traceparent, parent_id, parent_step, waiting_for, not_before, due_at, fencing_token,
+        attempts, hints, pending)
     VALUES (%(id)s, %(name)s, %(version)s, %(fingerprint)s, %(key)s, %(subject)s, 'running',
         %(past)s, %(cursor)s, %(last)s, %(state)s, %(deadline)s, %(correlation)s, %(causation)s,
-        %(trace)s, %(parent)s, %(parent_step)s,
-        clock_timestamp() + make_interval(secs => %(grace)s), 0, 0, 0, 0)
+        %(trace)s, %(parent)s, %(parent_step)s, %(waiting)s,
+        CASE WHEN %(waiting)s::text IS NOT NULL
+            THEN clock_timestamp() + make_interval(secs => %(due)s) END,
+        clock_timestamp() + make_interval(secs => %(due)s), 0, 0, 0, 0)
     ON CONFLICT (name, key) DO NOTHING RETURNING id),
 barrier AS (
     INSERT INTO {barrier} (saga_id, step_no, direction, state)
@@ -101,7 +108,8 @@ def insert(new: NewSaga) -> UUID | None:
         "trace": new.traceparent,
         "parent": new.parent_id,
         "parent_step": new.parent_step,
-        "grace": conf.HINT_GRACE,
+        "waiting": new.waiting_for,
+        "due": conf.HINT_GRACE if new.waiting_for is None else new.asleep,
         "begun": new.begun_step,
         "context": new.context,
         "effect_key": effect_key(new.saga_id, new.begun_step or "", Direction.DO),

@@ -22,6 +22,7 @@ from sagas.conf import conf
 from sagas.core.errors import SagasError
 from sagas.core.keys import Direction, effect_key
 from sagas.failpoints import failpoint
+from sagas.orchestration.handover import hand_on
 from sagas.orchestration.worker import task_id, worker_name
 from sagas.sometimes import sometimes
 from sagas.statements import cursor_of
@@ -52,6 +53,7 @@ class Claim:
     deadline_at: datetime
     correlation_id: str
     traceparent: str | None
+    waiting_for: str | None
     claimed_at: datetime
 
 
@@ -68,7 +70,7 @@ WHERE id = %(id)s AND status = %(status)s AND cursor BETWEEN %(low)s AND %(high)
     AND (not_before IS NULL OR not_before <= clock_timestamp())
 RETURNING id, name, def_version, fingerprint, status, cursor, last_step, fencing_token, attempts,
     past_return, state, failure, canceled_by, deadline_at, correlation_id, traceparent,
-    clock_timestamp()
+    waiting_for, clock_timestamp()
 """
 
 
@@ -212,6 +214,8 @@ def move(claimed: Claim, entry: Entry, target: Target) -> None:
         raise StaleFencingToken
     if target.finished and parent_id is not None:
         after_commit(_bell_of(parent_id))
+    if target.finished:
+        hand_on(claimed.name, claimed.def_version, claimed.saga_id)
 
 
 def _parameters(claimed: Claim, entry: Entry, target: Target) -> dict[str, Any]:

@@ -52,6 +52,8 @@ EXEMPT = {
     "sagas.orchestration.requests.begin": IN_A_TRANSACTION,
     "sagas.orchestration.store.move": IN_A_TRANSACTION,
     "sagas.orchestration.store.tombstone": IN_A_TRANSACTION,
+    "sagas.orchestration.handover.let_go": IN_A_TRANSACTION,
+    "sagas.orchestration.locks.take": IN_A_TRANSACTION,
     "sagas.orchestration.signals.consume": IN_A_TRANSACTION,
     "sagas.orchestration.signals.wake": IN_A_TRANSACTION,
     "sagas.orchestration.stops.insert": IN_A_TRANSACTION,

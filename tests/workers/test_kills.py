@@ -193,6 +193,10 @@ def test_every_place_of_the_list_is_armed_by_these_tests_or_named_elsewhere():
             "tests/integration/sagas/test_wait_crashes.py",
         ),
         "child.committed": "tests/integration/sagas/test_children.py",
+        **dict.fromkeys(
+            ["lock.before_commit", "lock.committed", "lock.handed_on"],
+            "tests/integration/sagas/test_lock_crashes.py",
+        ),
         "republish.found": "tests/workers/test_broker.py",
         "request.before_commit": "tests/acceptance/test_buying_over_http.py",
         "request.committed": "tests/acceptance/test_buying_over_http.py",

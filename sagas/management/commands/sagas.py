@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 
-from sagas.management import definitions
+from sagas.management import definitions, holding
 from sagas.models import SagaInstance, StepFault, StepRun
 from sagas.orchestration import orchestrator
 
@@ -136,10 +136,13 @@ class Command(BaseCommand):
         )
         if as_json:
             document = {"saga": _saga(saga), "steps": runs, "faults": faults}
+            document |= {"locks": holding.document(saga)}
             self.stdout.write(json.dumps(document, indent=2, default=str))
             return
         for name, value in _saga(saga).items():
             self.stdout.write(f"{name:<16} {value if value is not None else '-'}")
+        for line in holding.lines(saga):
+            self.stdout.write(line)
         self.stdout.write("\nsteps")
         for run in runs:
             self.stdout.write(
@@ -185,6 +188,7 @@ def _saga(saga: SagaInstance) -> dict[str, Any]:
         "failure",
         "failed_step",
         "parked_reason",
+        "waiting_for",
         "correlation_id",
         "started_at",
         "deadline_at",

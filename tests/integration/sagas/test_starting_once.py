@@ -1,0 +1,119 @@
+"""A saga starts exactly once under its business key, and what a second start is answered."""
+
+from collections import Counter
+
+import pytest
+
+from sagas.api import Again, AlreadyStarted, start, transaction, uuid7
+from sagas.models import SagaInstance, StepRun
+from sagas.orchestration import registry
+from tests.integration.sagas import locking, trial
+from tests.integration.sagas.conftest import row
+from tests.integration.sagas.test_versions import SECOND
+from tests.together import raised, together
+
+STARTERS = 20
+
+
+def begin(key="order-1", *, again=Again.SAME, saga=trial.TRIAL):
+    saga_id = uuid7()
+    with transaction("orders"):
+        state = trial.TrialState(subject=saga_id)
+        return start(saga, state, key=key, saga_id=saga_id, again=again)
+
+
+def test_another_state_under_the_key_is_the_first_saga_with_the_state_it_began_with(broker):
+    first = begin()
+    broker.take()
+
+    assert begin() == first, "its subject was another one"
+    assert row(first).state["subject"] == str(first)
+    assert broker.take() == []
+
+
+def test_another_version_under_the_key_is_the_first_saga(broker, monkeypatch):
+    first = begin()
+    monkeypatch.setitem(registry.SAGAS, (SECOND.name, SECOND.version), SECOND)
+
+    assert begin(saga=SECOND) == first
+    assert row(first).def_version == 1
+
+
+def test_the_key_of_a_saga_that_has_ended_is_still_taken(broker):
+    first = begin()
+    broker.drain()
+
+    assert begin() == first
+    assert broker.take() == []
+
+
+def test_the_same_key_under_another_name_is_another_saga(broker):
+    locking.register()
+
+    assert locking.begin(locking.CHANGE, uuid7(), key="order-1") != begin()
+
+
+def test_a_second_start_that_is_to_be_refused_names_the_first_saga(broker):
+    first = begin()
+    with pytest.raises(AlreadyStarted) as refused:
+        begin(again=Again.REFUSE)
+
+    assert str(refused.value) == f"orders.trial order-1 was started before: saga {first}"
+    assert refused.value.saga_id == first
+    assert begin("order-2", again=Again.REFUSE) != first
+
+
+def test_after_the_end_a_new_one_starts_and_not_before(broker):
+    runs = []
+    for number in (1, 2, 3):
+        runs.append(begin(again=Again.AFTER_END))
+        assert begin(again=Again.AFTER_END) == runs[-1], "it runs"
+        broker.drain()
+        assert row(runs[-1]).key == ("order-1" if number == 1 else f"order-1#{number}")
+
+    assert len(set(runs)) == 3
+    assert begin() == runs[0]
+
+
+@pytest.mark.parametrize("again", [Again.SAME, Again.AFTER_END])
+def test_of_twenty_starters_at_once_one_starts_and_all_get_its_id(broker, again):
+    ids = together(*[lambda: begin(again=again)] * STARTERS)
+
+    assert raised(ids) == []
+    assert len(set(ids)) == 1
+    assert SagaInstance.objects.count() == 1
+    assert StepRun.objects.count() == 1, "its begun step"
+    assert len(broker.take()) == 1
+
+
+def test_of_twenty_starters_at_once_all_but_one_are_refused(broker):
+    answers = together(*[lambda: begin(again=Again.REFUSE)] * STARTERS)
+
+    assert Counter(type(answer).__name__ for answer in answers) == {"UUID": 1, "AlreadyStarted": 19}
+    [saga] = SagaInstance.objects.all()
+    assert {getattr(answer, "saga_id", answer) for answer in answers} == {saga.id}
+
+
+def test_of_twenty_starters_after_the_end_one_starts_the_next_run(broker):
+    first = begin()
+    broker.drain()
+    ids = together(*[lambda: begin(again=Again.AFTER_END)] * STARTERS)
+
+    assert raised(ids) == []
+    assert first not in ids
+    assert len(set(ids)) == 1
+    assert sorted(SagaInstance.objects.values_list("key", flat=True)) == ["order-1", "order-1#2"]
+
+
+def test_when_the_first_starter_rolls_back_the_second_starts(broker):
+    class Abandoned(Exception):
+        pass
+
+    def abandon():
+        with transaction("orders"):
+            start(trial.TRIAL, trial.TrialState(subject=uuid7()), key="order-1")
+            raise Abandoned
+
+    outcomes = together(abandon, begin)
+    assert [type(each).__name__ for each in outcomes] == ["Abandoned", "UUID"]
+    assert SagaInstance.objects.get().id == outcomes[1]
