@@ -20,6 +20,7 @@ FIELDS: Final = (
     "order_id",
     "payment_id",
     "provider",
+    "outcome",
     "queue",
     "reason",
     "saga",

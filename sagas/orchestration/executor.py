@@ -153,13 +153,8 @@ class Carried:
             return LinkEnd.STOPPED
         except codec.CannotDecode as unreadable:
             return self._fault(f"step {self.claimed.cursor}", "fault", unreadable)
-        if self._sleeps_on() or faults.park_worn_out(self._attempt()):
-            return LinkEnd.STOPPED
-        return None
-
-    def _sleeps_on(self) -> bool:
-        waits = locks.waits(self.saga, self.claimed.waiting_for)
-        return waits and not locks.obtain(self.claimed)
+        asleep = locks.sleeps_on(self.saga, self.claimed)
+        return LinkEnd.STOPPED if asleep or faults.park_worn_out(self._attempt()) else None
 
     def _is_past(self) -> bool:
         if self.direction is Direction.DO:

@@ -11,7 +11,6 @@ from uuid import UUID
 from sagas import clock
 from sagas.core.definition import Saga
 from sagas.core.errors import SagasError
-from sagas.core.locks import Meeting
 from sagas.failpoints import failpoint
 from sagas.orchestration import registry
 from sagas.orchestration.handover import Aggregate, is_lock, target_of
@@ -191,6 +190,9 @@ def words_for(waiting_for: str) -> str:
     return holder.words if holder else f"{target[0]} {target[1]} is free, and it is about to go on"
 
 
-def waits(saga: Saga[Any], waiting_for: str | None) -> bool:
-    """Return whether a saga that was claimed has still to get its lock."""
-    return is_lock(waiting_for) and saga.lock is not None and saga.lock.meeting is Meeting.WAIT
+def sleeps_on(saga: Saga[Any], claimed: Claim) -> bool:
+    """Return whether a saga that was claimed has still no lock, and sleeps again.
+
+    Also where the definition refuses by now: this one began to wait when it did not.
+    """
+    return saga.lock is not None and is_lock(claimed.waiting_for) and not obtain(claimed)
