@@ -19,11 +19,12 @@ from django.contrib.auth.hashers import (
     make_password,
 )
 from django.contrib.auth.models import Group, User
-from django.db import connection
+from django.db import connection, connections
 from django.utils.crypto import get_random_string, salted_hmac
 
 from orders.api import NewSku, add_products, issue_token, register_customer
 from payments.api import register_method
+from sagas.transactions import alias_of
 
 CARDS: Final = (
     "good",
@@ -134,7 +135,7 @@ def has_demo_data() -> bool:
 
 def first_customer() -> Account:
     """Return the first demo customer; there has to be one."""
-    with connection.cursor() as cursor:
+    with connections[alias_of("orders")].cursor() as cursor:
         cursor.execute(
             "SELECT customer_id, user_id FROM audit.v_customers WHERE reference ~ '^demo-[0-9]+$'"
             " AND user_id IS NOT NULL ORDER BY length(reference), reference LIMIT 1"
@@ -232,7 +233,7 @@ def _next_customers(count: int) -> range:
 
 
 def _last(question: str) -> int:
-    with connection.cursor() as cursor:
+    with connections[alias_of("orders")].cursor() as cursor:
         cursor.execute(question)
         found: int | None = cursor.fetchall()[0][0]
     return found or 0

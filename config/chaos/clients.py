@@ -164,9 +164,9 @@ class Clients:
             thread.join(RESOLVE_WITHIN + 30)
         return sum(len(client.open_keys) for client in self.clients)
 
-    def of_customer(self, customer_id: str) -> Client | None:
-        """Return the client that orders for a customer."""
-        for client in self.clients:
-            if str(client.customer.id) == customer_id:
-                return client
+    def who_placed(self, order_id: str) -> Client | None:
+        """Return the client that has placed an order; None while it does not know yet."""
+        for entry in reversed(self.history.entries):
+            if entry.order_id == order_id and entry.op == "place":
+                return self.clients[entry.client]
         return None

@@ -112,6 +112,7 @@ class Roll:
         self._common = {
             "PAYMENT_PROVIDER_URL": settings.PAYMENT_PROVIDER_URL,
             "LOG_FORMAT": "json",
+            "LOG_LEVEL": "INFO",
             "PYTHONWARNINGS": "default",
             "PGAPPNAME": "concord",
         }

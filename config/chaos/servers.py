@@ -12,7 +12,9 @@ from typing import Final
 
 import psycopg
 import redis
+from django.conf import settings
 
+from config.database import database_name
 from config.embedded import DATABASE, Embedded
 
 INSTANCE: Final = "chaos"
@@ -51,6 +53,8 @@ class Servers:
         self.own.start(redis=False)
         self.own.start(postgres=False, fast=True)  # no append-only file: it begins empty
         self.provider.start(redis=False, fast=True)
+        for url in settings.CONTEXT_URLS.values():
+            self.own.create_database(database_name(url))
 
     def end(self) -> None:
         """Stop everything."""
@@ -88,12 +92,12 @@ class Servers:
         )
         return client
 
-    def database(self) -> psycopg.Connection[tuple[object, ...]]:
-        """Connect to the product's database as its owner, outside of Django."""
+    def database(self, name: str = DATABASE) -> psycopg.Connection[tuple[object, ...]]:
+        """Connect to a database of the product as its owner, outside of Django."""
         return psycopg.connect(
             host=str(self.own.run),
             user=DATABASE,
-            dbname=DATABASE,
+            dbname=name,
             autocommit=True,
             application_name=INSTANCE,
             connect_timeout=2,

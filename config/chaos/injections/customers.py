@@ -10,9 +10,8 @@ from config.chaos.stage import HIT_WITHIN, LEASED, Record, Stage
 PAUSE: Final = "sleep(1.2)"
 AT_ONCE: Final = 8
 ORDER_OF: Final = """
-SELECT o.order_id::text, o.customer_id::text FROM audit.v_orders o
-JOIN audit.v_sagas s USING (saga_id)
-WHERE s.finished_at IS NULL AND s.leased_until > clock_timestamp()
+SELECT subject_id::text FROM audit.v_sagas
+WHERE finished_at IS NULL AND leased_until > clock_timestamp() AND subject_id IS NOT NULL
 """
 
 
@@ -25,10 +24,7 @@ def cancel_in_the_middle(stage: Stage, record: Record) -> None:
             return
         stage.strike(record)
         record.touched = [str(row[0]) for row in stage.ask(LEASED)]
-        answers = [
-            _cancel(stage, record, str(order_id), str(customer_id))
-            for order_id, customer_id in stage.ask(ORDER_OF)
-        ]
+        answers = [_cancel(stage, record, str(order_id)) for (order_id,) in stage.ask(ORDER_OF)]
     record.healed = time.time()
     definite = [entry for entry in answers if entry and entry.outcome is not Outcome.INFO]
     record.facts["asked"] = bool(definite)
@@ -36,8 +32,8 @@ def cancel_in_the_middle(stage: Stage, record: Record) -> None:
     record.notes["too_late"] = sum(entry.outcome is Outcome.FAIL for entry in definite)
 
 
-def _cancel(stage: Stage, record: Record, order_id: str, customer_id: str) -> Entry | None:
-    client = stage.clients.of_customer(customer_id)
+def _cancel(stage: Stage, record: Record, order_id: str) -> Entry | None:
+    client = stage.clients.who_placed(order_id)
     if client is None:
         return None
     key = f"F50-{record.injection.at:g}-{order_id}"

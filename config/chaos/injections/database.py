@@ -6,9 +6,11 @@ import time
 from typing import Final
 
 import psycopg
+from django.conf import settings
 
 from config.chaos.servers import wait_for
 from config.chaos.stage import Record, Stage
+from sagas.transactions import alias_of
 
 STARTED_AT: Final = b"SELECT pg_postmaster_start_time()"
 EVERY: Final = 0.5
@@ -57,7 +59,8 @@ def end_sessions(stage: Stage, record: Record) -> None:
 def hold_rows(stage: Stage, record: Record) -> None:
     """Lock the whole stock and forget the session."""
     stage.strike(record)
-    with stage.servers.database() as connection:
+    name = str(settings.DATABASES[alias_of("orders")]["NAME"])
+    with stage.servers.database(name) as connection:
         try:
             with connection.transaction():
                 connection.execute(HOLD)

@@ -20,6 +20,8 @@ ELSEWHERE: Final = (
     "REDIS_URL",
     "CELERY_BROKER_URL",
     "SIMULATOR_DATABASE_URL",
+    *(f"{context}_DATABASE_URL" for context in ("ORDERS", "BILLING", "PAYMENTS")),
+    "CONTEXT_DATABASES",
     "CONCORD_FAILPOINTS",
     "CONCORD_FAILPOINTS_FILE",
 )
@@ -83,6 +85,9 @@ class Command(BaseCommand):
         parser.add_argument("--workers", type=int, default=3, help="(3)")
         parser.add_argument("--web", type=int, default=2, help="(2)")
         parser.add_argument("--bound", type=float, help="seconds to rest (60, or 180)")
+        parser.add_argument(
+            "--detached", action="store_true", help="each context in a database of its own"
+        )
         parser.add_argument("--plan", action="store_true", help="print the plan and leave")
         parser.add_argument("--json", action="store_true", help="print one JSON document")
 
@@ -91,7 +96,7 @@ class Command(BaseCommand):
         if options["minutes"] <= 0 or min(options[n] for n in ("clients", "workers", "web")) < 1:
             raise CommandError("every number has to be above zero", returncode=2)
         if MARK not in os.environ:
-            _begin_again(options["profile"])
+            _begin_again(options["profile"], detached=options["detached"])
         plan = self._plan(options)
         if options["plan"]:
             self.stdout.write("\n".join(plan.lines()))
@@ -172,7 +177,7 @@ def _leave(*_: object) -> None:
     sys.exit(1)
 
 
-def _begin_again(profile: str) -> None:
+def _begin_again(profile: str, *, detached: bool) -> None:
     """Run this command once more with an environment of its own: its servers, its profile."""
     from config.chaos.product import HOST, free_ports
 
@@ -184,8 +189,9 @@ def _begin_again(profile: str) -> None:
         "PAYMENT_PROVIDER_URL": f"http://{HOST}:{free_ports(1)[0]}",
         "PGAPPNAME": INSTANCE,
         "DEBUG": "0" if profile == "fast" else "1",
+        "CONTEXT_DATABASES": "detached" if detached else "shared",
         "CONCORD_PROFILE": "fast" if profile == "fast" else "",
-        "LOG_LEVEL": os.environ.get("LOG_LEVEL", "INFO"),
+        "LOG_LEVEL": "ERROR",  # of this process; those of the product say more
     }
     sys.stdout.flush()
     os.execve(sys.executable, [sys.executable, *sys.argv], environment)  # noqa: S606 - this command

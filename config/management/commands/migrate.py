@@ -21,6 +21,14 @@ class Command(Migrate):
         super().add_arguments(parser)
         parser.set_defaults(database=None)
 
+    def get_check_kwargs(self, options: dict[str, Any]) -> Any:
+        """Check every database that is about to be migrated."""
+        named = options["database"]
+        return {
+            **super().get_check_kwargs(options),
+            "databases": [named] if named else list(connections),
+        }
+
     def handle(self, *args: Any, **options: Any) -> None:
         """Migrate the database that is named, or each in turn."""
         for alias in [options["database"]] if options["database"] else list(connections):

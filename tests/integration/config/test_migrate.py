@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import psycopg
 import pytest
 from django.conf import settings
@@ -5,7 +9,7 @@ from django.core.management import call_command
 from django.db import connection
 
 from config import roles
-from tests.processes import test_database_url
+from tests.processes import ROOT, test_database_url
 
 pytestmark = pytest.mark.django_db
 
@@ -75,3 +79,16 @@ def test_a_context_role_may_touch_its_own_tables_and_those_of_the_engine_alone(c
 
     assert {schema for schema, _, may in tables if may} <= allowed
     assert [table for schema, table, may in tables if schema in allowed and not may] == []
+
+
+def test_from_a_terminal_every_database_is_checked_before_it_is_migrated():
+    done = subprocess.run(
+        [sys.executable, "manage.py", "migrate", "--check"],
+        cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": test_database_url()},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
