@@ -130,6 +130,51 @@ def test_the_truth_table(broker, queue, status, wait, parked, deadline, past, bu
         assert seconds_ahead(after.due_at) == pytest.approx(most, abs=0.9)
 
 
+@pytest.mark.parametrize(
+    ("wait", "parked", "deadline"),
+    [
+        case
+        for case in itertools.product(WAITS, (None, 0), (-5, 300))
+        if not (case[1] == 0 and "lease" in case[0])  # refused by the database
+    ],
+)
+def test_neither_attempts_nor_what_it_waits_for_changes_what_the_sweeper_does(
+    broker, queue, wait, parked, deadline
+):
+    leased_until, not_before, due_at = WAITS[wait]
+    ids = {trial.begin(): more for more in itertools.product((0, 99), (None, "signal:approve"))}
+    broker.take()
+    for saga_id, (attempts, waiting_for) in ids.items():
+        set_row(
+            saga_id,
+            leased_until=leased_until,
+            not_before=not_before,
+            due_at=due_at,
+            parked_at=parked,
+            parked_reason=None if parked is None else "by hand",
+            deadline_at=deadline,
+            attempts=attempts,
+            waiting_for=waiting_for,
+        )
+
+    assert sweep() == (4 if due_at < 0 else 0)
+
+    after = [row(saga_id) for saga_id in ids]
+    sent = [(m.tasks if hasattr(m, "tasks") else [m])[0].args[0] for m in broker.take()]
+    turned = due_at < 0 and deadline < 0
+    assert {saga.status for saga in after} == {"compensating" if turned else "running"}
+    assert {saga.parked_at is None for saga in after} == {parked is None or turned}
+    assert {seconds_ahead(saga.due_at) > 0 for saga in after} == {True}
+    rung = turned or (due_at < 0 and parked is None)
+    assert sorted(sent) == (sorted(map(str, ids)) if rung else [])
+    for saga in after:
+        attempts, waiting_for = ids[saga.id]
+        # Who claims it counts and wakes; a compensation begins anew.
+        assert (saga.attempts, saga.waiting_for) == (
+            (0, None) if turned else (attempts, waiting_for)
+        )
+
+
 def test_a_finished_saga_is_never_hinted(broker):
     saga_id = trial.begin()
     broker.drain()
