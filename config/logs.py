@@ -18,6 +18,7 @@ FIELDS: Final = (
     "events",
     "key",
     "order_id",
+    "outcome",
     "payment_id",
     "provider",
     "outcome",
