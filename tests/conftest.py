@@ -20,6 +20,7 @@ def pytest_addoption(parser):
     parser.addoption("--schedule", type=int, default=None, help="the interleaving to play again")
     parser.addoption("--schedules", type=int, default=None, help="how many interleavings, if long")
     parser.addoption("--write", action="store_true", help="keep what the mutants showed")
+    parser.addoption("--missing", action="store_true", help="only mutants of which nothing is kept")
 
 
 def pytest_configure(config):
@@ -33,7 +34,8 @@ def pytest_report_header(config):
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-django puts the transactional tests last
 def pytest_collection_modifyitems(config, items):
-    if "MUTANT" in os.environ:  # asks the likeliest first
+    if "MUTANT" in os.environ:  # asks the likeliest first, and none that takes guards out itself
+        items[:] = [item for item in items if not any(map(_takes_out, item.fixturenames))]
         return
     shuffle = random.Random(config.shuffle_seed).shuffle
     files = [list(group) for _, group in itertools.groupby(items, lambda item: item.path)]
@@ -49,6 +51,10 @@ def pytest_collection_modifyitems(config, items):
         for item in items:
             if "browser" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="no Chromium on this machine"))
+
+
+def _takes_out(fixture):
+    return fixture.startswith("without")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -12,11 +12,11 @@ from tests.integration.sagas import trial
 from tests.interleaving import journeys
 from tests.interleaving import nature as natural
 from tests.interleaving.scheduler import Scheduler
-from tests.interleaving.stories import Both, Events, GroupFirst, Journeys, Sagas
+from tests.interleaving.stories import Both, Events, GroupFirst, Journeys, Sagas, Senders
 from tests.interleaving.world import World
 
 OFTEN = 200
-STORIES = (Sagas, Journeys, Events, GroupFirst, Sagas, Journeys, Both, Journeys)
+STORIES = (Sagas, Journeys, Events, GroupFirst, Sagas, Journeys, Both, Senders, Journeys)
 
 
 class Stage:

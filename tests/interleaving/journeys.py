@@ -1,11 +1,12 @@
 """What the sagas of the schedules are: the trial saga, and one with groups, a condition, a wait."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from sagas.api import (
     NoSuchSaga,
     Saga,
+    child,
     compensatable,
     parallel,
     pivot,
@@ -58,6 +59,40 @@ RESERVE = Saga(
     ),
 )
 
+ERRAND = Saga(
+    name="orders.sent",
+    version=1,
+    state=fan.FanState,
+    deadline=timedelta(minutes=5),
+    steps=(
+        compensatable("pack", do=fan.build_pack, undo=fan.build_unpack),
+        compensatable("hold", do=fan.build_hold, undo=fan.build_release),
+        retriable("tell", do=fan.build_tell),
+    ),
+)
+
+
+def _child_state(state: fan.FanState) -> fan.FanState:
+    return replace(state, kept=())
+
+
+def _child_key(state: fan.FanState) -> str:
+    return f"of {state.subject}"
+
+
+PARENT = Saga(
+    name="orders.sender",
+    version=1,
+    state=fan.FanState,
+    deadline=timedelta(minutes=5),
+    steps=(
+        compensatable("take", do=fan.build_take, undo=fan.build_put_back),
+        child("errand", of=ERRAND, start=_child_state, key=_child_key, undo=fan.build_unpack),
+        compensatable("score", do=fan.build_score, undo=fan.build_unscore),
+        retriable("book", do=fan.build_book),
+    ),
+)
+
 UNDONE_BY = {"take": "put_back", "hold": "release", "pack": "unpack", "score": "unscore"}
 """What the steps of all sagas have done, by what undoes it."""
 
@@ -65,6 +100,8 @@ WHOLE = {
     trial.TRIAL.name: {"take", "hold", "capture", "book"},
     JOURNEY.name: {"take", "pack", "hold", "capture", "book", "tell"},
     RESERVE.name: {"pack", "hold", "tell"},
+    ERRAND.name: {"pack", "hold", "tell"},
+    PARENT.name: {"take", "book"},
 }
 """What a completed saga has done, its conditional steps left out."""
 MAYBE = {"score"}
@@ -73,7 +110,7 @@ MAYBE = {"score"}
 def register():
     """Make the sagas known."""
     trial.register()
-    for saga in (JOURNEY, RESERVE):
+    for saga in (JOURNEY, RESERVE, ERRAND, PARENT):
         if (saga.name, saga.version) not in registry.SAGAS:
             registry.add(saga)
 

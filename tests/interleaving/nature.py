@@ -9,6 +9,7 @@ import itertools
 import random
 import re
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 
 from celery.canvas import Signature, _chain
@@ -55,22 +56,42 @@ def name_of(sql):
 
 
 class Redis:
-    """A dictionary that may forget everything at any moment."""
+    """A dictionary whose keys end in the schedule's time, and that may forget them before."""
 
-    def __init__(self):
+    def __init__(self, nature):
+        self.nature = nature
         self.keys = {}
 
     def get(self, key):
-        return self.keys.get(key)
+        value, end = self.keys.get(key, (None, None))
+        return value if end is None or self.nature.now < end else None
 
-    def set(self, key, value, *, nx=False, **life):
-        if nx and key in self.keys:
+    def set(self, key, value, *, nx=False, ex=None, px=None):
+        if nx and self.get(key) is not None:
             return None
-        self.keys[key] = str(value).encode()
+        life = timedelta(seconds=ex) if ex else timedelta(milliseconds=px) if px else None
+        self.keys[key] = (str(value).encode(), self.nature.now + life if life else None)
         return True
 
     def delete(self, *keys):
         return sum(self.keys.pop(key, None) is not None for key in keys)
+
+    def pipeline(self, transaction=True):
+        return Pipeline(self)
+
+
+class Pipeline:
+    """Several commands in one call."""
+
+    def __init__(self, redis):
+        self.redis = redis
+        self.commands = []
+
+    def __getattr__(self, name):
+        return lambda *args, **options: self.commands.append((name, args, options))
+
+    def execute(self):
+        return [getattr(self.redis, name)(*args, **opts) for name, args, opts in self.commands]
 
 
 class Nature:
@@ -79,7 +100,7 @@ class Nature:
     def __init__(self, sessions):
         self.sessions = sessions
         self.now = DAWN
-        self.redis = Redis()
+        self.redis = Redis(self)
         self.refusals = 0
         self.sent = []
         sessions.script(CLOCK)
@@ -108,7 +129,10 @@ class Nature:
             raise BrokerRefuses("connection refused")
         self.sent.append(Message.of(signature))
 
-    # -- what stands in for the standard library in sagas/ids.py ---
+    # -- what stands in for the standard library ---
+
+    def monotonic(self):
+        return (self.now - DAWN).total_seconds()
 
     def time_ns(self):
         return int(self.now.timestamp() * 1000) * 1_000_000 + next(self._numbers) * 1_000_000
@@ -149,6 +173,7 @@ def inject(monkeypatch, nature):
             kind, "apply_async", lambda signature, *_, **__: nature.publish(signature)
         )
     _everywhere(monkeypatch, failpoints.failpoint, _failpoint)
+    _everywhere(monkeypatch, time.monotonic, nature.monotonic)
     _everywhere(monkeypatch, donekeys.client, lambda: nature.redis)
     monkeypatch.setattr(canvas, "depth", lambda _: len(nature.sent))
     monkeypatch.setattr(canvas, "_patience", canvas._Patience())

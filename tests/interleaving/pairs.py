@@ -72,7 +72,8 @@ class Pair:
             while able := world.actors.ready() or world.actors.blocked():
                 self._decide(world, able, prefix, choices)
             world.heal()
-        return Verdict(0, world.trace, world.wrongs()), choices
+        names = [job.__name__ for job in self.jobs]
+        return Verdict(f"of {' and '.join(names)}", world.trace, world.wrongs()), choices
 
     def _decide(self, world, able, prefix, choices):
         names = tuple(actor.name for actor in able if not actor.blocked)

@@ -137,6 +137,15 @@ class GroupFirst(Journeys):
         yield from Sagas.jobs(self, world)
 
 
+class Senders(GroupFirst):
+    """Sagas that send a child and wait for its end."""
+
+    SAGA = journeys.PARENT
+
+    def judge(self, world):
+        return [*Sagas.judge(self, world), *books.wrongs_of_children(world.nature.sessions)]
+
+
 class Events:
     """Writers, relays and consumers; two contexts listen, and their handlers fail at times."""
 

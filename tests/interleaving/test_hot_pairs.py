@@ -5,8 +5,9 @@ import pytest
 from sagas.api import cancel
 from sagas.core.keys import Direction
 from sagas.orchestration.executor import run_link
+from tests.interleaving import journeys
 from tests.interleaving.pairs import Pair
-from tests.interleaving.stories import Events, Sagas, task
+from tests.interleaving.stories import Events, Journeys, Sagas, task
 
 STEPS = {"take": 1, "hold": 2, "capture": 3, "book": 4}
 
@@ -73,6 +74,39 @@ def work_off(world):
         world.work(world.nature.sent.pop(0))
 
 
+class Fanned(Journeys):
+    """A saga at its group, the messages of its branches on the way."""
+
+    links = 1
+
+    def __init__(self):
+        super().__init__(most=1)
+
+    def prepare(self, world):
+        super().prepare(world)
+        [self.id] = self.ids
+        world.actors.run_alone(lambda: self.begin(self.id))
+        for _ in range(self.links):
+            message = world.nature.sent.pop(0)
+            world.actors.run_alone(lambda message=message: world.work(message))
+        self.messages = list(world.nature.sent)
+        world.nature.sent.clear()
+
+
+class Arriving(Fanned):
+    """A saga past its group, the message on the way that takes it to its wait."""
+
+    links = 4
+
+
+def first_message(world):
+    world.work(world.story.messages.pop(0))
+
+
+def payment(world):
+    journeys.tell_that_it_is_paid(world.story.id, "k1")
+
+
 class Told(Events):
     """Two events of one aggregate that nobody has published."""
 
@@ -118,6 +152,12 @@ PAIRS = {
         for step in ("take", "hold")
     },
     "compensation and zombie: capture": ("capture", forward, refusal),
+    "branch and branch": (Fanned, first_message, first_message),
+    "branch and cancel": (Fanned, first_message, customer),
+    "branch and compensation": (Fanned, first_message, compensation),
+    "wait and signal": (Arriving, first_message, payment),
+    "signal and signal": (Arriving, payment, payment),
+    "wait and cancel": (Arriving, first_message, customer),
     "relay and relay": (Told, relay, relay),
     "consumer and consumer": (Relayed, consumer, consumer),
     "relay and writer": (Told, relay, writer),
@@ -134,10 +174,27 @@ def pair(stage, name, switches):
 
 # So many interruptions in the suite's own run, and when there is time; None is every order.
 FEW, MANY = 1, 2
-SHORT = ("step and cancel", "step and step", "relay and", "writer and")
+SHORT = ("step and cancel", "step and step", "relay and", "writer and", "wait and", "signal and")
 
 
-@pytest.mark.parametrize("name", PAIRS)
+QUICK = (
+    "step and cancel: hold",
+    "step and cancel: capture",
+    "step and step: take",
+    "step and step: capture",
+    "step and sweeper: hold",
+    "compensation and zombie: hold",
+    "compensation and zombie: capture",
+    "branch and branch",
+    "branch and cancel",
+    "wait and signal",
+    "relay and relay",
+    "consumer and writer",
+    "writer and writer",
+)
+
+
+@pytest.mark.parametrize("name", QUICK)
 def test_with_one_interruption_each_pair_comes_out_right(stage, name):
     for verdict in pair(stage, name, FEW).verdicts():
         assert_right(verdict)

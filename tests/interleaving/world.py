@@ -41,7 +41,8 @@ def _named(act):
 class Verdict:
     """What became of a schedule."""
 
-    seed: int
+    seed: int | str
+    """Or which pair it was."""
     trace: list[str]
     wrongs: list[str]
 
@@ -56,7 +57,9 @@ class Verdict:
                 f"schedule {self.seed}, {len(self.trace)} decisions:",
                 *self.trace,
                 *(f"WRONG: {wrong}" for wrong in self.wrongs),
-                f"again: {AGAIN} --schedule {self.seed} -s",
+                f"again: {AGAIN} --schedule {self.seed} -s"
+                if isinstance(self.seed, int)
+                else "again: the same test, which has no chance in it",
             ]
         )
 

@@ -1,13 +1,16 @@
 """Guards that no scenario of another file needs, each with a scenario of its own."""
 
+import dataclasses
 from datetime import timedelta
 
 import pytest
 from django.db import connection
 
 from sagas import clock
-from sagas.api import park
-from sagas.orchestration import registry, store, sweep, versions
+from sagas.api import Rejected, park, resume
+from sagas.core.keys import Direction
+from sagas.orchestration import handlers, registry, store, sweep, versions
+from sagas.orchestration.executor import run_link
 from sagas.outbox.relay import relay_batch
 from tests.integration.sagas import trial
 from tests.integration.sagas.conftest import make_due, row
@@ -88,3 +91,27 @@ def test_who_leaves_a_saga_too_late_leaves_it_with_its_next_worker(overtaken):
 
     after = row(overtaken.saga_id)
     assert (after.leased_until, after.attempts) == (before.leased_until, before.attempts)
+
+
+def test_resuming_a_saga_that_is_not_parked_is_answered_with_no(broker):
+    saga_id = trial.begin()
+
+    assert resume(saga_id, by="alice", reason="go") is False
+    assert row(saga_id).fencing_token == 0
+
+
+def test_a_no_before_the_call_of_a_pivot_turns_nothing_round(broker, monkeypatch):
+    """An earlier attempt may have called already."""
+
+    def refuse(command):
+        raise Rejected("not now")
+
+    saga_id = trial.begin()
+    capture = handlers.HANDLERS[trial.Capture.name]
+    monkeypatch.setitem(
+        handlers.HANDLERS, trial.Capture.name, dataclasses.replace(capture, intent=refuse)
+    )
+
+    run_link(saga_id, 1, 4, Direction.DO)
+
+    assert (row(saga_id).status, row(saga_id).cursor) == ("running", 3)

@@ -68,6 +68,7 @@ REFUSED = {
     "sagas_signal_once": [SIGNAL, SIGNAL],
     "sagas_signal_consumed": [SIGNAL, "UPDATE sagas_signal SET consumed_at = now()"],
     "sagas_run_once": [RUN.format("'done'"), RUN.format("'done'")],
+    "sagas_run_seen": [RUN.format("'pending'")],
     "sagas_run_state": [RUN.format("'perhaps'")],
     **{f"{c}_barrier_effect": [BARRIER.format(c)] * 2 for c in CONTEXTS},
     **{f"{c}_inbox_once": [INBOX.format(c, c)] * 2 for c in CONTEXTS},
