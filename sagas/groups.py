@@ -3,11 +3,12 @@
 from collections.abc import Iterable
 
 from django.apps import apps
-from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.models import Group, Permission
 from django.db import router
 from django.db.models import Q
+
+from sagas.contexts import contexts
 
 VIEWER = "viewer"
 OPERATOR = "operator"
@@ -53,7 +54,7 @@ def _has_tables(using: str) -> bool:
 
 
 def _views(using: str) -> Iterable[Permission]:
-    labels = (*settings.CONTEXTS, "sagas", "django_celery_results")
+    labels = (*contexts(), "sagas", "django_celery_results")
     permissions = Permission.objects.using(using)
     return permissions.filter(content_type__app_label__in=labels, codename__startswith="view_")
 

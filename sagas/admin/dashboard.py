@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-from django.conf import settings
 from django.db.models import Count, F, Func, Max, Min, TextField, Value
 from django.http import HttpRequest
 from django.urls import reverse
@@ -17,6 +16,7 @@ from sagas.admin import dead_letters, filters
 from sagas.admin.attention import CONCERNS
 from sagas.admin.detail import outbox_of
 from sagas.admin.display import duration, list_of
+from sagas.contexts import contexts
 from sagas.models import DeadLetter, OperatorAction, SagaInstance, StepFault
 
 _SIGNATURE = Func(F("error"), Value(":"), Value(1), function="split_part", output_field=TextField())
@@ -86,7 +86,7 @@ def gather(request: HttpRequest) -> Board | None:
     return Board(
         waits=tuple(_waits(request, sagas["human"])),
         parked=tuple(_parked()) if sagas["human"] else (),
-        backlogs=(unfinished, *(_outbox(context, now) for context in settings.CONTEXTS)),
+        backlogs=(unfinished, *(_outbox(context, now) for context in contexts())),
         failures=tuple(_failures(now)),
         acts=tuple(OperatorAction.objects.order_by("-id")[:MOST]),
         read_at=now,

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 from uuid import UUID
 
-from django.conf import settings
 from django.contrib import admin
 from django.db.models import Count, Min, Q, QuerySet
 from django.http import HttpRequest
@@ -16,6 +15,7 @@ from sagas.admin.acts import Act, ActingAdmin, Target
 from sagas.admin.choices import one_of
 from sagas.admin.display import age, chip, code, duration, find_url, folded, instant, link, when
 from sagas.admin.search import as_uuid, findable
+from sagas.contexts import contexts
 from sagas.models import DeadLetter
 from sagas.outbox import dead_letters
 
@@ -103,8 +103,8 @@ class DeadLetterAdmin(ActingAdmin):
     list_display_links = ("event_name",)
     list_filter = (
         StateFilter,
-        one_of("context", lambda: settings.CONTEXTS),
-        one_of("producer", lambda: settings.CONTEXTS),
+        one_of("context", contexts),
+        one_of("producer", contexts),
     )
     ordering = ("-id",)
     search_fields = ("event_id",)

@@ -7,14 +7,13 @@ from typing import Any
 from uuid import UUID
 
 from django.apps import apps
-from django.conf import settings
 from django.db.models import Model
-from django_celery_results.models import TaskResult
 
 from sagas import clock
 from sagas.admin import timeline
 from sagas.admin.display import duration, pretty_json
 from sagas.admin.standing import definition_of, sentence, step_text, word
+from sagas.contexts import contexts
 from sagas.models import DeadLetter, OperatorAction, SagaInstance, StepFault, StepRun
 
 MOST_EVENTS = 50
@@ -135,7 +134,7 @@ def _of_run(faults: Sequence[StepFault], step_no: int, direction: str) -> tuple[
 def _events(correlation_id: str) -> tuple[LinkedEvent, ...]:
     rows = [
         (context, row)
-        for context in settings.CONTEXTS
+        for context in contexts()
         for row in outbox_of(context)
         ._default_manager.filter(correlation_id=correlation_id)
         .order_by("position")[:MOST_EVENTS]
@@ -168,10 +167,17 @@ def outbox_state(row: Any) -> str:
     return "settled" if row.settled_at is not None else "published"
 
 
+def kept_results() -> type[Any] | None:
+    """Return the table in which Celery keeps what went wrong, where a project has it."""
+    installed = apps.is_installed("django_celery_results")
+    return apps.get_model("django_celery_results", "TaskResult") if installed else None
+
+
 def _tasks(task_ids: set[str]) -> tuple[Any, ...]:
-    if not task_ids:
+    results = kept_results()
+    if not task_ids or results is None:
         return ()
-    found = TaskResult.objects.filter(task_id__in=task_ids).order_by("date_created")
+    found = results.objects.filter(task_id__in=task_ids).order_by("date_created")
     return tuple(found.only("id", "task_id", "task_name", "status", "worker", "date_done"))
 
 

@@ -8,12 +8,11 @@ from django.db.models import Count, Min, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.html import format_html
-from django_celery_results.models import TaskResult
 
 from sagas import clock
 from sagas.admin import filters, saga_acts, search
 from sagas.admin.acts import ActingAdmin
-from sagas.admin.detail import gather
+from sagas.admin.detail import gather, kept_results
 from sagas.admin.display import NOTHING, age, chip, duration, short, shortened
 from sagas.admin.standing import step_text, word
 from sagas.models import SagaInstance
@@ -127,4 +126,5 @@ class SagaInstanceAdmin(ActingAdmin):
 
 
 search.findable(SagaInstance, about=("subject_id",), mentions=("key", "correlation_id"))
-search.findable(TaskResult, ids=(), texts=("task_id",))
+if (results := kept_results()) is not None:
+    search.findable(results, ids=(), texts=("task_id",))

@@ -2,10 +2,16 @@
 
 from django.db import migrations
 
+# The functions are called by this name wherever the tables are: a project that does not give each
+# app a schema has them in `public`.
+SCHEMA = "CREATE SCHEMA IF NOT EXISTS sagas"
+
 CLOCK = """
-CREATE FUNCTION sagas.now() RETURNS timestamptz LANGUAGE sql STABLE AS $$
-    SELECT clock_timestamp() + coalesce((SELECT ahead FROM sagas.sagas_clock), interval '0')
-$$;
+DO $do$ BEGIN EXECUTE format($sql$
+    CREATE FUNCTION sagas.now() RETURNS timestamptz LANGUAGE sql STABLE AS $$
+        SELECT clock_timestamp() + coalesce((SELECT ahead FROM %I.sagas_clock), interval '0')
+    $$ $sql$, (SELECT relnamespace::regnamespace::text FROM pg_class
+        WHERE oid = 'sagas_clock'::regclass)); END $do$
 """
 
 APPEND_ONLY = """
@@ -36,6 +42,7 @@ class Migration(migrations.Migration):
     dependencies = [("sagas", "0001_initial")]
 
     operations = [
+        migrations.RunSQL(SCHEMA, migrations.RunSQL.noop),
         migrations.RunSQL(
             CLOCK, "DROP FUNCTION sagas.now()"
         ),

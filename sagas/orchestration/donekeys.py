@@ -13,6 +13,7 @@ from functools import cache
 from uuid import UUID
 
 import redis
+from celery import current_app
 from django.conf import settings
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -23,17 +24,26 @@ from sagas.failpoints import failpoint
 
 log = logging.getLogger(__name__)
 
+NEARBY = "redis://127.0.0.1:6379/0"
+
 
 @cache
 def client() -> redis.Redis:
     """Return the connection to Redis for keys, with short time-outs and no silent resends."""
     return redis.Redis.from_url(
-        settings.REDIS_URL,
+        _address(),
         socket_timeout=0.5,
         socket_connect_timeout=0.5,
         retry=Retry(NoBackoff(), 0),
         health_check_interval=10,
     )
+
+
+def _address() -> str:
+    """Return where the keys are: a setting of its own, else the broker if that is a Redis."""
+    chosen: str | None = getattr(settings, "REDIS_URL", None)
+    broker = str(current_app.conf.broker_url or "")
+    return chosen or (broker if broker.startswith(("redis://", "rediss://")) else NEARBY)
 
 
 def _key(saga_id: UUID, direction: Direction) -> str:

@@ -16,10 +16,10 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
-from django.conf import settings
 from psycopg.types.json import Jsonb
 
 from sagas import clock
+from sagas.contexts import contexts
 from sagas.core import codec
 from sagas.core.errors import SagasError
 from sagas.core.locks import Meeting
@@ -201,7 +201,7 @@ def _deliver(context: str, request_id: UUID) -> None:
 
 def listen() -> None:
     """Subscribe the engine to the requests of every detached context."""
-    for context in filter(is_detached, settings.CONTEXTS):
+    for context in filter(is_detached, contexts()):
         for kind, handler in ((StartAsked, _start), (CancelAsked, _cancel), (SignalAsked, _signal)):
             subscriptions.on(name_of(context, kind))(handler)
 

@@ -2,9 +2,8 @@
 
 from uuid import UUID
 
-from django.conf import settings
-
 from sagas.conf import conf
+from sagas.contexts import contexts
 from sagas.outbox.delivery import deliver
 from sagas.outbox.republish import positions_of
 from sagas.transactions import ENGINE, connection_of, table
@@ -31,7 +30,7 @@ def prune() -> int:
     ever, the inbox row only says when each was applied.
     """
     deleted = _prune_table(ENGINE, "inbox")
-    for context in settings.CONTEXTS:
+    for context in contexts():
         deleted += _prune_events(context)
         deleted += sum(_prune_table(context, name) for name in _PRUNE)
     return deleted
@@ -57,7 +56,7 @@ def _prune_events(producer: str) -> int:
         last = rows[-1][0]
         kept = {
             row[0]
-            for consumer in (*settings.CONTEXTS, ENGINE)
+            for consumer in (*contexts(), ENGINE)
             for row in _unread(producer, consumer, rows)
         }
         deleted += _delete(producer, [row[0] for row in rows if row[0] not in kept])

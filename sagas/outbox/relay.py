@@ -12,9 +12,9 @@ from uuid import UUID
 
 from celery import current_app
 from celery.canvas import Signature
-from django.conf import settings
 
 from sagas.conf import conf
+from sagas.contexts import contexts
 from sagas.failpoints import failpoint
 from sagas.orchestration import canvas
 from sagas.outbox import bell
@@ -45,7 +45,7 @@ MOST_BATCHES = 20
 def relay() -> int:
     """Publish what waits in every context's outbox; return how many events."""
     bell.answer()
-    return sum(_drain(context) for context in settings.CONTEXTS)
+    return sum(_drain(context) for context in contexts())
 
 
 def _drain(context: str) -> int:

@@ -7,9 +7,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
-
 from sagas.conf import conf
+from sagas.contexts import contexts
 from sagas.failpoints import failpoint
 from sagas.outbox import dead_letters
 from sagas.outbox.relay import deliver_later
@@ -44,9 +43,7 @@ def republish() -> int:
     Events that every consumer has applied are marked as settled, which is what lets them be
     pruned. A broker that lost everything costs this interval.
     """
-    found = sum(
-        _compare(context, rows) for context in settings.CONTEXTS for rows in _unsettled(context)
-    )
+    found = sum(_compare(context, rows) for context in contexts() for rows in _unsettled(context))
     return found + dead_letters.retry_due()
 
 

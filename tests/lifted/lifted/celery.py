@@ -1,0 +1,8 @@
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "lifted.settings")
+app = Celery("lifted")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks(["sagas"])

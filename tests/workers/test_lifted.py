@@ -1,0 +1,178 @@
+"""The engine in a project of somebody else: `sagas/` copied beside it, and nothing else of ours.
+
+The project stands in `tests/lifted`: its settings, one context, one saga. It runs in a directory
+of its own, on a database of its own, with a real migrate, worker and beat.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+
+import psycopg
+import pytest
+from django.conf import settings
+from django.db import connection
+from psycopg import sql
+
+from config.embedded import die_with_parent
+from tests.architecture.source import ROOT
+from tests.processes import eventually
+
+DATABASE = "lifted"
+LIFTED = ROOT / "tests" / "lifted"
+
+
+def server(name):
+    options = connection.get_connection_params()
+    own = {key: options[key] for key in ("host", "port", "user", "password") if key in options}
+    return psycopg.connect(dbname=name, autocommit=True, **own)
+
+
+@pytest.fixture
+def database(committed_db):
+    """An empty database beside the tests' own."""
+    drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(DATABASE))
+    with server("postgres") as admin:
+        admin.execute(drop)
+        admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+    with server(DATABASE) as opened:
+        yield opened
+    with server("postgres") as admin:
+        admin.execute(drop)
+
+
+class Project:
+    """The copy of the project, and what runs of it."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.running = []
+        shutil.copytree(LIFTED, directory, dirs_exist_ok=True)
+        shutil.copytree(
+            ROOT / "sagas", directory / "sagas", ignore=shutil.ignore_patterns("__pycache__")
+        )
+        options = connection.get_connection_params()
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(directory),
+            "PYTHONUNBUFFERED": "1",
+            "PGDATABASE": DATABASE,
+            "PGUSER": options.get("user", ""),
+            "PGHOST": options.get("host", ""),
+            "PGPORT": str(options.get("port", "")),
+            "PGPASSWORD": options.get("password", ""),
+            "BROKER_URL": settings.CELERY_BROKER_URL.replace("virtual_host=0", "virtual_host=7"),
+            "REDIS_URL": settings.REDIS_URL.replace("db=1", "db=6"),
+        }
+
+    def run(self, *words):
+        done = subprocess.run(
+            [sys.executable, *words],
+            cwd=self.directory,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def manage(self, *words):
+        return self.run("manage.py", *words)
+
+    def celery(self, *words):
+        log = self.directory / f"{words[0]}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "celery", "-A", "lifted", *words],
+                cwd=self.directory,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509
+            )
+        self.running.append(process)
+        return log
+
+    def stop(self):
+        for process in self.running:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.fixture
+def project(database, tmp_path):
+    made = Project(tmp_path)
+    yield made
+    made.stop()
+
+
+START = """
+    from bakery.models import Oven
+    from bakery.sagas import BAKING, Loaves
+    from sagas.api import start, transaction
+    Oven.objects.create(free=10)
+    for many in (3, 9, 50):
+        with transaction("bakery"):
+            start(BAKING, Loaves(many), key=str(many))
+"""
+
+
+def ends(database):
+    rows = database.execute(
+        "SELECT key, status, failure FROM sagas_saga WHERE finished_at IS NOT NULL"
+    )
+    return {key: (status, failure) for key, status, failure in rows.fetchall()}
+
+
+@pytest.mark.timeout(180)
+def test_a_project_that_has_only_the_engine_runs_its_own_saga(project, database):
+    alone = project.run("-c", "import importlib.util as u; print(u.find_spec('config'))")
+    assert alone == "None\n", "nothing of ours but the engine is in reach"
+    project.manage("makemigrations", "bakery")
+    project.manage("migrate")
+    worker = project.celery("worker", "-Q", "steps,events,ticks", "-c", "1", "-l", "INFO")
+    beat = project.celery("beat", "-s", str(project.directory / "schedule"))
+    project.manage("shell", "-c", textwrap.dedent(START))
+
+    eventually(lambda: len(ends(database)) == 3 or None, 60, "three sagas end")
+    assert ends(database) == {
+        "3": ("completed", None),
+        "9": ("compensated", "out_of_flour"),
+        "50": ("compensated", "oven_full"),
+    }
+    assert database.execute("SELECT free, baked FROM bakery_oven").fetchall() == [(10, 3)]
+    eventually(lambda: "sagas.relay" in worker.read_text() or None, 20, "the ticks come")
+    trouble = re.compile(r"Traceback|ERROR|CRITICAL")
+    assert [line for line in worker.read_text().splitlines() if trouble.search(line)] == []
+    assert [line for line in beat.read_text().splitlines() if trouble.search(line)] == []
+    defined = json.loads(project.manage("sagas", "definitions", "--json"))["definitions"]
+    assert [(each["name"], each["living"]) for each in defined] == [("bakery.baking", 0)]
+
+
+def test_it_needs_no_schema_but_one_for_its_functions(project, database):
+    project.manage("makemigrations", "bakery")
+    project.manage("migrate", "--verbosity", "0")
+
+    found = database.execute(
+        "SELECT nspname, count(c.oid) FROM pg_namespace n LEFT JOIN pg_class c"
+        " ON c.relnamespace = n.oid AND c.relkind = 'r'"
+        " WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' GROUP BY 1 ORDER BY 1"
+    ).fetchall()
+    assert [(name, tables > 0) for name, tables in found] == [("public", True), ("sagas", False)]
+    [(moved,)] = database.execute("SELECT sagas.now() - clock_timestamp() < '1 second'").fetchall()
+    assert moved is True
+    project.manage("check", "--database", "default", "--fail-level", "WARNING")
+
+
+def test_its_saga_is_written_in_less_than_forty_lines():
+    lines = (LIFTED / "bakery" / "sagas.py").read_text().splitlines()
+
+    assert len([line for line in lines if line.strip()]) < 40
