@@ -6,11 +6,11 @@ TELL_PARENT = """
 CREATE FUNCTION sagas.tell_parent() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     -- First the row, then the signal: a parent that is about to sleep sees one or is woken.
-    PERFORM 1 FROM sagas.sagas_saga WHERE id = NEW.parent_id FOR UPDATE;
-    INSERT INTO sagas.sagas_signal (id, saga_id, name, key, payload)
+    PERFORM 1 FROM sagas_saga WHERE id = NEW.parent_id FOR UPDATE;
+    INSERT INTO sagas_signal (id, saga_id, name, key, payload)
     VALUES (gen_random_uuid(), NEW.parent_id, 'child:' || NEW.parent_step, NEW.id::text,
         jsonb_build_object('status', NEW.status, 'failure', NEW.failure, 'state', NEW.state));
-    UPDATE sagas.sagas_saga SET not_before = NULL, hints = 0, updated_at = clock_timestamp(),
+    UPDATE sagas_saga SET not_before = NULL, hints = 0, updated_at = clock_timestamp(),
         due_at = clock_timestamp() + interval '1 second'
     WHERE id = NEW.parent_id AND cursor = NEW.parent_step AND waiting_for LIKE 'child:%'
         AND parked_at IS NULL AND leased_until IS NULL;

@@ -169,6 +169,8 @@ def test_it_needs_no_schema_but_one_for_its_functions(project, database):
     assert [(name, tables > 0) for name, tables in found] == [("public", True), ("sagas", False)]
     [(moved,)] = database.execute("SELECT sagas.now() - clock_timestamp() < '1 second'").fetchall()
     assert moved is True
+    elsewhere = "SELECT proname FROM pg_proc WHERE prosrc ~ 'sagas\\.sagas_'"
+    assert database.execute(elsewhere).fetchall() == [], "functions find the tables where they are"
     project.manage("check", "--database", "default", "--fail-level", "WARNING")
 
 
@@ -176,3 +178,11 @@ def test_its_saga_is_written_in_less_than_forty_lines():
     lines = (LIFTED / "bakery" / "sagas.py").read_text().splitlines()
 
     assert len([line for line in lines if line.strip()]) < 40
+
+
+def test_what_the_document_says_of_the_settings_is_what_the_project_has():
+    written = (ROOT / "docs" / "lifting-out.md").read_text()
+    [block] = re.findall(r"```python\n(.*?)```", written, re.DOTALL)
+    settings_of_it = (LIFTED / "lifted" / "settings.py").read_text()
+
+    assert [line for line in block.splitlines() if line not in settings_of_it.splitlines()] == []

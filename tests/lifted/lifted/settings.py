@@ -5,6 +5,7 @@ import os
 SECRET_KEY = "lifted"
 DEBUG = True
 USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = ["bakery", "sagas"]
 DATABASES = {
     "default": {
