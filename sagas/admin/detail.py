@@ -15,6 +15,7 @@ from sagas.admin.display import duration, pretty_json
 from sagas.admin.standing import definition_of, sentence, step_text, word
 from sagas.contexts import contexts
 from sagas.models import DeadLetter, OperatorAction, SagaInstance, StepFault, StepRun
+from sagas.orchestration.asleep import wait_of
 
 MOST_EVENTS = 50
 
@@ -73,7 +74,7 @@ def gather(saga: SagaInstance) -> Page:
         saga=saga,
         word=word(saga),
         step=step_text(saga),
-        sentence=sentence(saga, faults, now, runs),
+        sentence=sentence(saga, faults, now, runs, wait_of(saga)),
         picture=timeline.draw(saga, runs, faults, acts, now),
         table=tuple(_table(saga, runs, faults)),
         faults=tuple(faults),

@@ -117,7 +117,8 @@ class SagaInstanceAdmin(ActingAdmin):
     @admin.display(description="next attempt", ordering="not_before")
     def next_attempt(self, saga: SagaInstance) -> str:
         """Show when it is tried again, while a delay runs."""
-        return age(saga.not_before) if saga.parked_at is None else NOTHING
+        retries = saga.parked_at is None and saga.waiting_for is None
+        return age(saga.not_before) if retries else NOTHING
 
     @admin.display(description="parked because")
     def parked_because(self, saga: SagaInstance) -> str:

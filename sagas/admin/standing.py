@@ -8,6 +8,7 @@ from sagas.admin.display import duration, relative
 from sagas.core.definition import Kind, Saga, Step
 from sagas.models import RunState, SagaInstance, Status, StepFault, StepRun
 from sagas.orchestration import handover, locks, registry
+from sagas.orchestration.asleep import Wait
 
 
 def definition_of(saga: SagaInstance) -> Saga[Any] | None:
@@ -50,8 +51,10 @@ def word(saga: SagaInstance) -> str:
     """Return the one word of a saga's chip."""
     if saga.parked_at is not None:
         return "parked"
+    if saga.waiting_for is not None and saga.finished_at is None:
+        return "waiting"
     if saga.status == Status.RUNNING and saga.not_before is not None:
-        return "retrying" if saga.waiting_for is None else "waiting"
+        return "retrying"
     return str(saga.status)
 
 
@@ -76,10 +79,14 @@ def sentence(
     faults: Sequence[StepFault],
     now: datetime,
     runs: Sequence[StepRun] = (),
+    wait: Wait | None = None,
 ) -> str:
     """Return in plain words where a saga stands, why, and what happens next."""
     if saga.finished_at is not None:
         return _ended(saga)
+    sleeps = wait is not None and not handover.is_lock(saga.waiting_for)
+    if wait is not None and sleeps and saga.parked_at is None and not _is_held(saga, now):
+        return f"It {wait.words}. {_way_back(saga)}"
     return f"{_under_way(saga, faults, now)}{_beside(saga, runs, now)} {_way_back(saga)}"
 
 
@@ -99,6 +106,10 @@ def _branch(run: StepRun, now: datetime) -> str:
     if run.not_before is not None:
         return f"waits{again}; next attempt {_at(run.not_before, now)}"
     return f"is due{again}; the sweeper looks again {_at(run.due_at, now)}"
+
+
+def _is_held(saga: SagaInstance, now: datetime) -> bool:
+    return saga.leased_until is not None and saga.leased_until > now
 
 
 def _ended(saga: SagaInstance) -> str:

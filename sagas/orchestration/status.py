@@ -9,6 +9,7 @@ from sagas.core.keys import Direction
 from sagas.models.saga import SagaInstance, Status
 from sagas.models.step_run import StepFault, StepRun
 from sagas.orchestration import registry
+from sagas.orchestration.asleep import Wait, wait_of
 
 
 class NoSuchSaga(SagasError):
@@ -31,6 +32,8 @@ class SagaView:
     attempts: int
     next_at: datetime | None
     """When the next attempt is due, while a delay runs."""
+    waits: Wait | None
+    """What it sleeps for, since when and until when; None while it does not."""
     last_fault_kind: str | None
     """``fault`` or ``unknown`` while the step under the cursor is being retried."""
     waiting_for: str | None
@@ -60,7 +63,8 @@ def saga_status(saga_id: UUID) -> SagaView:
         step=open_[0].name if open_ else step_under_cursor(row),
         branches=tuple(run.name for run in sorted(open_, key=lambda run: run.step_no)),
         attempts=open_[0].attempts if open_ else row.attempts,
-        next_at=open_[0].not_before if open_ else row.not_before,
+        next_at=_next_at(row, open_),
+        waits=wait_of(row),
         last_fault_kind=None if row.finished_at else _last_fault_kind(row, open_),
         waiting_for=row.waiting_for,
         parked_reason=row.parked_reason,
@@ -85,6 +89,12 @@ def _open_branches(row: SagaInstance) -> list[StepRun]:
         return []
     left = StepRun.objects.filter(saga_id=row.id, direction=Direction.DO, due_at__isnull=False)
     return list(left.order_by("-attempts", "step_no"))
+
+
+def _next_at(row: SagaInstance, open_: list[StepRun]) -> datetime | None:
+    if open_:
+        return open_[0].not_before
+    return row.not_before if row.waiting_for is None else None
 
 
 def _last_fault_kind(row: SagaInstance, open_: list[StepRun]) -> str | None:

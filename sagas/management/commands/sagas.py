@@ -8,10 +8,12 @@ from typing import Any
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db.models import Q
 
-from sagas.management import definitions, holding
-from sagas.models import SagaInstance, StepFault, StepRun
+from sagas.management import definitions, holding, signaling
+from sagas.models import SagaInstance, Status, StepFault, StepRun
 from sagas.orchestration import orchestrator
+from sagas.orchestration.asleep import wait_of
 
 ACTS = {
     "resume": orchestrator.resume,
@@ -25,6 +27,13 @@ REFUSED = {
     "park": "it has ended or is parked already",
     "skip": "it is not parked, or stands at a pivot, a wait or a step whose reply it keeps;"
     " in a group, name the branch with --step",
+}
+
+
+STANDING = {
+    "parked": Q(parked_at__isnull=False),
+    "unfinished": Q(finished_at__isnull=True),
+    "waiting": Q(waiting_for__isnull=False),
 }
 
 
@@ -46,7 +55,7 @@ class Command(BaseCommand):
         listing = verbs.add_parser("list", help="sagas, the newest first")
         listing.add_argument(
             "--status",
-            choices=["running", "compensating", "completed", "compensated", "parked", "unfinished"],
+            choices=[*Status.values, *STANDING],
         )
         listing.add_argument("--name", help="only sagas of this definition")
         listing.add_argument("--limit", type=int, default=50)
@@ -56,6 +65,7 @@ class Command(BaseCommand):
         show.add_argument("--json", action="store_true")
         defined = verbs.add_parser("definitions", help="definitions and their living instances")
         defined.add_argument("--json", action="store_true")
+        signaling.describe(verbs.add_parser("signal", help="tell a saga what it waits for"))
         for verb in ACTS:
             act = verbs.add_parser(verb, help=f"{verb} a saga")
             act.add_argument("id")
@@ -74,18 +84,19 @@ class Command(BaseCommand):
             self._definitions(as_json=options["json"])
         elif verb == "show":
             self._show(_id(options["id"]), as_json=options["json"])
+        elif verb == "signal":
+            said, taken = signaling.carry_out(_id(options["id"]), options)
+            self.stdout.write(said)
+            if not taken:
+                sys.exit(1)
         else:
             self._act(verb, _id(options["id"]), options)
 
     def _list(self, options: dict[str, Any]) -> None:
         sagas = SagaInstance.objects.order_by("-started_at")
         status = options["status"]
-        if status == "parked":
-            sagas = sagas.filter(parked_at__isnull=False)
-        elif status == "unfinished":
-            sagas = sagas.filter(finished_at__isnull=True)
-        elif status:
-            sagas = sagas.filter(status=status)
+        if status:
+            sagas = sagas.filter(STANDING.get(status, Q(status=status)))
         if options["name"]:
             sagas = sagas.filter(name=options["name"])
         rows = [_saga(saga) for saga in sagas[: options["limit"]]]
@@ -96,9 +107,10 @@ class Command(BaseCommand):
             self.stdout.write("no such saga")
         for row in rows:
             parked = f"  parked: {row['parked_reason']}" if row["parked_reason"] else ""
+            waits = f"  {row['waits']}" if row["waits"] and not parked else ""
             self.stdout.write(
                 f"{row['saga_id']}  {row['status']:<12}  {row['name']} {row['key']}"
-                f"  at step {row['cursor']}{parked}"
+                f"  at step {row['cursor']}{parked}{waits}"
             )
 
     def _definitions(self, *, as_json: bool) -> None:
@@ -195,4 +207,11 @@ def _saga(saga: SagaInstance) -> dict[str, Any]:
         "due_at",
         "finished_at",
     )
-    return {"saga_id": saga.id, **{name: getattr(saga, name) for name in names}}
+    wait = wait_of(saga)
+    waits = {
+        "waiting_for": wait.what if wait else None,
+        "waiting_since": wait.since if wait else None,
+        "wait_until": wait.until if wait else None,
+        "waits": wait.words if wait else None,
+    }
+    return {"saga_id": saga.id, **{name: getattr(saga, name) for name in names}, **waits}
