@@ -5,11 +5,13 @@ See Note [First the row, then the signals] in ``sagas/orchestration/waits.py``.
 
 import random
 from collections import Counter
+from datetime import timedelta
 from importlib import import_module
 
 import pytest
 from django.db import connection
 
+from sagas import clock
 from sagas.api import Signaled, cancel, signal
 from sagas.core.keys import Direction
 from sagas.models import SagaInstance, Signal, StepFault
@@ -116,6 +118,44 @@ def test_of_eight_copies_of_a_signal_one_counts(broker):
     assert Counter(answers) == {Signaled.DELIVERED: 1, Signaled.DUPLICATE: 7}
     bring_to_an_end(broker, saga_id)
     assert row(saga_id).status == "completed"
+
+
+def moved_while_it_falls_asleep(broker, monkeypatch):
+    """The clock is moved between the reading of it and the commit of what was made of it."""
+    gate = Gate()
+    saga_id = waiting.begin()
+    broker.take()
+
+    def stopped(place, *_):
+        if place == "wait.before_commit":
+            gate.wait_here()
+
+    def traveler():
+        gate.when_reached()
+        try:
+            clock.travel(timedelta(hours=1))
+        finally:
+            gate.open()
+
+    def watcher():
+        gate.when_reached()
+        until_somebody_waits_for_a_lock(unless=gate.opened.is_set)
+        gate.open()
+
+    monkeypatch.setattr(waits, "failpoint", stopped)
+    assert raised(together(lambda: forward(saga_id), traveler, watcher)) == []
+    assert row(saga_id).waiting_for == "signal:approve"
+    assert row(saga_id).due_at <= clock.real(), "it sleeps past the end of its wait"
+
+
+def test_a_saga_that_falls_asleep_while_the_clock_is_moved_is_woken(broker, monkeypatch):
+    moved_while_it_falls_asleep(broker, monkeypatch)
+
+
+def test_without_the_lock_of_the_clock_a_saga_sleeps_past_its_end(broker, monkeypatch):
+    monkeypatch.setattr(clock, "_TURNING", "SELECT '{}'")
+    with pytest.raises(AssertionError, match="it sleeps past the end of its wait"):
+        moved_while_it_falls_asleep(broker, monkeypatch)
 
 
 @pytest.fixture

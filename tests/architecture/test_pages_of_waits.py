@@ -1,0 +1,93 @@
+"""The code with which the pages on signals, timers and children begin."""
+
+import re
+from datetime import timedelta
+
+import pytest
+
+from sagas import api, clock
+from sagas.models import SagaInstance
+from sagas.orchestration import registry
+from sagas.orchestration.sweep import sweep
+from tests.architecture.source import ROOT
+from tests.integration.sagas import trial, waiting
+from tests.integration.sagas.conftest import broker, row  # noqa: F401
+
+NAMES = {
+    **vars(api),
+    "timedelta": timedelta,
+    "Approved": waiting.Approved,
+    "reserve": waiting.build_take,
+    "release": waiting.build_put_back,
+    "send": waiting.build_book,
+    "keep_approval": waiting.keep_approval,
+    "Purchase": waiting.ListenState,
+    "Subscription": waiting.ListenState,
+}
+OF_PARENTS = {
+    **NAMES,
+    "Order": waiting.ParentState,
+    "GIFT": waiting.ERRAND,
+    "gift_of": waiting.start_errand,
+    "key_of": waiting.key_of_errand,
+    "take_back": waiting.build_return,
+    "keep_gift": waiting.keep_errand,
+    "reserve": waiting.build_parents_take,
+    "release": waiting.build_parents_put_back,
+    "send": waiting.build_parents_book,
+}
+
+
+@pytest.fixture
+def page(committed_db, monkeypatch):
+    """Runs the code of a page; the saga that it begins."""
+    trial.table_of_effects()
+    monkeypatch.setattr(registry, "SAGAS", {})
+
+    def run(name, names, **state):
+        text = (ROOT / "docs" / "language" / f"{name}.md").read_text()
+        assert re.match(r"# [\w ]+\n\n```python\n", text)
+
+        def begin(saga):
+            saga_id = api.uuid7()
+            registry.add(saga)
+            with api.transaction("orders"):
+                return api.start(saga, saga.state(**state), key=str(saga_id), saga_id=saga_id)
+
+        names = {**names, "begin": begin}
+        exec(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0], names)
+        return names["saga_id"]
+
+    return run
+
+
+def test_the_saga_of_the_page_on_signals_goes_on_with_its_signal(broker, page):  # noqa: F811
+    saga_id = page("signals", NAMES)
+    broker.drain()
+
+    assert (row(saga_id).status, row(saga_id).state["approved_by"]) == ("completed", "alice")
+
+
+def test_the_saga_of_the_page_on_timers_sleeps_for_thirty_days(broker, page):  # noqa: F811
+    saga_id = page("timers", NAMES)
+    broker.drain()
+    clock.travel(timedelta(days=29))
+    sweep()
+    broker.drain()
+    assert row(saga_id).waiting_for == "timer:try_it"
+
+    clock.travel(timedelta(days=1))
+    sweep()
+    broker.drain()
+    assert row(saga_id).status == "completed"
+
+
+def test_the_saga_of_the_page_on_children_completes_with_its_child(broker, page):  # noqa: F811
+    saga_id = page("children", OF_PARENTS, subject=api.uuid7(), key="gift-1")
+    broker.drain()
+    child = SagaInstance.objects.get(parent_id=saga_id)
+    assert row(saga_id).waiting_for == "child:gift"
+
+    api.signal(child.id, "go", waiting.Go(), key="1")
+    broker.drain()
+    assert (row(saga_id).status, row(saga_id).state["hold"]) == ("completed", "h1")
