@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 import redis
+from celery import current_app
 from django.conf import settings
 from django.db import connections
 from django.test.utils import setup_databases, teardown_databases
@@ -127,6 +128,12 @@ def session_provider(django_db_setup, django_db_blocker):
 
 
 def empty_redis():
-    """Drop every message and key."""
+    """Drop every message and key; on another broker than Redis, its queues' messages too."""
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         client.flushall()
+    if settings.CELERY_BROKER_URL.startswith(("amqp", "pyamqp")):
+        with current_app.connection_for_write() as connection:
+            for queue in settings.CELERY_TASK_QUEUES:
+                bound = queue.bind(connection.default_channel)
+                bound.declare()
+                bound.purge()
