@@ -315,6 +315,17 @@ def test_a_saga_starts_by_the_outbox_of_its_context(broker, monkeypatch):
     assert trial.effects() == FORWARD
 
 
+def test_a_start_whose_process_dies_after_its_commit_is_told_by_the_relay(broker, monkeypatch):
+    monkeypatch.setenv("CONCORD_FAILPOINTS", "request.posted/orders=raise:1")
+    saga_id = trial.begin()
+    assert not SagaInstance.objects.filter(id=saga_id).exists()
+
+    assert relay.relay_batch("orders") == 1
+    broker.drain()
+
+    assert row(saga_id).status == "completed"
+
+
 def test_a_start_is_heard_once_however_often_it_is_told(broker):
     saga_id = begun(broker)
     with connection_of("orders").cursor() as cursor:
