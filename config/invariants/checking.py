@@ -27,7 +27,7 @@ class When(StrEnum):
 class Part:
     """One statement of an invariant.
 
-    Parts of the kind ``REST`` may name the parameters ``at_rest`` and ``age``.
+    Parts may name the parameters ``at_rest``, ``age`` and ``detached``.
     """
 
     says: str
@@ -77,13 +77,20 @@ def evaluate(
     *,
     at_rest: bool = False,
     age: float | None = None,
+    detached: bool | None = None,
 ) -> list[Result]:
     """Evaluate invariants on the cursor's snapshot.
 
     :param at_rest: nothing is under way, so what holds at rest has to hold for everything
     :param age: seconds after which what holds at rest has to hold for a thing in any case
+    :param detached: contexts have databases of their own, so that a step is two commits and what
+        was done may be known to its context alone; by default as the settings say
     """
-    parameters = {"at_rest": at_rest, "age": default_age() if age is None else age}
+    parameters = {
+        "at_rest": at_rest,
+        "age": default_age() if age is None else age,
+        "detached": bool(settings.CONTEXT_URLS) if detached is None else detached,
+    }
     return [_result(cursor, invariant, parameters) for invariant in invariants]
 
 

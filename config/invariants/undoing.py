@@ -61,6 +61,9 @@ I7_COMPENSATION: Final = Invariant(
                 WHERE s.status = 'compensated' AND f.saga_id IS NULL
                     AND (u.state NOT IN ('nothing', 'skipped')
                         OR b.state IS DISTINCT FROM 'canceled')
+                    -- Its context knows of it although the saga does not: then it is undone.
+                    AND NOT (%(detached)s AND u.state = 'done'
+                        AND b.state IN ('done', 'rejected', 'abandoned'))
             """,
         ),
     ),

@@ -53,6 +53,18 @@ def test_nothing_is_violated_where_nothing_is_wrong(planting):
     assert found(at_rest=True, age=0) == {}
 
 
+def test_a_detached_context_may_know_of_a_step_that_its_saga_does_not(planting):
+    run_sql(
+        "DELETE FROM sagas_steprun d WHERE direction = 'do' AND state = 'done' AND EXISTS ("
+        " SELECT FROM sagas_saga s JOIN sagas_steprun u ON u.saga_id = s.id"
+        " WHERE s.id = d.saga_id AND s.status = 'compensated' AND u.direction = 'undo'"
+        " AND u.step_no = d.step_no AND u.state = 'done')"
+    )
+
+    assert found().keys() == {"I3", "I7"}
+    assert found(detached=True) == {}
+
+
 def test_every_part_has_something_to_look_at(planting):
     run_sql(
         "INSERT INTO orders_idempotency (scope, key, fingerprint, status, headers, body)"
