@@ -19,7 +19,7 @@ from kombu.exceptions import OperationalError as BrokerRefuses
 
 from config.postgresql.base import DatabaseWrapper
 from sagas import clock, failpoints, ids
-from sagas.orchestration import canvas, donekeys
+from sagas.orchestration import canvas, donekeys, wakes
 from tests.interleaving import scheduler
 from tests.interleaving.messages import Message
 
@@ -112,6 +112,8 @@ class Nature:
         self.redis.keys.clear()
         self.refusals = 0
         self.sent = []
+        # What the code remembers of a broker and a Redis that were slow ends with the schedule.
+        canvas._patience.until = wakes._silence.until = 0.0
         self._numbers = itertools.count(1)
         self._chance = random.Random(seed)
         # The jitter of delays.

@@ -2,19 +2,35 @@
 
 import dataclasses
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.db import connection
 
 from sagas import clock
-from sagas.api import Rejected, park, resume
+from sagas.api import Rejected, park, resume, transaction
 from sagas.core.keys import Direction
-from sagas.orchestration import handlers, registry, store, sweep, versions
+from sagas.ids import uuid7
+from sagas.models import SemanticLock
+from sagas.orchestration import (
+    branch_rows,
+    branch_stops,
+    handlers,
+    locks,
+    registry,
+    store,
+    sweep,
+    versions,
+    work,
+)
 from sagas.orchestration.executor import run_link
+from sagas.outbox import republish
 from sagas.outbox.relay import relay_batch
-from tests.integration.sagas import trial
+from sagas.transactions import InsideTransaction
+from tests.integration.sagas import fan, locking, trial
 from tests.integration.sagas.conftest import make_due, row
-from tests.integration.sagas.news import a_teller, listen, tell
+from tests.integration.sagas.news import a_teller, listen, outbox, tell
+from tests.integration.sagas.watching import branch, make_branches_due
 from tests.together import together
 
 
@@ -115,3 +131,55 @@ def test_a_no_before_the_call_of_a_pivot_turns_nothing_round(broker, monkeypatch
     run_link(saga_id, 1, 4, Direction.DO)
 
     assert (row(saga_id).status, row(saga_id).cursor) == ("running", 3)
+
+
+def test_no_call_is_made_while_a_transaction_is_open(broker):
+    with transaction("orders"), pytest.raises(InsideTransaction):
+        work.call_out(SimpleNamespace(place="hold"), lambda *_: "called", None, None)
+
+
+def test_who_leaves_a_branch_too_late_leaves_it_with_its_next_worker(broker):
+    fan.register()
+    saga_id = fan.begin()
+    run_link(saga_id, 0, 0, Direction.DO)
+    claimed = branch_rows.claim(saga_id, fan.PACK)
+    make_branches_due(saga_id)
+    assert branch_rows.claim(saga_id, fan.PACK).attempts == 2
+    before = branch(saga_id, fan.PACK).leased_until
+
+    branch_stops.leave(claimed)
+
+    after = branch(saga_id, fan.PACK)
+    assert (after.leased_until, after.attempts) == (before, 2)
+
+
+@pytest.mark.usefixtures("nobody_listens")
+def test_an_event_is_settled_once(broker):
+    tell(a_teller(), "a")
+    event = outbox().get()
+    republish._settle("orders", [event.position])
+    first = outbox().get().settled_at
+
+    republish._settle("orders", [event.position])
+
+    assert first is not None
+    assert outbox().get().settled_at == first
+
+
+@pytest.mark.parametrize("is_free", [True, False])
+def test_who_asks_for_a_lock_too_late_changes_nothing(broker, is_free):
+    locking.register()
+    order_id = uuid7()
+    locking.begin(locking.CHANGE, order_id)
+    waiter = locking.begin(locking.CHANGE, order_id)
+    make_due(waiter)
+    claimed = store.claim(waiter, status="running", low=0, high=1)
+    make_due(waiter)
+    assert store.claim(waiter, status="running", low=0, high=1) is not None
+    if is_free:
+        SemanticLock.objects.all().delete()
+
+    with pytest.raises(store.StaleFencingToken):
+        locks.obtain(claimed)
+
+    assert row(waiter).leased_until is not None

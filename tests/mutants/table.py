@@ -1,0 +1,342 @@
+"""Which guards there are, how each is taken out, and which tests have to notice.
+
+Guards of statements are found in the source (``guards.py``) and need no line here. Guards in
+Python and in the database are listed here by hand.
+"""
+
+import ast
+from dataclasses import dataclass
+from itertools import groupby
+
+from tests.mutants import guards
+
+SCHEDULES = "tests/interleaving/test_schedules.py"
+GUARDS = "tests/concurrency/sagas/test_guards.py"
+LONE = "tests/concurrency/sagas/test_lone_guards.py"
+_I = "tests/integration/sagas/"
+STEPS = (GUARDS, LONE, _I + "test_link_ends.py", SCHEDULES)
+WAITS = (_I + "test_waits.py", "tests/concurrency/sagas/test_signal_races.py", SCHEDULES)
+GROUPS = (
+    "tests/concurrency/sagas/test_group_guards.py",
+    _I + "test_groups.py",
+    LONE,
+    SCHEDULES,
+)
+LOCKS = (_I + "test_locks.py", "tests/concurrency/sagas/test_lock_races.py", LONE)
+HEARING = (LONE, _I + "test_relay.py", _I + "test_delivery.py", SCHEDULES)
+
+# Which tests are asked, in this order; the first that fails ends the run.
+ASKED = {
+    "sagas.clock": (LONE, _I + "test_sweep.py", _I + "test_waits.py"),
+    "sagas.idempotency": (
+        "tests/concurrency/orders/test_same_request.py",
+        "tests/integration/web/test_idempotency.py",
+    ),
+    "sagas.orchestration": STEPS,
+    "sagas.orchestration.branch": GROUPS,
+    "sagas.orchestration.children": (_I + "test_children.py",),
+    "sagas.orchestration.skipping": (_I + "test_skip.py",),
+    "sagas.orchestration.signals": WAITS,
+    "sagas.orchestration.sweep": (LONE, _I + "test_sweep.py", SCHEDULES),
+    "sagas.orchestration.versions": (LONE, _I + "test_versions.py"),
+    "sagas.orchestration.waits": WAITS,
+    "sagas.orchestration.claims": (_I + "test_batches.py", SCHEDULES),
+    "sagas.orchestration.handover": LOCKS,
+    "sagas.orchestration.locks": LOCKS,
+    "sagas.orchestration.starting": (_I + "test_starting_once.py",),
+    "sagas.outbox": HEARING,
+    "sagas.outbox.pruning": (_I + "test_republish.py",),
+    "sagas.outbox.publishing": (_I + "test_publishing.py",),
+    "sagas.outbox.republish": (_I + "test_republish.py", LONE),
+}
+ALL = "all of them"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutant:
+    """The engine without one guard."""
+
+    name: str
+    module: str = ""
+    taken: tuple[guards.Guard, ...] = ()
+    """Guards of one statement."""
+    text: str = ""
+    instead: str = ""
+    rules: tuple[tuple[str, str], ...] = ()
+    """Tables and what the database refuses on them."""
+    asked: tuple[str, ...]
+    beside: str = ""
+    """What does the same work, where the tests need not notice; else empty."""
+
+    def mutated(self, source: str) -> ast.Module:
+        """Return the module without its guard."""
+        if self.taken:
+            return guards.without(source, *self.taken)
+        assert source.count(self.text) == 1, f"{self.text!r}: {source.count(self.text)} times"
+        return ast.parse(source.replace(self.text, self.instead))
+
+
+# name: (module, what stands there, what stands there instead)
+BY_HAND = {
+    "a refused commit is noticed": (
+        "sagas.orchestration.store",
+        "if changed != [1, 1]:",
+        "if not changed:",
+    ),
+    "a refused fault is noticed": (
+        "sagas.orchestration.stops",
+        "if cursor.fetchone() != (1,):",
+        "if cursor.fetchone() is None:",
+    ),
+    "a claim raises the token": (
+        "sagas.orchestration.store",
+        "UPDATE sagas_saga SET fencing_token = fencing_token + 1, attempts = attempts + 1,\n",
+        "UPDATE sagas_saga SET attempts = attempts + 1,\n",
+    ),
+    "a claim counts the attempt before the work": (
+        "sagas.orchestration.store",
+        "fencing_token = fencing_token + 1, attempts = attempts + 1,",
+        "fencing_token = fencing_token + 1,",
+    ),
+    "the door is closed on a step that never ran": (
+        "sagas.orchestration.store",
+        "VALUES (%(id)s, %(step_no)s, 'do', 'canceled') ON CONFLICT",
+        "SELECT %(id)s, %(step_no)s, 'do', 'canceled' WHERE false ON CONFLICT",
+    ),
+    "a compensation raises the token": (
+        "sagas.orchestration.stops",
+        "canceled_by = %(by)s, fencing_token = fencing_token + 1,",
+        "canceled_by = %(by)s,",
+    ),
+    "a parking raises the token": (
+        "sagas.orchestration.stops",
+        'parked_reason = %s,"\n            " fencing_token = fencing_token + 1,',
+        'parked_reason = %s,"\n            "',
+    ),
+    "entering a remote pivot is past the return": (
+        "sagas.orchestration.work",
+        "past_return=work.claimed.past_return or is_pivot,",
+        "past_return=work.claimed.past_return,",
+    ),
+    "no call is made inside a transaction": (
+        "sagas.orchestration.work",
+        "    outside_transaction()\n",
+        "",
+    ),
+    "a no at the pivot is made final": (
+        "sagas.orchestration.steps",
+        'outcome = call_out(work, handler.close, command, intent, "close.returned")',
+        "outcome = None",
+    ),
+    "a no before the call of a pivot is a fault": (
+        "sagas.orchestration.steps",
+        "        if work.step.kind is Kind.PIVOT:\n            # An earlier attempt",
+        "        if work.step.kind is Kind.RETRIABLE:\n            # An earlier attempt",
+    ),
+    "a no after the pivot is a fault": (
+        "sagas.orchestration.steps",
+        "if may_not or work.step.kind is Kind.RETRIABLE:",
+        "if may_not:",
+    ),
+    "a call that was only intended is undone": (
+        "sagas.orchestration.compensation",
+        "return is_remote or forward == RunState.DONE",
+        "return forward == RunState.DONE",
+    ),
+    "what never ran is not undone": (
+        "sagas.orchestration.compensation",
+        "if forward in {None, RunState.SKIPPED}:",
+        "if forward == RunState.SKIPPED:",
+    ),
+    "a worn-out saga is parked": (
+        "sagas.orchestration.faults",
+        "if claimed.attempts <= attempt.most:",
+        "if claimed.attempts <= 10**9:",
+    ),
+    "past the pivot no deadline counts": (
+        "sagas.orchestration.executor",
+        "            and not self.claimed.past_return\n",
+        "",
+    ),
+    "a swept message does not ask Redis": (
+        "sagas.orchestration.executor",
+        "if not swept and donekeys.all_done",
+        "if donekeys.all_done",
+    ),
+    "a batch takes along what was never tried": (
+        "sagas.orchestration.claims",
+        "AND s.attempts = 0 AND",
+        "AND",
+    ),
+    "a batch takes along nothing parked": (
+        "sagas.orchestration.claims",
+        "AND s.pending = 0 AND s.parked_at IS NULL",
+        "AND s.pending = 0",
+    ),
+    "a batch takes along nothing that somebody has": (
+        "sagas.orchestration.claims",
+        "AND s.leased_until IS NULL AND s.not_before IS NULL",
+        "AND s.not_before IS NULL",
+    ),
+    "a batch takes along nothing that waits": (
+        "sagas.orchestration.claims",
+        "AND s.leased_until IS NULL AND s.not_before IS NULL",
+        "AND s.leased_until IS NULL",
+    ),
+    "a held aggregate waits": (
+        "sagas.outbox.delivery",
+        "if letters is dead_letters.Standing.HELD:",
+        "if False:",
+    ),
+    "a version that nobody can read is not passed": (
+        "sagas.outbox.delivery",
+        'raise UnknownVersion(f"{envelope.name} version {envelope.version}")',
+        "return found",
+    ),
+    "nothing follows what could not be handled": (
+        "sagas.outbox.delivery",
+        "if end is End.BURIED:",
+        "if False:",
+    ),
+    "an event is taken as the next one only": (
+        "sagas.outbox.delivery",
+        "if not _take_position(consumer, envelope):",
+        "if _take_position(consumer, envelope) is None:",
+    ),
+    "only what was published is marked": (
+        "sagas.outbox.relay",
+        "if not _publish(context, heard):\n        return 0",
+        "_publish(context, heard)",
+    ),
+    "only what was applied is settled": (
+        "sagas.outbox.republish",
+        "positions.get((row[3], row[4]), 0) >= row[5]",
+        "positions.get((row[3], row[4]), 0) >= 0",
+    ),
+    "a key belongs to one request": (
+        "sagas.idempotency.records",
+        "if fingerprint != request.fingerprint:",
+        "if False:",
+    ),
+    "a kept answer is given again": (
+        "sagas.idempotency.records",
+        "        if answer is None:\n            answer = perform()",
+        "        if True:\n            answer = perform()",
+    ),
+    "a signal that has come before changes nothing": (
+        "sagas.orchestration.signals",
+        "if cursor.fetchone() is not None:",
+        "if False:",
+    ),
+}
+
+CONTEXTS = ("orders", "billing", "payments")
+RULES = "tests/integration/sagas/test_constraints.py"
+
+# Constraints of the engine's tables, and those that every context has.
+CONSTRAINTS = (
+    "sagas_clock.sagas_clock_one",
+    "sagas_deadletter.sagas_deadletter_once",
+    "sagas_lock.sagas_lock_once",
+    "sagas_saga.sagas_saga_cursor",
+    "sagas_saga.sagas_saga_finished",
+    "sagas_saga.sagas_saga_no_return",
+    "sagas_saga.sagas_saga_once",
+    "sagas_saga.sagas_saga_parent_step",
+    "sagas_saga.sagas_saga_parked_why",
+    "sagas_saga.sagas_saga_pending",
+    "sagas_saga.sagas_saga_seen",
+    "sagas_saga.sagas_saga_status",
+    "sagas_saga.sagas_saga_waiting_why",
+    "sagas_signal.sagas_signal_consumed",
+    "sagas_signal.sagas_signal_once",
+    "sagas_steprun.sagas_run_once",
+    "sagas_steprun.sagas_run_seen",
+    "sagas_steprun.sagas_run_state",
+    "*_barrier.*_barrier_effect",
+    "*_idempotency.*_idempotency_key",
+    "*_inbox.*_inbox_once",
+    "*_outbox.*_outbox_gapless",
+    "*_position.*_position_aggregate",
+)
+TRIGGERS = ("sagas_operatoraction.append_only", "sagas_saga.ended", "sagas_stepfault.append_only")
+
+# Guards that need not be missed, since others say the same.
+BESIDE = {
+    "orchestration.branch_stops._PARK: all of them": "the branch's fault in the same transaction",
+    "orchestration.signals.consume: consumed_at IS NULL": "the lock of the saga's row",
+    "the door is closed on a step that never ran": "the fence, while colocated",
+    "a batch takes along nothing parked": "the claim's own conditions",
+    "a batch takes along nothing that somebody has": "the claim's own conditions",
+    "a batch takes along nothing that waits": "the claim's own conditions",
+    "orchestration.branch_rows._OPEN: all of them": "the move to it, in the same transaction",
+    "orchestration.branch_stops.stop: due_at IS NOT NULL": "the claim, which takes no done branch",
+    "a compensation raises the token": "status and cursor, which change with it",
+    "sagas_saga.sagas_saga_status": "`sagas_saga_finished`, which knows the same statuses",
+}
+
+
+def mutants() -> dict[str, Mutant]:
+    """Return every guard's mutant by its name."""
+    made = [*_of_statements(), *_of_python(), *_of_the_database()]
+    named = {mutant.name: mutant for mutant in made}
+    assert len(named) == len(made), "two guards of one name"
+    return dict(sorted(named.items()))
+
+
+def _of_statements():
+    """Each guard alone, and all of a statement together.
+
+    Guards of one statement do each other's work: status, cursor and token all change with a
+    cancel. Alone they need not be missed then; together they must.
+    """
+    for (module, place), several in groupby(guards.found(), lambda g: (g.module, g.place)):
+        taken = tuple(several)
+        where = f"{module.removeprefix('sagas.')}.{place}"
+        if len(taken) > 1:
+            yield Mutant(
+                name=f"{where}: {ALL}",
+                module=module,
+                taken=taken,
+                asked=asked_of(module),
+                beside=BESIDE.get(f"{where}: {ALL}", ""),
+            )
+        for guard in taken:
+            yield Mutant(
+                name=f"{where}: {guard.text}",
+                module=module,
+                taken=(guard,),
+                asked=asked_of(module),
+                beside=BESIDE.get(f"{where}: {guard.text}", "")
+                or ("the others of its statement" if len(taken) > 1 else ""),
+            )
+
+
+def _of_python():
+    for name, (module, text, instead) in BY_HAND.items():
+        yield Mutant(
+            name=name,
+            module=module,
+            text=text,
+            instead=instead,
+            asked=asked_of(module),
+            beside=BESIDE.get(name, ""),
+        )
+
+
+def _of_the_database():
+    for name in (*CONSTRAINTS, *TRIGGERS):
+        everywhere = [name.replace("*", context) for context in CONTEXTS if "*" in name] or [name]
+        yield Mutant(
+            name=name,
+            rules=tuple((each.partition(".")[0], each.partition(".")[2]) for each in everywhere),
+            asked=(RULES,),
+            beside=BESIDE.get(name, ""),
+        )
+
+
+def asked_of(module: str) -> tuple[str, ...]:
+    """Return the tests of the longest prefix of a module's name."""
+    return next(
+        ASKED[prefix] for prefix in sorted(ASKED, reverse=True) if module.startswith(prefix)
+    )
