@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import OperationalError, connection, connections
 from django.test import override_settings
 
+from sagas import clock
 from sagas.api import (
     Rejected,
     Saga,
@@ -26,7 +27,6 @@ from sagas.api import (
     retriable,
     start,
     transaction,
-    uuid7,
     wait_for,
 )
 from sagas.orchestration import registry
@@ -76,10 +76,40 @@ PATIENT = {
 
 
 class Memory(dict):
-    """Redis, as far as done-keys need it."""
+    """Redis, as far as done-keys and wake-ups need it; nothing expires by itself."""
 
-    def set(self, name, value, **options):
+    def set(self, name, value, *, nx=False, **options):
+        if nx and name in self:
+            return None
         self[name] = str(value).encode()
+        return True
+
+    def delete(self, name):
+        self.pop(name, None)
+
+    def forget_wake_ups(self):
+        for name in [name for name in self if name.startswith("sagas:wake:")]:
+            del self[name]
+
+    def pipeline(self, **options):
+        return Pipeline(self)
+
+
+class Pipeline:
+    """Several commands of which the answers come together."""
+
+    def __init__(self, memory):
+        self.memory = memory
+        self.answers = []
+
+    def delete(self, name):
+        self.answers.append(self.memory.delete(name))
+
+    def get(self, name):
+        self.answers.append(self.memory.get(name))
+
+    def execute(self):
+        return self.answers
 
 
 class World:
@@ -238,7 +268,7 @@ def register() -> None:
 
 def begin(key: str) -> UUID:
     """Start a saga under a business key, or find the one that was."""
-    saga_id = uuid7()
+    saga_id = UUID(int=int(key) + 1)
     with transaction("orders"):
         return start(MACHINE, TrialState(subject=saga_id), key=key, saga_id=saga_id)
 
@@ -268,15 +298,24 @@ def effects() -> dict[UUID, Counter[str]]:
 
 
 def let_time_pass() -> None:
-    """Let every lease, delay and hint be over; waits go by the business clock."""
+    """Let every lease, delay and hint be over, in the order of the keys; waits go by business."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE sagas_saga SET"
-            " due_at = CASE WHEN due_at IS NOT NULL"
-            " THEN clock_timestamp() - interval '2 hours' END,"
+            "UPDATE sagas_saga SET due_at = statement_timestamp() - interval '2 hours'"
+            " + key::int * interval '1 second',"
             " not_before = CASE WHEN not_before IS NOT NULL"
-            " THEN clock_timestamp() - interval '2 hours' END,"
+            " THEN statement_timestamp() - interval '2 hours' END,"
             " leased_until = CASE WHEN leased_until IS NOT NULL"
-            " THEN clock_timestamp() - interval '2 hours' END"
-            " WHERE finished_at IS NULL AND (parked_at IS NULL OR due_at IS NOT NULL)"
+            " THEN statement_timestamp() - interval '2 hours' END"
+            " WHERE finished_at IS NULL AND due_at IS NOT NULL"
+        )
+
+
+def let_business_time_pass(distance: timedelta) -> None:
+    """Move the business clock; what is due by it is due in the order of the keys."""
+    clock.travel(distance)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE sagas_saga SET due_at = statement_timestamp() - interval '1 minute'"
+            " + key::int * interval '1 second' WHERE due_at <= clock_timestamp()"
         )

@@ -19,10 +19,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from sagas import clock
 from sagas.api import Cancellation, Signaled, cancel, compensate, park, resume, signal
 from sagas.models import SagaInstance
-from sagas.orchestration import canvas, donekeys
+from sagas.orchestration import canvas, donekeys, wakes
 from sagas.orchestration.sweep import continue_saga, sweep
 from sagas.sometimes import PLACES, forget, met
 from tests.integration.sagas import machine
@@ -30,7 +29,7 @@ from tests.integration.sagas.machine import ANSWERS, Memory, World
 from tests.integration.sagas.waiting import Approved
 
 SHORT = settings(
-    max_examples=25,
+    max_examples=16,
     stateful_step_count=30,
     derandomize=True,
     database=None,
@@ -56,10 +55,12 @@ class Sagas(RuleBasedStateMachine):
     """The engine's public functions in any order, and a model of what must come of it."""
 
     publish = None
+    memory = Memory()
 
     def __init__(self):
         super().__init__()
         machine.empty_tables()
+        self.memory.clear()
         self.world = World()
         type(self).publish(self.world.publish)
         self.ids = []
@@ -133,12 +134,13 @@ class Sagas(RuleBasedStateMachine):
     def sweep(self, after):
         if after:
             machine.let_time_pass()
+            self.memory.forget_wake_ups()
         sweep()
         self.world.after_a_sweep(self.ids)
 
     @rule(minutes=st.integers(1, 4))
     def let_business_time_pass(self, minutes):
-        clock.travel(timedelta(minutes=minutes))
+        machine.let_business_time_pass(timedelta(minutes=minutes))
 
     @precondition(lambda self: self.ids)
     @rule(number=any_saga)
@@ -223,8 +225,9 @@ class Sagas(RuleBasedStateMachine):
                 break
             for saga in unfinished.order_by("key"):
                 resume(saga.id, by="bob", reason="all is well again")
-            clock.travel(timedelta(minutes=1))
+            machine.let_business_time_pass(timedelta(minutes=1))
             machine.let_time_pass()
+            self.memory.forget_wake_ups()
             sweep()
             self.deliver_everything()
         self.nothing_is_wrong()
@@ -238,8 +241,8 @@ def sagas(monkeypatch, trial_saga, settings):
         Sagas, "publish", staticmethod(lambda put: monkeypatch.setattr(canvas, "publish", put))
     )
     monkeypatch.setattr(canvas, "depth", lambda _: 0)
-    memory = Memory()
-    monkeypatch.setattr(donekeys, "client", lambda: memory)
+    monkeypatch.setattr(donekeys, "client", lambda: Sagas.memory)
+    monkeypatch.setattr(wakes, "client", lambda: Sagas.memory)
     settings.SAGAS = {**settings.SAGAS, **machine.PATIENT}
     forget()
     return Sagas
