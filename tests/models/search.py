@@ -19,7 +19,7 @@ from pathlib import Path
 
 MODELS = Path(__file__).parents[2] / "docs" / "models"
 README = MODELS / "README.md"
-BEGIN, END = "<!-- results -->", "<!-- end of results -->"
+BEGIN, END = "<!-- results of {} -->", "<!-- end of results -->"
 GUARDS = {
     "link.pml": (
         "C_STATUS C_CURSOR C_LEASE C_DELAY C_PARKED M_STATUS M_CURSOR M_TOKEN BARRIER F_STATUS"
@@ -29,6 +29,7 @@ GUARDS = {
     "wait.pml": (
         "L_WAIT L_SIGNAL READ_AFTER KEEP UNIQUE CONSUME FENCE ONCE WAKE B_CLEAR R_CLEAR C_DELAY"
     ),
+    "wake.pml": "AFTER FIRST FULL TAKE_BACK SWEEP",
 }
 FAULTS = "CRASH=1 FREEZE=1 LOSS=1 COPY=1 CANCEL=1 SLICE=1"
 TIRED = "CRASH=1 FREEZE=1 LOSS=0 COPY=1 CANCEL=0 SLICE=0 FAULT=1"
@@ -67,6 +68,11 @@ def link(what: str, budget: str, without: str = "", *, safe: bool = False) -> Va
 def wait(what: str, budget: str = "", without: str = "", *, safe: bool = False) -> Variant:
     """Return a variant of wait.pml."""
     return Variant("wait.pml", what, budget, without, bool(without) and not safe)
+
+
+def wake(what: str, budget: str = "", without: str = "", *, safe: bool = False) -> Variant:
+    """Return a variant of wake.pml."""
+    return Variant("wake.pml", what, budget, without, bool(without) and not safe)
 
 
 VARIANTS = (
@@ -124,6 +130,14 @@ VARIANTS = (
     wait("canceled in its sleep, and sleeps on", SLEEP, "B_CLEAR"),
     wait("resumed in its sleep, with a signal that came while it was parked", SLEEP, "R_CLEAR"),
     wait("claimed while it sleeps", SLEEP, "C_DELAY"),
+    wake("one message for many, refused, lost and doubled", "REFUSED=1 LOSS=1"),
+    wake("two sagas a claim", "REFUSED=1 BATCH=2"),
+    wake("nothing is lost, and nobody sweeps", "", "SWEEP", safe=True),
+    wake("a message is lost, and nobody sweeps", "LOSS=1", "SWEEP"),
+    wake("rung before the commit, nobody sweeps", "", "AFTER SWEEP"),
+    wake("the key removed after the look, nobody sweeps", "", "FIRST SWEEP"),
+    wake("no ring for the rest, nobody sweeps", "", "FULL SWEEP"),
+    wake("the key of a refused message stays", "REFUSED=1", "TAKE_BACK"),
 )
 
 
@@ -169,21 +183,23 @@ def search(variant: Variant) -> Result:
     )
 
 
-def table(results: Sequence[tuple[Variant, Result]]) -> str:
-    """Return the results as a table for the README."""
-    lines = []
-    for model in GUARDS:
-        mine = [(variant, result) for variant, result in results if variant.model == model]
-        lines += [f"`{model}`", "", "| variant | left out | verdict | states | seconds |"]
-        lines += ["|---|---|---|--:|--:|"]
+def write(results: Sequence[tuple[Variant, Result]]) -> None:
+    """Put the tables of the models that were searched into the README."""
+    text = README.read_text()
+    for model in {variant.model: None for variant, _ in results}:
+        before, _, rest = text.partition(BEGIN.format(model))
+        after = rest.partition(END)[2]
+        lines = ["| variant | left out | verdict | states | seconds |", "|---|---|---|--:|--:|"]
         lines += [
             f"| {variant.what} | {variant.without and f'`{variant.without}`'}"
             f" | {'BREAKS' if result.breaks else 'safe'} | {result.states:,}"
             f" | {result.seconds:.1f} |"
-            for variant, result in mine
+            for variant, result in results
+            if variant.model == model
         ]
-        lines.append("")
-    return "\n".join(lines)
+        body = "\n".join(lines)
+        text = f"{before}{BEGIN.format(model)}\n{body}\n{END}{after}"
+    README.write_text(text)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -206,9 +222,7 @@ def main(arguments: Sequence[str]) -> int:
                 flush=True,
             )
     if "--write" in arguments:
-        before, _, rest = README.read_text().partition(BEGIN)
-        after = rest.partition(END)[2]
-        README.write_text(f"{before}{BEGIN}\n\n{table(results)}\n{END}{after}")
+        write(results)
     return int(any(result.breaks is not variant.breaks for variant, result in results))
 
 

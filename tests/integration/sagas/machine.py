@@ -72,6 +72,7 @@ PATIENT = {
     "DELAY_BASE": 3600,
     "DELAY_CAP": 3600,
     "MAX_ATTEMPTS": 2,
+    "CLAIM_BATCH": 2,
 }
 
 
