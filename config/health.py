@@ -4,7 +4,7 @@ from typing import Final
 
 import redis
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
@@ -48,25 +48,32 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 
 def _database() -> str:
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except DatabaseError as error:
-        connection.close()
-        return f"not reachable ({type(error).__name__})"
+    for alias in connections:
+        try:
+            with connections[alias].cursor() as cursor:
+                cursor.execute("SELECT 1")
+        except DatabaseError as error:
+            connections[alias].close()
+            return f"{_which(alias)}not reachable ({type(error).__name__})"
     return OK
 
 
 def _migrations() -> str:
     if not _known["migrated"]:
-        executor = MigrationExecutor(connection)
-        missing = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
-        if missing:
-            # A session from before `migrate` has not got the search_path that it sets.
-            connection.close()
-            return f"{missing} not applied: run manage.py migrate"
+        for alias in connections:
+            executor = MigrationExecutor(connections[alias])
+            missing = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+            if missing:
+                # A session from before `migrate` has not got the search_path that it sets.
+                connections[alias].close()
+                return f"{_which(alias)}{missing} not applied: run manage.py migrate"
         _known["migrated"] = True
     return OK
+
+
+def _which(alias: str) -> str:
+    """Name the database of a context that has its own."""
+    return "" if alias == DEFAULT_DB_ALIAS else f"{alias}: "
 
 
 def _redis() -> str:

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from django.conf import settings
-from django.db import connection
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from sagas.outbox.republish import positions_of
 from sagas.outbox.subscriptions import SUBSCRIPTIONS
+from sagas.transactions import ENGINE, alias_of, connection_of
 
 UNPUBLISHED: Final = """
 SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)
@@ -37,6 +38,13 @@ WHERE at > clock_timestamp() - interval '1 hour' GROUP BY name, kind
 DEAD_LETTERS: Final = """
 SELECT context, count(*), extract(epoch FROM clock_timestamp() - min(first_at))
 FROM sagas_deadletter WHERE resolved_at IS NULL GROUP BY context
+"""
+
+
+# Where the two are in different databases, which no statement can compare.
+UNSETTLED: Final = """
+SELECT aggregatetype, aggregateid, sequence, extract(epoch FROM clock_timestamp() - created_at)
+FROM {outbox} WHERE settled_at IS NULL AND type = ANY(%s)
 """
 
 
@@ -71,7 +79,8 @@ def _outboxes() -> Iterator[Metric]:
         "concord_outbox_oldest_unpublished_seconds", "Age of the oldest.", labels=["context"]
     )
     for context in settings.CONTEXTS:
-        [(count, age)] = _rows(UNPUBLISHED.format(outbox=f"{context}_outbox"))
+        statement = UNPUBLISHED.format(outbox=f"{context}_outbox")
+        [(count, age)] = _rows(statement, context=context)
         waiting.add_metric([context], count)
         oldest.add_metric([context], age)
     yield waiting
@@ -87,12 +96,23 @@ def _consumers() -> Iterator[Metric]:
         "concord_consumer_lag_seconds", "Age of the oldest of them.", labels=labels
     )
     for (consumer, producer), events in sorted(_subscribed().items()):
-        statement = UNAPPLIED.format(outbox=f"{producer}_outbox", inbox=f"{consumer}_inbox")
-        [(count, age)] = _rows(statement, events)
+        count, age = _unapplied(producer, consumer, events)
         waiting.add_metric([consumer, producer], count)
         lag.add_metric([consumer, producer], age)
     yield waiting
     yield lag
+
+
+def _unapplied(producer: str, consumer: str, events: list[str]) -> tuple[int, float]:
+    """Return how many events a consumer has not applied, and the age of the oldest."""
+    if alias_of(producer) == alias_of(consumer):
+        statement = UNAPPLIED.format(outbox=f"{producer}_outbox", inbox=f"{consumer}_inbox")
+        [(count, age)] = _rows(statement, events, context=consumer)
+        return count, age
+    rows = _rows(UNSETTLED.format(outbox=f"{producer}_outbox"), events, context=producer)
+    read = positions_of(consumer, [(row[0], row[1]) for row in rows])
+    ages = [float(row[3]) for row in rows if read.get((row[0], row[1]), 0) < row[2]]
+    return len(ages), max(ages, default=0.0)
 
 
 def _subscribed() -> dict[tuple[str, str], list[str]]:
@@ -130,7 +150,7 @@ def _gauges(
     return iter(families)
 
 
-def _rows(statement: str, *events: list[str]) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
+def _rows(statement: str, *events: list[str], context: str = ENGINE) -> list[tuple[Any, ...]]:
+    with connection_of(context).cursor() as cursor:
         cursor.execute(statement, list(events) or None)
         return list(cursor.fetchall())

@@ -44,10 +44,7 @@ def pytest_collection_modifyitems(config, items):
     for group in files:
         shuffle(group)
     items[:] = itertools.chain.from_iterable(files)
-    for item in items:
-        for mark in item.iter_markers("django_db"):
-            # Where each context has a database of its own, a test may ask all of them.
-            mark.kwargs.setdefault("databases", "__all__")
+    fit_to_databases(items)
     if not chromium():
         for item in items:
             if "browser" in item.keywords:
@@ -56,6 +53,15 @@ def pytest_collection_modifyitems(config, items):
 
 def _takes_out(fixture):
     return fixture.startswith("without")
+
+
+def fit_to_databases(items):
+    for item in items:
+        for mark in item.iter_markers("django_db"):
+            # Where each context has a database of its own, a test may ask all of them.
+            mark.kwargs.setdefault("databases", "__all__")
+        if settings.CONTEXT_DATABASES and "colocated" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="contexts are detached"))
 
 
 @pytest.hookimpl(wrapper=True)

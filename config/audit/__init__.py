@@ -4,7 +4,8 @@ They are an interface: operators, monitoring and checks read the product through
 the tables beneath may change. Each file of ``sql/`` is the body of the view it is named after.
 """
 
-from config.audit.installing import drop_before_migrating, install, view_names
-from config.audit.reading import snapshot
+from config.audit.files import view_names
+from config.audit.installing import drop_before_migrating, install
+from config.audit.reading import asked, snapshot
 
-__all__ = ["drop_before_migrating", "install", "snapshot", "view_names"]
+__all__ = ["asked", "drop_before_migrating", "install", "snapshot", "view_names"]

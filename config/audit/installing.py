@@ -1,7 +1,6 @@
 """Making the views, and taking them away while tables change."""
 
 import logging
-from pathlib import Path
 from typing import Final
 
 from django.db import ProgrammingError, transaction
@@ -9,26 +8,25 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from psycopg import errors
 
+from config.audit.files import body_in, comment_of, is_derived, view_names
+
 SCHEMA: Final = "audit"
-SQL: Final = Path(__file__).parent / "sql"
 
 log = logging.getLogger(__name__)
-
-
-def view_names() -> list[str]:
-    """Return the names of all views, without the schema."""
-    return sorted(file.stem for file in SQL.glob("v_*.sql"))
 
 
 def install(connection: BaseDatabaseWrapper) -> None:
     """Make every view anew, in one transaction, readable by the audit role where there is one.
 
-    A view whose tables are not there (after ``migrate orders zero``, say) is left out.
+    A view whose tables are not there (after ``migrate orders zero``, say) is left out. Where
+    contexts have databases of their own, each has the views of its own tables.
     """
     with transaction.atomic(using=connection.alias):
         _drop_all(connection)
-        for name in view_names():
-            _create(connection, name)
+        for name in sorted(view_names(), key=is_derived):
+            body = body_in(name, connection.alias)
+            if body is not None:
+                _create(connection, name, body)
         _grant(connection)
 
 
@@ -48,16 +46,15 @@ def _drop_all(connection: BaseDatabaseWrapper) -> None:
             [SCHEMA],
         )
         for (name,) in cursor.fetchall():
-            cursor.execute(f"DROP VIEW {_named(connection, name)}")
+            cursor.execute(f"DROP VIEW IF EXISTS {_named(connection, name)} CASCADE")
 
 
-def _create(connection: BaseDatabaseWrapper, name: str) -> None:
-    comment, _, body = (SQL / f"{name}.sql").read_text().partition("\n")
+def _create(connection: BaseDatabaseWrapper, name: str, body: str) -> None:
     view = _named(connection, name)
     try:
         with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
             cursor.execute(f"CREATE VIEW {view} AS {body}")
-            text = comment.removeprefix("-- ").replace("'", "''")
+            text = comment_of(name).replace("'", "''")
             cursor.execute(f"COMMENT ON VIEW {view} IS '{text}'")
     except ProgrammingError as error:
         if not isinstance(error.__cause__, errors.UndefinedTable):

@@ -110,8 +110,8 @@ def guarded(triggers: Sequence[str], says: str) -> Part:
             SELECT 'trigger ' || expected.name || ' is missing or off' AS what, 1 AS size
             FROM (VALUES {listed}) AS expected (name)
             WHERE NOT EXISTS (
-                SELECT FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
-                WHERE c.relname || '.' || t.tgname = expected.name AND t.tgenabled IN ('O', 'A'))
+                SELECT FROM audit.v_guards
+                WHERE table_name || '.' || trigger_name = expected.name AND enabled)
         """,  # noqa: S608
     )
 

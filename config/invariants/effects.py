@@ -62,7 +62,10 @@ I3_ONCE: Final = Invariant(
                     1 AS size
                 FROM audit.v_saga_steps r
                 FULL JOIN audit.v_barriers b USING (saga_id, step_no, direction, context)
+                LEFT JOIN audit.v_sagas s USING (saga_id)
+                -- A detached context commits its part first, and the engine follows.
                 WHERE r.state IS DISTINCT FROM b.state
+                    AND (NOT %(detached)s OR s.finished_at IS NOT NULL)
                     AND NOT (r.state IS NULL AND b.state = 'canceled')
                     AND NOT (r.state = 'intended' AND b.state = 'abandoned')
                     -- Two commits, and the way back came in between.

@@ -13,10 +13,11 @@ from sagas.core import codec
 from sagas.core.commands import reply_type
 from sagas.core.definition import command_type
 from sagas.core.errors import SagasError
-from sagas.core.keys import Direction
+from sagas.core.keys import Direction, effect_key
 from sagas.models.step_run import RunState
 from sagas.orchestration.store import ABANDONED, Claim, StaleFencingToken, engine_cursor
 from sagas.orchestration.work import Work
+from sagas.orchestration.worker import worker_name
 from sagas.statements import cursor_of
 from sagas.transactions import table
 
@@ -88,6 +89,43 @@ def recorded(work: Work, direction: Direction) -> Recorded | None:
     if state in CLOSED:
         raise StaleFencingToken
     return Recorded(state=RunState(state), reply=_decoded(work, direction, state, reply))
+
+
+_JOURNAL = """
+INSERT INTO sagas_steprun AS r (saga_id, step_no, name, context, direction, state, effect_key,
+    attempts, worker, task_id, committed_at, fencing_token, hints)
+VALUES (%(id)s, %(step_no)s, %(name)s, %(context)s, 'do', %(state)s, %(key)s, 1, %(worker)s, '',
+    clock_timestamp(), 0, 0)
+ON CONFLICT (saga_id, step_no, direction) DO UPDATE SET state = excluded.state
+    WHERE r.state IN ('intended', 'canceled') AND excluded.state <> r.state
+"""
+
+
+def journal_forward(work: Work) -> None:
+    """Let the journal say what was done before it is undone; part of the undo's move.
+
+    A cancel that came between the two commits of a step has kept it out of the journal.
+    """
+    with cursor_of(work.context) as cursor:
+        cursor.execute(
+            f"SELECT state FROM {table(work.context, 'barrier')}"  # noqa: S608 - the name is checked
+            " WHERE saga_id = %s AND step_no = %s AND direction = 'do'",
+            [work.claimed.saga_id, work.number],
+        )
+        (state,) = cursor.fetchone() or (None,)
+    if state in {None, RunState.CANCELED}:
+        return
+    told: dict[str, Any] = {
+        "id": work.claimed.saga_id,
+        "step_no": work.number,
+        "name": work.step.name,
+        "context": work.context,
+        "state": RunState.INTENDED.value if state == ABANDONED else state,
+        "key": effect_key(work.claimed.saga_id, work.step.name, Direction.DO),
+        "worker": worker_name(),
+    }
+    with engine_cursor() as cursor:
+        cursor.execute(_JOURNAL, told)
 
 
 def take(work: Work, direction: Direction, state: RunState, reply: Any) -> None:

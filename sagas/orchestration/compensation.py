@@ -8,7 +8,7 @@ from sagas.core.keys import Direction
 from sagas.failpoints import failpoint
 from sagas.models.saga import Status
 from sagas.models.step_run import RunState
-from sagas.orchestration import branch_stops, store
+from sagas.orchestration import barriers, branch_stops, store
 from sagas.orchestration.commits import Outcome, commit, commit_intent
 from sagas.orchestration.handlers import Handler, handler_of
 from sagas.orchestration.store import Target
@@ -21,6 +21,7 @@ from sagas.orchestration.work import (
     entry,
     running,
 )
+from sagas.transactions import is_detached
 
 
 def undo_step(work: Work) -> Done:
@@ -117,6 +118,8 @@ def _retreat(work: Work, outcome: Outcome) -> Done:
         keep_lease=not finished and work.keeps_lease(),
         finished=finished,
     )
+    if is_detached(work.context) and work.step.awaits is None:
+        barriers.journal_forward(work)
     store.move(work.claimed, entry(work, Direction.UNDO, outcome.state), target)
     failpoint("step.before_commit", work.place)
     return done(target, work.state)

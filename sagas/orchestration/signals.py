@@ -21,13 +21,14 @@ from sagas.core.waits import SignalAwaited
 from sagas.failpoints import failpoint
 from sagas.ids import uuid7
 from sagas.models.operator_action import OperatorAction
-from sagas.models.saga import Status
-from sagas.orchestration import canvas, registry
+from sagas.models.saga import SagaInstance, Status
+from sagas.models.signal import Signal
+from sagas.orchestration import canvas, registry, requests
 from sagas.orchestration.orchestrator import ReasonMissing
 from sagas.orchestration.status import NoSuchSaga
 from sagas.orchestration.store import engine_cursor
 from sagas.sometimes import sometimes
-from sagas.transactions import ENGINE, after_commit, current_context, transaction
+from sagas.transactions import ENGINE, after_commit, current_context, is_detached, transaction
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,8 @@ class Signaled(Enum):
     """The saga has gone past the step that listens; kept for the record."""
     FINISHED = "finished"
     """The saga has ended, or compensates; nothing was kept."""
+    ASKED = "asked"
+    """The engine hears of it as soon as the caller's transaction commits, in another database."""
 
 
 class UnknownSignal(SagasError):
@@ -101,7 +104,10 @@ def signal(saga_id: UUID, name: str, payload: Any, *, key: str) -> Signaled:
     :raises UnfitPayload: if a field of the payload is missing, unknown, or of another type
     :raises UnknownSaga: if the running code does not have the saga's definition
     """
-    if current_context() is not None:
+    context = current_context()
+    if context is not None and is_detached(context):
+        return _ask(saga_id, name, payload, key)
+    if context is not None:
         return _receive(saga_id, name, payload, key)
     with transaction(ENGINE):
         return _receive(saga_id, name, payload, key)
@@ -160,6 +166,22 @@ def _receive(saga_id: UUID, name: str, payload: Any, key: str) -> Signaled:
         outcome = Signaled.KEPT
     failpoint("signal.before_commit", name)
     return outcome
+
+
+def _ask(saga_id: UUID, name: str, payload: Any, key: str) -> Signaled:
+    """Signal by the context's outbox; what can be known before the answer is said at once."""
+    row = SagaInstance.objects.filter(id=saga_id).first()
+    if row is None:
+        raise NoSuchSaga
+    saga = registry.get(row.name, row.def_version)
+    number, awaits = _listener(saga, name)
+    told = _fit(saga, name, awaits.payload, payload)
+    if Signal.objects.filter(saga_id=saga_id, name=name, key=key).exists():
+        return Signaled.DUPLICATE
+    if row.status != Status.RUNNING:
+        return Signaled.FINISHED
+    requests.post(requests.SignalAsked(saga_id=saga_id, name=name, payload=told, key=key))
+    return Signaled.TOO_LATE if row.cursor > number else Signaled.ASKED
 
 
 def _listener(saga: Saga[Any], name: str) -> tuple[int, SignalAwaited]:

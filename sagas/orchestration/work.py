@@ -52,7 +52,8 @@ class Work:
     def context(self) -> str:
         """Return the context that carries the step out: the engine, where it only waits."""
         context = self.saga.contexts[self.number]
-        waits = self.step.awaits is not None and self.step.undo is None
+        forward = self.claimed.status == Status.RUNNING
+        waits = self.step.awaits is not None and (forward or self.step.undo is None)
         return ENGINE if waits and is_detached(context) else context
 
     @property

@@ -48,6 +48,7 @@ IN_A_TRANSACTION = "runs in its caller's transaction, which has its own places"
 LAST = "nothing follows it, and the next run does again what was not done"
 EXEMPT = {
     "sagas.clock.travel": "moves the clock of tests and stories",
+    "sagas.orchestration.barriers.journal_forward": IN_A_TRANSACTION,
     "sagas.orchestration.barriers.take": IN_A_TRANSACTION,
     "sagas.orchestration.requests.begin": IN_A_TRANSACTION,
     "sagas.orchestration.store.move": IN_A_TRANSACTION,

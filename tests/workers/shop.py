@@ -12,10 +12,10 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core.management import call_command
-from django.db import connection
 
 from orders.services import Line, NewSku, add_products, place_order, register_customer
 from payments.api import register_method
+from tests.databases import rows
 from tests.processes import eventually
 
 PRICE = 1250
@@ -57,12 +57,6 @@ def open_shop(stock=10_000) -> Shop:
     return Shop(customer.id, methods)
 
 
-def rows(sql, parameters=()):
-    with connection.cursor() as cursor:
-        cursor.execute(sql, parameters)
-        return cursor.fetchall()
-
-
 def one(sql, parameters=()):
     return rows(sql, parameters)[0][0]
 
@@ -89,11 +83,9 @@ def stuck():
 
 
 def unsettled():
-    return one(
-        "SELECT sum(n) FROM ("
-        "SELECT count(*) AS n FROM orders_outbox WHERE settled_at IS NULL"
-        " UNION ALL SELECT count(*) FROM billing_outbox WHERE settled_at IS NULL"
-        " UNION ALL SELECT count(*) FROM payments_outbox WHERE settled_at IS NULL) AS all_of_them"
+    return sum(
+        one(f"SELECT count(*) FROM {context}_outbox WHERE settled_at IS NULL")
+        for context in settings.CONTEXTS
     )
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from orders.models import Order
 from orders.services import cancel_order, register_customer
+from tests.databases import rows
 from tests.processes import eventually
 from tests.workers.shop import (
     count_the_money,
@@ -56,10 +57,9 @@ def test_a_commit_wakes_the_relay_without_waiting_for_a_tick(processes):
     open_shop()
 
     eventually(lambda: one("SELECT count(*) FROM billing_billingaccount") == 1, 10, "the account")
-    lag = one(
-        "SELECT max(i.applied_at - o.created_at) FROM orders_outbox o"
-        " JOIN billing_inbox i ON i.event_id = o.id"
-    )
+    created = dict(rows("SELECT id, created_at FROM orders_outbox"))
+    applied = rows("SELECT event_id, applied_at FROM billing_inbox")
+    lag = max(at - created[event] for event, at in applied)
     print(f"from commit to applied: {lag.total_seconds() * 1000:.0f} ms")
 
 
@@ -90,11 +90,11 @@ def test_a_cancel_before_the_pivot_undoes_everything_and_after_it_is_refused(run
     shop = open_shop()
     early = shop.buy("card_slow")
     answer = cancel_order(customer_id=shop.customer_id, order_id=early.id, by="customer")
-    assert answer.name == "ACCEPTED"
+    assert answer.name in {"ACCEPTED", "ASKED"}  # asked, where orders are detached
     late = shop.buy()
     eventually(lambda: status_of(late) == "confirmed", 20, "the order is confirmed")
     answer = cancel_order(customer_id=shop.customer_id, order_id=late.id, by="customer")
-    assert answer.name != "ACCEPTED"
+    assert answer.name not in {"ACCEPTED", "ASKED"}
 
     wait_for_rest()
     assert status_of(early) == "canceled"

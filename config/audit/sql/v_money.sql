@@ -17,16 +17,16 @@ FROM (
         sum(captured) AS captured,
         sum(voided) AS voided,
         sum(refunded) AS refunded,
-        sum(CASE WHEN status = 'authorized' THEN amount ELSE 0 END) AS open_hold,
-        string_agg(provider_ref, ' ' ORDER BY live DESC, id) AS provider_ref
-    FROM payments.payments_payment
+        sum(open_hold) AS open_hold,
+        string_agg(provider_ref, ' ' ORDER BY live DESC, payment_id) AS provider_ref
+    FROM audit.v_payments
     WHERE purpose = 'order'
     GROUP BY purpose_id, currency
 ) p
-LEFT JOIN orders.orders_order o ON o.id = p.order_id AND o.currency = p.currency
+LEFT JOIN audit.v_orders o ON o.order_id = p.order_id AND o.currency = p.currency
 UNION ALL
 SELECT
-    o.id::uuid AS order_id,
+    o.order_id::uuid AS order_id,
     o.currency::text AS currency,
     0::bigint AS authorized,
     0::bigint AS captured,
@@ -35,8 +35,8 @@ SELECT
     0::bigint AS open_hold,
     (CASE WHEN o.status = 'confirmed' THEN o.total ELSE 0 END)::bigint AS owed,
     NULL::text AS provider_ref
-FROM orders.orders_order o
+FROM audit.v_orders o
 WHERE NOT EXISTS (
-    SELECT FROM payments.payments_payment p
-    WHERE p.purpose = 'order' AND p.purpose_id = o.id AND p.currency = o.currency
+    SELECT FROM audit.v_payments p
+    WHERE p.purpose = 'order' AND p.purpose_id = o.order_id AND p.currency = o.currency
 )

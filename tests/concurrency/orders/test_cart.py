@@ -1,9 +1,8 @@
 import pytest
-from django.db import connection
 
 from orders.models import CartLine
 from orders.services import carts, put_in_cart
-from sagas.api import transaction
+from sagas.api import connection_of, transaction
 from tests.factories import a_customer, a_sku
 from tests.together import raised, together
 
@@ -45,7 +44,7 @@ def test_what_is_added_while_an_order_is_placed_stays_in_the_cart():
             assert raised(together(lambda: add(customer, "CUP"))) == []
         return execute(statement, parameters, many, context)
 
-    with transaction("orders"), connection.execute_wrapper(look_then_add):
+    with transaction("orders"), connection_of("orders").execute_wrapper(look_then_add):
         carts.take_cart(customer.id, {"MUG": 1})
 
     assert in_cart(customer) == {"CUP": 1}

@@ -256,6 +256,7 @@ def test_with_its_guards_the_scenario_is_right(broker, without_the_look, scenari
 
 
 def no_tombstone(monkeypatch):
+    monkeypatch.setattr(barriers, "journal_forward", lambda *_: None)
     monkeypatch.setattr(store, "_TOMBSTONE", store._TOMBSTONE.replace("'canceled') ON", "'x') ON"))
     monkeypatch.setattr(barriers, "CLOSED", frozenset())
     monkeypatch.setattr(
@@ -304,7 +305,10 @@ def test_without_its_guard_the_scenario_goes_wrong(
 
 
 def test_a_saga_starts_by_the_outbox_of_its_context(broker, monkeypatch):
-    monkeypatch.setattr(requests, "_deliver", lambda *_: None)  # died after its commit
+    def dying(place, detail):
+        raise FailpointHit(place)
+
+    monkeypatch.setattr(requests, "failpoint", dying)  # at request.posted
     saga_id = trial.begin()
     assert not SagaInstance.objects.filter(id=saga_id).exists()
 

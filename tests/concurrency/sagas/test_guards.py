@@ -236,6 +236,7 @@ def test_with_its_guard_the_scenario_is_right(broker, name):
     scenario(broker)
 
 
+@pytest.mark.colocated
 @pytest.mark.parametrize("name", NEEDED)
 def test_without_its_guard_the_scenario_goes_wrong(broker, without, name):
     guards, scenario = NEEDED[name]
@@ -245,6 +246,7 @@ def test_without_its_guard_the_scenario_goes_wrong(broker, without, name):
         scenario(broker)
 
 
+@pytest.mark.colocated
 @pytest.mark.parametrize(
     "left", [NO_STATUS, NO_CURSOR, NO_TOKEN], ids=["status", "cursor", "token"]
 )
@@ -257,6 +259,7 @@ def test_colocated_each_part_of_the_fence_alone_refuses_a_step_that_was_canceled
     canceled_during_a_call(broker)
 
 
+@pytest.mark.colocated
 def test_the_cursor_is_redundant_beside_the_barrier_when_a_step_runs_twice(
     broker, without, run_twice_under_one_claim
 ):
@@ -265,6 +268,7 @@ def test_the_cursor_is_redundant_beside_the_barrier_when_a_step_runs_twice(
     run_twice_under_one_claim(broker)
 
 
+@pytest.mark.colocated
 def test_the_barrier_is_redundant_beside_the_cursor_when_a_step_runs_twice(
     broker, without, run_twice_under_one_claim
 ):
@@ -273,6 +277,7 @@ def test_the_barrier_is_redundant_beside_the_cursor_when_a_step_runs_twice(
     run_twice_under_one_claim(broker)
 
 
+@pytest.mark.colocated
 def test_without_cursor_and_barrier_a_step_takes_effect_twice(
     broker, without, run_twice_under_one_claim
 ):
@@ -282,18 +287,21 @@ def test_without_cursor_and_barrier_a_step_takes_effect_twice(
         run_twice_under_one_claim(broker)
 
 
+@pytest.mark.colocated
 def test_the_tombstone_is_redundant_beside_the_fence_while_colocated(broker, without_tombstones):
     without_tombstones()
 
     thawed_after_its_compensation(broker)
 
 
+@pytest.mark.colocated
 def test_the_fence_is_redundant_beside_the_tombstone_for_a_step_that_thaws(broker, without):
     without(*FENCE)
 
     thawed_after_its_compensation(broker)
 
 
+@pytest.mark.colocated
 def test_without_fence_and_tombstone_a_step_takes_effect_after_its_compensation(
     broker, without, without_tombstones
 ):

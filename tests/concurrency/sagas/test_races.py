@@ -49,11 +49,7 @@ def check_books(saga_id):
 
 
 def effects_of(saga_id):
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT what FROM public.trial_effect WHERE saga = %s ORDER BY id", [saga_id]
-        )
-        return [what for (what,) in cursor.fetchall()]
+    return trial.effects(saga_id)
 
 
 def bring_to_an_end(broker, *saga_ids):

@@ -3,12 +3,12 @@
 from datetime import UTC, datetime
 
 import pytest
-from django.db import IntegrityError, connection
+from django.db import IntegrityError
 
 from billing import ledger
 from billing.models import JournalEntry, JournalLine, LedgerAccount
 from billing.queries import trial_balance
-from sagas.api import OutsideTransaction, transaction
+from sagas.api import OutsideTransaction, connection_of, transaction
 from sagas.ids import uuid7
 
 pytestmark = pytest.mark.usefixtures("committed_db")
@@ -32,7 +32,7 @@ def posted():
 
 
 def insert_line(entry_id, side="D", amount=1, currency="GBP"):
-    with connection.cursor() as cursor:
+    with connection_of("billing").cursor() as cursor:
         cursor.execute(
             "INSERT INTO billing_journalline (entry_id, account_id, side, amount, currency)"
             " VALUES (%s, '1200', %s, %s, %s)",
@@ -42,7 +42,7 @@ def insert_line(entry_id, side="D", amount=1, currency="GBP"):
 
 def insert_entry():
     entry_id = uuid7()
-    with connection.cursor() as cursor:
+    with connection_of("billing").cursor() as cursor:
         cursor.execute(
             "INSERT INTO billing_journalentry (id, rule, source, occurred_at, written_by)"
             " VALUES (%s, 'invoice_issued', %s, %s, 0)",
@@ -122,7 +122,7 @@ def test_checking_early_does_not_open_a_way_round_the_check():
         entry_id = insert_entry()
         insert_line(entry_id, "D", 5)
         insert_line(entry_id, "C", 5)
-        with connection.cursor() as cursor:
+        with connection_of("billing").cursor() as cursor:
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
         insert_line(entry_id, "D", 1)
 
@@ -135,7 +135,10 @@ def test_checking_early_does_not_open_a_way_round_the_check():
 def test_nobody_pretends_that_an_entry_is_of_this_transaction():
     entry = posted()
 
-    with pytest.raises(IntegrityError, match="never changed"), connection.cursor() as cursor:
+    with (
+        pytest.raises(IntegrityError, match="never changed"),
+        connection_of("billing").cursor() as cursor,
+    ):
         cursor.execute(
             "UPDATE billing_journalentry SET written_by = pg_current_xact_id()::text::bigint"
             " WHERE id = %s",
@@ -155,7 +158,10 @@ def test_nobody_pretends_that_an_entry_is_of_this_transaction():
 def test_the_books_are_never_changed(table, statement):
     posted()
 
-    with pytest.raises(IntegrityError, match="never changed"), connection.cursor() as cursor:
+    with (
+        pytest.raises(IntegrityError, match="never changed"),
+        connection_of("billing").cursor() as cursor,
+    ):
         cursor.execute(statement.format(table))
 
     assert (JournalEntry.objects.count(), JournalLine.objects.count()) == (1, 2)

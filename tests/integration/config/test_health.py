@@ -1,4 +1,5 @@
 import pytest
+from django.db import connection
 from django.test import override_settings
 
 from config import health
@@ -20,7 +21,7 @@ def test_a_migrated_site_is_ready(client):
 def test_a_missing_migration_makes_it_not_ready_and_says_so(client, monkeypatch):
     monkeypatch.setitem(health._known, "migrated", False)
     monkeypatch.setattr(health.MigrationExecutor, "migration_plan", lambda *_: ["one"])
-    monkeypatch.setattr(health.connection, "close", lambda: None)
+    monkeypatch.setattr(connection, "close", lambda: None)
 
     answer = client.get("/readyz")
 

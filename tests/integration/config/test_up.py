@@ -153,7 +153,11 @@ def test_servers_that_are_named_in_the_environment_are_used_and_left_running(up,
     named = Embedded(f"{instance}-named")
     assert named.lock()
     named.start(fast=True)
-    addresses = {"DATABASE_URL": named.database_url, "REDIS_URL": named.redis_url}
+    addresses = {
+        "DATABASE_URL": named.database_url,
+        "REDIS_URL": named.redis_url,
+        "CONTEXT_DATABASES": "shared",  # whoever names a server makes its databases
+    }
 
     run = up("--no-demo", **addresses)
     run.says("^ready http")

@@ -25,11 +25,11 @@ PLANTS = {
     ),
     "a second payment for an order": (
         (
-            "CREATE TEMPORARY TABLE again ON COMMIT DROP AS"
+            "CREATE TEMPORARY TABLE payments_again ON COMMIT DROP AS"
             " SELECT * FROM payments_payment WHERE captured > 0 LIMIT 1;"
-            "UPDATE again SET id = gen_random_uuid(), provider_ref = 'again';"
+            "UPDATE payments_again SET id = gen_random_uuid(), provider_ref = 'again';"
             "DROP INDEX payments.payments_payment_one_live;"
-            "INSERT INTO payments_payment SELECT * FROM again"
+            "INSERT INTO payments_payment SELECT * FROM payments_again"
         ),
         "I1",
         "2 payments took money",

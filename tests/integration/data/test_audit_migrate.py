@@ -1,3 +1,4 @@
+import pytest
 from django.core.management import call_command
 from django.db import connection
 
@@ -12,9 +13,10 @@ def views():
         return sorted(name for (name,) in cursor.fetchall())
 
 
+@pytest.mark.colocated
 def test_migrate_makes_the_views_that_are_missing(committed_db):
     with connection.cursor() as cursor:
-        cursor.execute("DROP VIEW audit.v_orders")
+        cursor.execute("DROP VIEW audit.v_orders CASCADE")
 
     call_command("migrate", verbosity=0, interactive=False)
 

@@ -1,5 +1,4 @@
 import pytest
-from django.db import connection
 
 from config.invariants import INVARIANTS, evaluate
 from tests.integration.data import world
@@ -8,7 +7,7 @@ pytestmark = pytest.mark.usefixtures("committed_db", "session_provider")
 
 
 def found(**options):
-    with connection.cursor() as cursor:
+    with world.views() as cursor:
         results = evaluate(cursor, INVARIANTS, **options)
     return {result.id: result.worst for result in results if result.violations}
 

@@ -4,12 +4,12 @@ from io import StringIO
 import pytest
 from django.contrib.auth import authenticate, get_user_model
 from django.core.management import CommandError, call_command
-from django.db import connection
 
 from config import seeding
 from orders.models import Customer, Order
 from orders.queries import customer_by_token, sku_of
 from payments.api import methods_of
+from tests.databases import rows
 
 pytestmark = pytest.mark.usefixtures("committed_db")
 
@@ -21,9 +21,7 @@ def seed(**options):
 
 
 def asked(statement):
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
-        return cursor.fetchall()
+    return rows(statement)
 
 
 def test_a_customer_can_sign_in_and_has_a_token_and_a_card_of_every_kind():

@@ -1,12 +1,16 @@
 """A shop in which orders of every kind have ended: what the invariants are evaluated on."""
 
-from django.apps import apps
-from django.db import connection
+from contextlib import ExitStack, contextmanager
 
+from django.apps import apps
+from django.db import connection, connections
+
+from config.audit import uniting
 from orders.services import cancel_order
 from sagas.core.keys import Direction
 from sagas.orchestration import executor, orchestrator
 from sagas.outbox.delivery import deliver
+from tests.databases import by_itself, database_of
 from tests.factories import a_customer, a_sku, an_order
 
 CONTEXTS = ("orders", "billing", "payments")
@@ -69,6 +73,35 @@ def settle():
 
 
 def run_sql(statement, parameters=None):
-    with connection.cursor() as cursor:
+    statement = by_itself(statement)
+    with database_of(statement).cursor() as cursor:
         cursor.execute(statement, parameters)
         return cursor.fetchall() if cursor.description else []
+
+
+def everywhere(statement):
+    """Run a statement in every database."""
+    for alias in connections:
+        with connections[alias].cursor() as cursor:
+            cursor.execute(statement)
+
+
+@contextmanager
+def rolled_back():
+    """A transaction in every database that leaves nothing."""
+    with ExitStack() as stack:
+        for alias in connections:
+            connections[alias].ensure_connection()
+            stack.enter_context(connections[alias].connection.transaction(force_rollback=True))
+        yield
+
+
+@contextmanager
+def views():
+    """The views of all databases, also of what is not committed."""
+    if uniting.is_needed():
+        with uniting.united() as cursor:
+            yield cursor
+    else:
+        with connection.cursor() as cursor:
+            yield cursor

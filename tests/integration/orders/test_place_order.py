@@ -19,6 +19,7 @@ from orders.services import (
 from sagas.api import Cancellation, OutsideTransaction, transaction
 from sagas.ids import uuid7
 from sagas.models import SagaInstance
+from sagas.transactions import is_detached
 from tests.factories import a_customer, a_method, a_sku, an_order
 
 pytestmark = pytest.mark.usefixtures("committed_db")
@@ -217,7 +218,8 @@ def test_an_order_can_be_canceled_until_its_checkout_has_turned_round():
     first = cancel_order(customer_id=order.customer_id, order_id=order.id, by="alice")
     again = cancel_order(customer_id=order.customer_id, order_id=order.id, by="alice")
 
-    assert (first, again) == (Cancellation.ACCEPTED, Cancellation.FINISHED)
+    accepted = Cancellation.ASKED if is_detached("orders") else Cancellation.ACCEPTED
+    assert (first, again) == (accepted, Cancellation.FINISHED)
     saga = SagaInstance.objects.get()
     assert (saga.status, saga.failure, saga.canceled_by) == (
         "compensating",

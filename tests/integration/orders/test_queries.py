@@ -7,6 +7,7 @@ from orders.queries import cart_of, catalogue, order_of, orders_of, product, sku
 from orders.refusals import BadQuantity, InactiveSku, UnknownSku
 from orders.services import NewSku, add_product, add_products, put_in_cart, set_active
 from sagas.models import SagaInstance
+from sagas.transactions import connection_of
 from tests.factories import a_customer, a_sku, an_order, carry_out
 
 pytestmark = pytest.mark.usefixtures("committed_db")
@@ -39,7 +40,7 @@ def test_the_catalogue_takes_the_same_number_of_statements_for_any_number_of_pro
         ]
     )
 
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(3, connection=connection_of("orders")):
         assert len(catalogue()) == 50
 
 

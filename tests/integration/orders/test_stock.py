@@ -1,5 +1,5 @@
 import pytest
-from django.db import IntegrityError, connection
+from django.db import IntegrityError
 from django.db.models import Sum
 
 from orders.commands import ConfirmOrder, ReleaseStock, ReserveStock
@@ -8,7 +8,7 @@ from orders.inventory.services import Wanted
 from orders.models import StockLevel, StockMovement, StockReservation
 from orders.refusals import BadQuantity, UnknownSku
 from orders.services import receive_stock
-from sagas.api import Rejected, transaction
+from sagas.api import Rejected, connection_of, transaction
 from sagas.ids import uuid7
 from tests.factories import a_sku, an_order, carry_out
 
@@ -132,7 +132,7 @@ def test_a_thousand_items_are_reserved_in_as_few_statements_as_two(django_assert
     order_id = uuid7()
 
     # Lock, take, insert.
-    with transaction("orders"), django_assert_num_queries(3):
+    with transaction("orders"), django_assert_num_queries(3, connection=connection_of("orders")):
         inventory.reserve(order_id, wanted)
 
     assert StockLevel.objects.filter(reserved=2).count() == 1114
@@ -145,7 +145,11 @@ def test_a_thousand_items_are_reserved_in_as_few_statements_as_two(django_assert
 def test_the_database_refuses_impossible_stock(change):
     a_sku("MUG", stock=5)
 
-    with pytest.raises(IntegrityError), transaction("orders"), connection.cursor() as cursor:
+    with (
+        pytest.raises(IntegrityError),
+        transaction("orders"),
+        connection_of("orders").cursor() as cursor,
+    ):
         cursor.execute(f"UPDATE orders_stocklevel SET {change}")
 
     assert level() == (5, 0)
@@ -157,5 +161,8 @@ def test_what_was_agreed_or_moved_never_changes(table, verb):
     a_sku("MUG", stock=5)
     an_order(("MUG", 1))
 
-    with pytest.raises(IntegrityError, match="never changed"), connection.cursor() as cursor:
+    with (
+        pytest.raises(IntegrityError, match="never changed"),
+        connection_of("orders").cursor() as cursor,
+    ):
         cursor.execute(verb.format(table))

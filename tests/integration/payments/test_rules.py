@@ -1,9 +1,9 @@
 import pytest
-from django.db import Error, IntegrityError, connection
+from django.db import Error, IntegrityError
 from django.db.models import F
 
 from payments.models import Payment, PaymentMethod, PaymentOperation
-from sagas.api import clock, uuid7
+from sagas.api import clock, connection_of, uuid7
 
 pytestmark = pytest.mark.django_db
 
@@ -126,7 +126,7 @@ DECLINED = {"status": "declined", "negatives": 1, "resolved_at": clock.real()}
 def test_a_recorded_answer_never_changes(payment, answer, statement):
     operation(payment, **answer)
 
-    with pytest.raises(Error, match="never changes"), connection.cursor() as cursor:
+    with pytest.raises(Error, match="never changes"), connection_of("payments").cursor() as cursor:
         cursor.execute(statement)
 
 

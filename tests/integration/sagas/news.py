@@ -8,13 +8,14 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from django.apps import apps
-from django.db import connection
 
 from orders.models import Customer, Outbox
 from sagas.api import Event, connection_of, current_event, publish, transaction
 from sagas.core import codec
 from sagas.outbox import delivery, subscriptions
 from sagas.outbox.subscriptions import SUBSCRIPTIONS, Subscription  # noqa: F401
+from sagas.transactions import current_context
+from tests.databases import rows
 
 _number = itertools.count(1)
 
@@ -52,7 +53,7 @@ def tell(teller: Customer, *texts: str, event: type = Told) -> list[str]:
 
 
 def write_down(what: str) -> None:
-    with connection_of("orders").cursor() as cursor:
+    with connection_of(current_context() or "orders").cursor() as cursor:
         cursor.execute("INSERT INTO public.trial_effect (what) VALUES (%s)", [what])
 
 
@@ -93,15 +94,17 @@ def outbox(*, event_id: str | None = None) -> Any:
 
 def grow_old(seconds: float = 3600) -> None:
     """Let all events have been published, and leased, so long ago."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE orders_outbox SET"
-            " published_at = published_at - make_interval(secs => %(age)s),"
-            " settled_at = settled_at - make_interval(secs => %(age)s),"
-            " leased_until = leased_until - make_interval(secs => %(age)s);"
-            " UPDATE sagas_deadletter SET next_at = next_at - make_interval(secs => %(age)s)",
-            {"age": seconds},
-        )
+    rows(
+        "UPDATE orders_outbox SET"
+        " published_at = published_at - make_interval(secs => %(age)s),"
+        " settled_at = settled_at - make_interval(secs => %(age)s),"
+        " leased_until = leased_until - make_interval(secs => %(age)s)",
+        {"age": seconds},
+    )
+    rows(
+        "UPDATE sagas_deadletter SET next_at = next_at - make_interval(secs => %(age)s)",
+        {"age": seconds},
+    )
 
 
 class Failing:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
-from django.db import connection
 
 from orders.models import Outbox
 from sagas import correlation
@@ -16,6 +15,7 @@ from sagas.outbox import dead_letters
 from sagas.outbox.delivery import deliver
 from sagas.outbox.republish import republish
 from sagas.outbox.subscriptions import NotHandlingAnEvent
+from sagas.transactions import connection_of
 from tests.integration.sagas import trial
 from tests.integration.sagas.news import (
     Failing,
@@ -252,7 +252,7 @@ def test_when_the_first_of_two_deliveries_fails_the_second_applies_the_event():
 
 def wait_until_somebody_waits_for_a_lock():
     for _ in range(2000):
-        with connection.cursor() as cursor:
+        with connection_of("billing").cursor() as cursor:
             cursor.execute(
                 "SELECT count(*) FROM pg_stat_activity"
                 " WHERE wait_event_type = 'Lock' AND datname = current_database()"

@@ -4,7 +4,6 @@ import contextlib
 import threading
 
 import pytest
-from django.db import connection, connections
 
 from billing.models import BillingAccount
 from orders.models import Customer, Outbox
@@ -13,6 +12,7 @@ from sagas.api import OutsideTransaction, publish, transaction
 from sagas.ids import uuid7
 from sagas.outbox import bell
 from sagas.outbox.publishing import ForeignEvent, UnsavedAggregate
+from sagas.transactions import connection_of
 from tests.integration.sagas.news import Told, a_teller, outbox, tell
 from tests.together import PATIENCE, raised, together
 
@@ -111,7 +111,7 @@ def test_the_order_of_the_numbers_is_the_order_of_the_commits():
     def quick():
         assert has_published.wait(PATIENCE)
         with transaction("orders"):
-            with connections["default"].cursor() as cursor:
+            with connection_of("orders").cursor() as cursor:
                 cursor.execute("SET LOCAL lock_timeout = '20s'")
             publish(Told(text="quick"), aggregate=Customer.objects.get(id=teller.id))
 
@@ -126,7 +126,7 @@ def test_the_order_of_the_numbers_is_the_order_of_the_commits():
 
 def wait_until_somebody_waits_for_a_lock():
     for _ in range(2000):
-        with connection.cursor() as cursor:
+        with connection_of("orders").cursor() as cursor:
             cursor.execute(
                 "SELECT count(*) FROM pg_stat_activity"
                 " WHERE wait_event_type = 'Lock' AND datname = current_database()"

@@ -4,13 +4,13 @@ import threading
 from collections import Counter
 
 import pytest
-from django.db import connection
 
 from orders.models import Outbox
 from sagas import failpoints
 from sagas.failpoints import FailpointHit
 from sagas.orchestration import canvas, donekeys
 from sagas.outbox.relay import relay, relay_batch
+from sagas.transactions import connection_of
 from tests.integration.sagas import trial
 from tests.integration.sagas.news import (
     Told,
@@ -162,10 +162,10 @@ class RowLock:
         self.event_id = event_id
 
     def __enter__(self):
-        connection.ensure_connection()
-        self.transaction = connection.connection.transaction()
+        connection_of("orders").ensure_connection()
+        self.transaction = connection_of("orders").connection.transaction()
         self.transaction.__enter__()
-        with connection.cursor() as cursor:
+        with connection_of("orders").cursor() as cursor:
             cursor.execute("SELECT 1 FROM orders_outbox WHERE id = %s FOR UPDATE", [self.event_id])
 
     def __exit__(self, *raised):

@@ -1,7 +1,6 @@
 """Outbox compared with inbox: what the broker has lost is delivered again, the rest settled."""
 
 import pytest
-from django.db import connection
 
 from billing.models import Inbox
 from orders.models import Idempotency, Outbox
@@ -12,6 +11,7 @@ from sagas.outbox.delivery import deliver
 from sagas.outbox.pruning import prune
 from sagas.outbox.relay import relay
 from sagas.outbox.republish import republish
+from tests.databases import rows
 from tests.integration.sagas import trial
 from tests.integration.sagas.news import (
     Failing,
@@ -207,8 +207,7 @@ MONTHS = 100 * 86_400
 
 
 def age(table, column, seconds=MONTHS):
-    with connection.cursor() as cursor:
-        cursor.execute(f"UPDATE {table} SET {column} = {column} - make_interval(secs => {seconds})")
+    rows(f"UPDATE {table} SET {column} = {column} - make_interval(secs => {seconds})")
 
 
 def test_only_settled_and_old_events_are_deleted(broker):

@@ -6,6 +6,7 @@ Effects are rows of one small table, so that a test can count what really happen
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from operator import itemgetter
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -58,14 +59,15 @@ def table_of_effects() -> None:
             )
 
 
-def effects() -> list[str]:
+def effects(saga_id: UUID | None = None) -> list[str]:
     """What has taken effect and is committed, in order."""
     found = []
     for connection in databases():
         with connection.cursor() as cursor:
-            cursor.execute("SELECT at, id, what FROM public.trial_effect")
+            cursor.execute("SELECT at, id, what, saga FROM public.trial_effect")
             found += cursor.fetchall()
-    return [what for *_, what in sorted(found)]
+    found.sort(key=itemgetter(0, 1))
+    return [what for *_, what, saga in found if saga_id in {None, saga}]
 
 
 def take_effect(what: str) -> None:
