@@ -62,8 +62,8 @@ I7_COMPENSATION: Final = Invariant(
                     AND (u.state NOT IN ('nothing', 'skipped')
                         OR b.state IS DISTINCT FROM 'canceled')
                     -- Its context knows of it although the saga does not: then it is undone.
-                    AND NOT (%(detached)s AND u.state = 'done'
-                        AND b.state IN ('done', 'rejected', 'abandoned'))
+                    AND NOT (%(detached)s AND (b.state IN ('abandoned', 'rejected')
+                        OR (b.state = 'done' AND u.state = 'done')))
             """,
         ),
     ),
