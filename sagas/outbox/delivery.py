@@ -19,6 +19,7 @@ from sagas.core import codec
 from sagas.core.errors import SagasError
 from sagas.correlation import Correlation, correlated
 from sagas.failpoints import failpoint
+from sagas.models.dead_letter import DeadLetter
 from sagas.outbox import dead_letters
 from sagas.outbox.subscriptions import (
     ENVELOPE,
@@ -190,9 +191,20 @@ def apply(consumer: str, message: Message) -> bool:
                 )
             finally:
                 ENVELOPE.reset(token)
-        _write_inbox(consumer, envelope)
+        _write_inbox(consumer, envelope.event_id, envelope.name)
         failpoint("deliver.before_commit", consumer)
     return True
+
+
+def pass_over(letter: DeadLetter) -> bool:
+    """Count an event as seen by its consumer without handling it; part of a transaction.
+
+    False when the consumer is past it already.
+    """
+    passed = _take_position(letter.context, letter)
+    if passed:
+        _write_inbox(letter.context, letter.event_id, letter.event_name)
+    return passed
 
 
 def _handlers(consumer: str, envelope: Envelope) -> list[Subscription]:
@@ -203,7 +215,7 @@ def _handlers(consumer: str, envelope: Envelope) -> list[Subscription]:
     return found
 
 
-def _take_position(consumer: str, envelope: Envelope) -> bool:
+def _take_position(consumer: str, envelope: Envelope | DeadLetter) -> bool:
     """Move the position by one; the row lock makes a second copy wait, then refuses it."""
     name = table(consumer, "position")
     with connection_of(consumer).cursor() as cursor:
@@ -217,12 +229,12 @@ def _take_position(consumer: str, envelope: Envelope) -> bool:
         return bool(cursor.rowcount == 1)
 
 
-def _write_inbox(consumer: str, envelope: Envelope) -> None:
+def _write_inbox(consumer: str, event_id: UUID, name: str) -> None:
     with connection_of(consumer).cursor() as cursor:
         cursor.execute(
             f"INSERT INTO {table(consumer, 'inbox')} (consumer, event_id, type)"  # noqa: S608
             " VALUES (%s, %s, %s)",
-            [consumer, envelope.event_id, envelope.name],
+            [consumer, event_id, name],
         )
 
 

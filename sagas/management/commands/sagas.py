@@ -1,5 +1,6 @@
 """``manage.py sagas …``: what the admin shows and can do, from a terminal."""
 
+import dataclasses
 import json
 import sys
 from argparse import ArgumentParser
@@ -10,9 +11,9 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError
 from django.db.models import Q
 
-from sagas.management import definitions, holding, signaling
+from sagas.management import acting, definitions, holding, signaling
 from sagas.models import SagaInstance, Status, StepFault, StepRun
-from sagas.orchestration import orchestrator
+from sagas.orchestration import orchestrator, parked
 from sagas.orchestration.asleep import wait_of
 
 ACTS = {
@@ -58,6 +59,7 @@ class Command(BaseCommand):
             choices=[*Status.values, *STANDING],
         )
         listing.add_argument("--name", help="only sagas of this definition")
+        listing.add_argument("--by-cause", action="store_true", help="what stops the parked ones")
         listing.add_argument("--limit", type=int, default=50)
         listing.add_argument("--json", action="store_true")
         show = verbs.add_parser("show", help="one saga with its steps and faults")
@@ -68,10 +70,11 @@ class Command(BaseCommand):
         signaling.describe(verbs.add_parser("signal", help="tell a saga what it waits for"))
         for verb in ACTS:
             act = verbs.add_parser(verb, help=f"{verb} a saga")
-            act.add_argument("id")
-            act.add_argument("--reason", required=True, help="why; kept in the audit")
-            act.add_argument("--by", default="terminal", help="who; kept in the audit")
-            act.add_argument("--json", action="store_true")
+            act.add_argument("id", nargs="?")
+            acting.add_arguments(act)
+            if verb != "park":
+                act.add_argument("--cause", help="all that are parked for it, one by one")
+                act.add_argument("--name", help="with --cause: only sagas of this definition")
             if verb == "skip":
                 act.add_argument("--step", help="its name; needed where branches are left")
 
@@ -90,9 +93,28 @@ class Command(BaseCommand):
             if not taken:
                 sys.exit(1)
         else:
-            self._act(verb, _id(options["id"]), options)
+            self._act(verb, options)
+
+    def _causes(self, options: dict[str, Any]) -> None:
+        if options["status"] not in (None, "parked"):
+            raise CommandError("only parked sagas have a cause", returncode=2)
+        groups = parked.groups(options["name"])[: options["limit"]]
+        if options["json"]:
+            rows = [dataclasses.asdict(group) for group in groups]
+            self.stdout.write(json.dumps({"causes": rows}, indent=2, default=str))
+            return
+        for group in groups:
+            self.stdout.write(
+                f"{group.count:>5}  {group.name} at {group.step}"
+                f"  since {group.oldest:%Y-%m-%d %H:%M:%S}  {group.cause}"
+            )
+        if not groups:
+            self.stdout.write("no saga is parked")
 
     def _list(self, options: dict[str, Any]) -> None:
+        if options["by_cause"]:
+            self._causes(options)
+            return
         sagas = SagaInstance.objects.order_by("-started_at")
         status = options["status"]
         if status:
@@ -164,15 +186,28 @@ class Command(BaseCommand):
         for fault in faults:
             self.stdout.write(f"  {fault['at']:%H:%M:%S.%f}  {fault['kind']}: {fault['error']}")
 
-    def _act(self, verb: str, saga_id: UUID, options: dict[str, Any]) -> None:
+    def _act(self, verb: str, options: dict[str, Any]) -> None:
+        if bool(options["id"]) == bool(options.get("cause")):
+            raise CommandError("name either an id or a --cause", returncode=2)
+        chosen = {"step": options["step"]} if verb == "skip" else {}
+
+        def do(saga_id: UUID) -> bool:
+            return ACTS[verb](saga_id, by=options["by"], reason=options["reason"], **chosen)
+
+        if options["id"]:
+            self._act_on_one(verb, _id(options["id"]), do, as_json=options["json"])
+            return
+        ids = parked.alike(options["cause"], options["name"])
+        acting.on_each(self, verb, ids, do, as_json=options["json"])
+
+    def _act_on_one(self, verb: str, saga_id: UUID, do: acting.Do, *, as_json: bool) -> None:
         if not SagaInstance.objects.filter(id=saga_id).exists():
             raise CommandError(f"there is no saga {saga_id}")
         try:
-            chosen = {"step": options["step"]} if verb == "skip" else {}
-            accepted = ACTS[verb](saga_id, by=options["by"], reason=options["reason"], **chosen)
+            accepted = do(saga_id)
         except orchestrator.ReasonMissing as missing:
             raise CommandError(str(missing), returncode=2) from missing
-        if options["json"]:
+        if as_json:
             self.stdout.write(json.dumps({"saga_id": str(saga_id), "accepted": accepted}))
         elif accepted:
             self.stdout.write(f"{verb}: done")

@@ -1,0 +1,61 @@
+"""How commands carry an operator's act out on one row or on a group: one by one, each told of."""
+
+import json
+import sys
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterable
+from typing import Any
+from uuid import UUID
+
+from django.core.management.base import BaseCommand, CommandError
+
+from sagas.orchestration.orchestrator import ReasonMissing
+
+Do = Callable[[UUID], bool]
+
+
+def add_arguments(act: ArgumentParser) -> None:
+    """Take what every act needs."""
+    act.add_argument("--reason", required=True, help="why; kept in the audit")
+    act.add_argument("--by", default="terminal", help="who; kept in the audit")
+    act.add_argument("--json", action="store_true")
+
+
+def parse_ids(texts: Iterable[str], *, what: str, where: str) -> list[UUID]:
+    """Return ids.
+
+    :raises CommandError: with exit code 2, if one is none
+    """
+    try:
+        return [UUID(text) for text in texts]
+    except ValueError as wrong:
+        said = f"{' '.join(texts)!r} is no {what} id; `{where}` shows them"
+        raise CommandError(said, returncode=2) from wrong
+
+
+def on_each(command: BaseCommand, verb: str, ids: list[UUID], do: Do, *, as_json: bool) -> None:
+    """Do it one by one and tell how each ended; exit code 1 when one was refused, or none is there.
+
+    Each is a change of its own that somebody else may be faster with. It is refused then, and the
+    others go on.
+    """
+    outcomes: dict[UUID, bool] = {}
+    for key in ids:
+        try:
+            outcomes[key] = do(key)
+        except ReasonMissing as missing:
+            raise CommandError(str(missing), returncode=2) from missing
+        if not as_json:
+            command.stdout.write(f"{key}  {'done' if outcomes[key] else 'refused'}")
+    done = sum(outcomes.values())
+    if as_json:
+        told: dict[str, Any] = {
+            "act": verb,
+            "done": [str(key) for key, ended in outcomes.items() if ended],
+            "refused": [str(key) for key, ended in outcomes.items() if not ended],
+        }
+        command.stdout.write(json.dumps(told, indent=2))
+    else:
+        command.stdout.write(f"{verb}: {done} done, {len(outcomes) - done} refused")
+    if done < max(1, len(outcomes)):
+        sys.exit(1)

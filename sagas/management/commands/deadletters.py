@@ -1,0 +1,147 @@
+"""``manage.py deadletters …``: events that could not be handled, from a terminal."""
+
+import json
+import sys
+from argparse import ArgumentParser
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db.models import Count, Min
+
+from sagas.causes import cause_of
+from sagas.management import acting
+from sagas.models import DeadLetter
+from sagas.outbox import dead_letters, discarding
+
+COLUMNS = (
+    "id",
+    "event_name",
+    "context",
+    "producer",
+    "event_id",
+    "aggregate_type",
+    "aggregate_id",
+    "sequence",
+    "attempts",
+    "reason",
+    "cause",
+    "first_at",
+    "last_at",
+    "next_at",
+)
+
+
+class Command(BaseCommand):
+    """Lists dead letters, tries them again, or goes past one for good."""
+
+    help = __doc__
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Describe the verbs."""
+        verbs = parser.add_subparsers(dest="verb", required=True)
+        listing = verbs.add_parser("list", help="those that are open, the oldest first")
+        listing.add_argument("--context", help="only what this context could not handle")
+        listing.add_argument("--by-cause", action="store_true", help="one line for each cause")
+        listing.add_argument("--json", action="store_true")
+        resend = verbs.add_parser("resend", help="try again at once")
+        resend.add_argument("ids", nargs="*", metavar="ID")
+        resend.add_argument("--cause", help="all with this cause; `list --by-cause` shows causes")
+        acting.add_arguments(resend)
+        discard = verbs.add_parser("discard", help="let the context go on without the event")
+        discard.add_argument("id", metavar="ID")
+        discard.add_argument("--yes", action="store_true", help="do not ask")
+        acting.add_arguments(discard)
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Carry out the verb; exit code 1 when something was refused."""
+        if options["verb"] == "list":
+            self._list(options)
+        elif options["verb"] == "resend":
+            self._resend(options)
+        else:
+            self._discard(options)
+
+    def _list(self, options: dict[str, Any]) -> None:
+        letters = _open()
+        if options["context"]:
+            letters = letters.filter(context=options["context"])
+        if options["by_cause"]:
+            groups = letters.values("context", "event_name", "cause")
+            rows = list(groups.annotate(count=Count("id"), oldest=Min("first_at")))
+            rows.sort(key=lambda row: (-row["count"], row["oldest"]))
+            line, what = _group_line, "causes"
+        else:
+            rows = [dict(row) for row in letters.order_by("id").values(*COLUMNS)]
+            line, what = _line, "dead_letters"
+        if options["json"]:
+            self.stdout.write(json.dumps({what: rows}, indent=2, default=str))
+            return
+        for row in rows:
+            self.stdout.write(line(row))
+        if not rows:
+            self.stdout.write("no dead letter is open")
+
+    def _resend(self, options: dict[str, Any]) -> None:
+        if bool(options["ids"]) == bool(options["cause"]):
+            raise CommandError("name either ids or a --cause", returncode=2)
+        ids = _ids(options["ids"])
+        if options["cause"]:
+            alike = _open().filter(cause=options["cause"]).order_by("id")
+            ids = list(alike.values_list("id", flat=True))
+
+        def do(key: UUID) -> bool:
+            return dead_letters.resend(key, by=options["by"], reason=options["reason"])
+
+        acting.on_each(self, "resend", ids, do, as_json=options["json"])
+
+    def _discard(self, options: dict[str, Any]) -> None:
+        ids = _ids([options["id"]])
+        letter = DeadLetter.objects.filter(id=ids[0]).first()
+        if letter is not None and not options["yes"] and not self._confirmed(letter):
+            self.stderr.write("nothing was done")
+            sys.exit(1)
+
+        def do(key: UUID) -> bool:
+            return discarding.discard(key, by=options["by"], reason=options["reason"])
+
+        acting.on_each(self, "discard", ids, do, as_json=options["json"])
+
+    def _confirmed(self, letter: DeadLetter) -> bool:
+        self.stderr.write(
+            f"{letter.context} will never handle {letter.event_name} {letter.event_id}, and goes on"
+            f" with what came after it in {letter.aggregate_type} {letter.aggregate_id}."
+        )
+        try:
+            return input("Type 'discard' to do it: ").strip() == "discard"
+        except EOFError:
+            return False
+
+
+def _open() -> Any:
+    letters = DeadLetter.objects.filter(resolved_at=None)
+    return letters.annotate(cause=cause_of("reason"))
+
+
+def _ids(texts: list[str]) -> list[UUID]:
+    found = acting.parse_ids(texts, what="dead letter", where="deadletters list")
+    missing = set(found) - set(DeadLetter.objects.filter(id__in=found).values_list("id", flat=True))
+    if missing:
+        raise CommandError(f"there is no dead letter {min(missing)}", returncode=2)
+    return found
+
+
+def _line(row: dict[str, Any]) -> str:
+    again = f"next attempt {row['next_at']:%H:%M:%S}" if row["next_at"] else "waits for an operator"
+    stuck = f"{row['event_name']} in {row['context']}  since {_at(row['first_at'])}"
+    return f"{row['id']}  {stuck}, {row['attempts']} attempts, {again}: {row['reason']}"
+
+
+def _group_line(row: dict[str, Any]) -> str:
+    stuck = f"{row['event_name']} in {row['context']}  since {_at(row['oldest'])}"
+    return f"{row['count']:>5}  {stuck}  {row['cause']}"
+
+
+def _at(instant: datetime) -> str:
+    return f"{instant:%Y-%m-%d %H:%M:%S}"

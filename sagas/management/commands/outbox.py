@@ -1,0 +1,74 @@
+"""``manage.py outbox …``: what is not published yet, and publishing it."""
+
+import dataclasses
+import json
+import sys
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from sagas.contexts import contexts
+from sagas.outbox.backlog import Backlog, backlog, drain
+
+
+class Command(BaseCommand):
+    """Shows what waits in the outboxes, or runs the relay until nothing is left."""
+
+    help = __doc__
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Describe the verbs."""
+        verbs = parser.add_subparsers(dest="verb", required=True)
+        for verb, does in (
+            ("show", "what waits, for each context"),
+            ("drain", "publish until nothing is left; exit code 1 if something is"),
+        ):
+            one = verbs.add_parser(verb, help=does)
+            one.add_argument("--context", help="only this one")
+            one.add_argument("--json", action="store_true")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Carry out the verb."""
+        known = contexts()
+        if options["context"] not in (None, *known):
+            said = f"{options['context']!r} is no context; there are {', '.join(known)}"
+            raise CommandError(said, returncode=2)
+        chosen = known if options["context"] is None else (options["context"],)
+        if options["verb"] == "show":
+            self._show(chosen, as_json=options["json"])
+        else:
+            self._drain(chosen, as_json=options["json"])
+
+    def _show(self, chosen: tuple[str, ...], *, as_json: bool) -> None:
+        found = [backlog(context) for context in chosen]
+        if as_json:
+            rows = [dataclasses.asdict(each) for each in found]
+            self.stdout.write(json.dumps({"outbox": rows}, indent=2, default=str))
+            return
+        for each in found:
+            self.stdout.write(_line(each))
+
+    def _drain(self, chosen: tuple[str, ...], *, as_json: bool) -> None:
+        def progress(context: str, size: int) -> None:
+            self.stderr.write(f"{context}: {size} published")
+
+        published = drain(chosen, progress)
+        left = {context: backlog(context).unsent for context in chosen}
+        if as_json:
+            self.stdout.write(json.dumps({"published": published, "left": left}, indent=2))
+        else:
+            for context, count in published.items():
+                self.stdout.write(f"{context}: {count} published, {left[context]} left")
+        if any(left.values()):
+            self.stderr.write(
+                "what is left is being published by somebody else, or the broker is not there"
+            )
+            sys.exit(1)
+
+
+def _line(each: Backlog) -> str:
+    waits = f"{each.unsent} unsent"
+    if each.oldest is not None:
+        waits += f" since {each.oldest:%Y-%m-%d %H:%M:%S}, taken up {each.attempts} times at most"
+    return f"{each.context}: {waits}; {each.unsettled} published, not yet applied by all"

@@ -1,0 +1,64 @@
+"""An operator's discard: a context goes past an event that it will never be able to handle."""
+
+import logging
+from uuid import UUID
+
+from django.db.models.functions import Now
+
+from sagas.failpoints import failpoint
+from sagas.models.dead_letter import DeadLetter
+from sagas.models.operator_action import OperatorAction
+from sagas.orchestration.orchestrator import ReasonMissing
+from sagas.outbox.delivery import pass_over
+from sagas.outbox.relay import deliver_later
+from sagas.transactions import ENGINE, after_commit, is_detached, transaction
+
+log = logging.getLogger(__name__)
+
+
+def discard(letter_id: UUID, *, by: str, reason: str) -> bool:
+    """Let a context go on without an event; the later events of its aggregate follow at once.
+
+    False when it is resolved already, or was applied in the meantime. Safe when two press at
+    once: the second finds it resolved.
+
+    :raises ReasonMissing: if the reason is empty
+    """
+    if not reason.strip():
+        raise ReasonMissing
+    letter = DeadLetter.objects.filter(id=letter_id, resolved_at=None).first()
+    apart = letter is not None and is_detached(letter.context)
+    if letter is not None and apart:
+        # First: should the rest not follow, the letter still waits and can be discarded again.
+        with transaction(letter.context):
+            pass_over(letter)
+            failpoint("act.before_commit", "discard")
+    with transaction(ENGINE if letter is None or apart else letter.context):
+        done = letter is not None and _close(letter, passed=apart)
+        OperatorAction.objects.create(
+            action="discard",
+            target_type="dead letter",
+            target_id=str(letter_id),
+            by=by,
+            reason=reason,
+            outcome="done" if done else "refused",
+        )
+        if letter is not None and done:
+            _go_on_after(letter)
+        failpoint("act.before_commit", "discard")
+    log.info("operator_action", extra={"action": "discard", "by": by})
+    return done
+
+
+def _close(letter: DeadLetter, *, passed: bool) -> bool:
+    still_open = DeadLetter.objects.filter(id=letter.id, resolved_at=None)
+    closed = bool(still_open.update(resolved_at=Now(), next_at=None))
+    return closed and (passed or pass_over(letter))
+
+
+def _go_on_after(letter: DeadLetter) -> None:
+    def ring() -> None:
+        failpoint("act.committed", "discard")
+        deliver_later(letter.producer, letter.context, [str(letter.event_id)])
+
+    after_commit(ring)

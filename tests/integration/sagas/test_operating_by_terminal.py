@@ -1,0 +1,308 @@
+"""What is stuck, by cause, and what an operator does about it from a terminal."""
+
+import io
+import json
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from orders.models import Outbox
+from sagas.api import uuid7
+from sagas.models import DeadLetter, OperatorAction
+from sagas.orchestration import canvas, parked, stops
+from sagas.outbox import discarding
+from sagas.outbox.delivery import deliver
+from tests.integration.sagas import trial
+from tests.integration.sagas.conftest import row
+from tests.integration.sagas.news import a_teller, inbox, listen, position, tell
+from tests.together import together
+
+pytestmark = pytest.mark.usefixtures("nobody_listens")
+
+
+def said(*words):
+    """What a command prints, and its exit code."""
+    out = io.StringIO()
+    try:
+        call_command(*map(str, words), stdout=out, stderr=io.StringIO())
+    except SystemExit as exited:
+        return out.getvalue(), exited.code
+    return out.getvalue(), 0
+
+
+def document(*words):
+    text, code = said(*words, "--json")
+    return json.loads(text), code
+
+
+def acts():
+    found = OperatorAction.objects.order_by("id")
+    return sorted(found.values_list("action", "by", "outcome"))
+
+
+# -- dead letters ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def letters(broker, settings):
+    """Two events that billing could not handle for the same cause, one for another.
+
+    Each teller has told something else since.
+    """
+    settings.SAGAS = {**settings.SAGAS, "HANDLER_ATTEMPTS": 1}
+    faults = {"1": KeyError("account 17"), "2": KeyError("account 4711"), "x": ValueError("bad")}
+
+    def act(text):
+        if text in faults:
+            raise faults[text]
+
+    listen(act=act)
+    tellers = [a_teller() for _ in faults]
+    for teller, text in zip(tellers, list(faults), strict=True):
+        first, _ = tell(teller, text, "later")
+        deliver("orders", "billing", [first])
+    broker.take()
+    return tellers, list(DeadLetter.objects.order_by("id")), faults
+
+
+def test_dead_letters_are_listed_one_by_one_and_by_cause(letters):
+    found, code = document("deadletters", "list", "--context", "billing")
+
+    assert code == 0
+    assert [letter["reason"] for letter in found["dead_letters"]] == [
+        "KeyError: 'account 17'",
+        "KeyError: 'account 4711'",
+        "ValueError: bad",
+    ]
+    causes = document("deadletters", "list", "--by-cause")[0]["causes"]
+    assert [(each["count"], each["cause"]) for each in causes] == [
+        (2, "KeyError: 'account #'"),
+        (1, "ValueError: bad"),
+    ]
+    lines = said("deadletters", "list")[0].splitlines()
+    assert "1 attempts, waits for an operator: ValueError: bad" in lines[2]
+    assert "orders.TrialTold in billing" in said("deadletters", "list", "--by-cause")[0]
+    assert said("deadletters", "list", "--context", "payments") == ("no dead letter is open\n", 0)
+
+
+def test_the_letters_of_one_cause_are_resent(letters, broker):
+    tellers, (first, second, other), faults = letters
+    faults.clear()
+
+    told, code = document(
+        "deadletters", "resend", "--cause", "KeyError: 'account #'", "--reason", "mended"
+    )
+
+    assert (told["done"], told["refused"], code) == ([str(first.id), str(second.id)], [], 0)
+    broker.drain()
+    assert [position(teller) for teller in tellers] == [2, 2, 0]
+    assert acts() == [("resend", "terminal", "done")] * 2
+    again = said("deadletters", "resend", first.id, other.id, "--reason", "all", "--by", "bob")
+    assert again[0].splitlines()[:2] == [f"{first.id}  refused", f"{other.id}  done"]
+    assert (again[0].splitlines()[2], again[1]) == ("resend: 1 done, 1 refused", 1)
+    assert said("deadletters", "resend", "--cause", "no such", "--reason", "r")[1] == 1
+
+
+def test_a_context_goes_on_without_what_is_discarded(letters, broker, monkeypatch):
+    tellers, (_, _, other), _ = letters
+    answers = iter(["no", "discard"])
+    monkeypatch.setattr("builtins.input", lambda _: next(answers))
+    words = ("deadletters", "discard", other.id, "--reason", "a test order", "--by", "bob")
+
+    assert said(*words) == ("", 1)
+    assert acts() == []
+    assert said(*words)[1] == 0
+    broker.drain()
+    assert (position(tellers[2]), trial.effects()) == (2, ["billing:later#2"])
+    assert other.event_id in inbox()
+    other.refresh_from_db()
+    assert other.resolved_at is not None
+    assert said(*words, "--yes")[1] == 1
+    assert acts() == [("discard", "bob", "done"), ("discard", "bob", "refused")]
+
+
+def test_nothing_is_discarded_where_nobody_can_be_asked(letters, monkeypatch):
+    def nobody(_):
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", nobody)
+
+    _, [letter, *_], _ = letters
+    assert said("deadletters", "discard", letter.id, "--reason", "r") == ("", 1)
+    assert acts() == []
+
+
+def test_of_two_who_discard_at_once_one_does(letters):
+    _, [letter, *_], _ = letters
+
+    def press(who):
+        return lambda: discarding.discard(letter.id, by=who, reason="never")
+
+    assert sorted(together(press("alice"), press("bob"))) == [False, True]
+    assert sorted(outcome for _, _, outcome in acts()) == ["done", "refused"]
+    assert sorted(by for _, by, _ in acts()) == ["alice", "bob"]
+
+
+def test_what_was_applied_in_the_meantime_is_not_discarded(letters):
+    _, [letter, *_], faults = letters
+    faults.clear()
+    DeadLetter.objects.filter(id=letter.id).update(resolved_at="2026-01-01T00:00Z")
+    deliver("orders", "billing", [str(letter.event_id)])
+    DeadLetter.objects.filter(id=letter.id).update(resolved_at=None)
+
+    assert discarding.discard(letter.id, by="alice", reason="never") is False
+    assert acts() == [("discard", "alice", "refused")]
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["resend", "--reason", "r"], "name either ids or a --cause"),
+        (["resend", "letter-1", "--reason", "r"], "'letter-1' is no dead letter id"),
+        (["resend", str(uuid7()), "--reason", "r"], "there is no dead letter"),
+        (["discard", str(uuid7()), "--reason", "r"], "there is no dead letter"),
+    ],
+)
+def test_wrong_use_of_dead_letters_has_an_exit_code_of_its_own(words, why):
+    with pytest.raises(CommandError, match=why) as wrong:
+        said("deadletters", *words)
+
+    assert wrong.value.returncode == 2
+
+
+def test_an_empty_reason_is_wrong_use(letters):
+    _, [letter, *_], _ = letters
+    for verb in ("resend", "discard"):
+        words = [verb, letter.id, "--reason", " ", *(["--yes"] if verb == "discard" else [])]
+        with pytest.raises(CommandError, match="Say why") as wrong:
+            said("deadletters", *words)
+        assert wrong.value.returncode == 2
+    assert acts() == []
+
+
+# -- the outbox ------------------------------------------------------------------------------------
+
+
+def test_the_outbox_is_shown_and_drained(broker, settings):
+    settings.SAGAS = {**settings.SAGAS, "RELAY_BATCH": 2}
+    listen()
+    tell(a_teller(), *"abcde")
+
+    [shown] = document("outbox", "show", "--context", "orders")[0]["outbox"]
+    assert (shown["context"], shown["unsent"], shown["attempts"]) == ("orders", 5, 0)
+    assert shown["oldest"] is not None
+    assert said("outbox", "show")[0].startswith("orders: 5 unsent since ")
+    assert document("outbox", "drain", "--context", "orders") == (
+        {"published": {"orders": 5}, "left": {"orders": 0}},
+        0,
+    )
+    assert Outbox.objects.filter(published_at=None).count() == 0
+    broker.drain()
+    assert len(trial.effects()) == 5
+    assert "orders: 0 published, 0 left" in said("outbox", "drain")[0]
+
+
+def test_a_drain_that_leaves_something_says_so(monkeypatch):
+    listen()
+    tell(a_teller(), "a")
+    monkeypatch.setattr(canvas, "publish", lambda _: False)
+
+    text, code = said("outbox", "drain", "--context", "orders")
+
+    assert (text, code) == ("orders: 0 published, 1 left\n", 1)
+
+
+def test_a_context_that_is_none_is_wrong_use():
+    with pytest.raises(CommandError, match="'shipping' is no context; there are orders") as wrong:
+        said("outbox", "show", "--context", "shipping")
+
+    assert wrong.value.returncode == 2
+
+
+# -- parked sagas ----------------------------------------------------------------------------------
+
+BANK = "take: TimeoutError: the bank is silent for #s"
+
+
+@pytest.fixture
+def stuck(broker):
+    """Two sagas that the bank stopped, and one that a person did."""
+    sagas = [trial.begin(f"stuck-{number}") for number in range(3)]
+    for number, saga_id in enumerate(sagas[:2]):
+        reason = f"take: {number + 8} attempts, the last: TimeoutError: the bank is silent for 30s"
+        stops.park(saga_id, reason=reason)
+    stops.park(sagas[2], reason="looked at by hand")
+    broker.take()
+    return sagas
+
+
+def test_parked_sagas_are_listed_by_what_stopped_them(stuck):
+    causes, code = document("sagas", "list", "--status", "parked", "--by-cause")
+
+    assert code == 0
+    assert [(c["count"], c["name"], c["step"], c["cause"]) for c in causes["causes"]] == [
+        (2, "orders.trial", "take", BANK),
+        (1, "orders.trial", "take", "looked at by hand"),
+    ]
+    assert causes["causes"][0]["oldest"] == str(row(stuck[0]).parked_at)
+    first, second = said("sagas", "list", "--by-cause")[0].splitlines()
+    assert first.startswith("    2  orders.trial at take  since ")
+    assert first.endswith(BANK)
+    assert "looked at by hand" in second
+    nothing = said("sagas", "list", "--by-cause", "--name", "orders.nothing")
+    assert nothing == ("no saga is parked\n", 0)
+
+
+def test_a_step_that_nobody_knows_here_is_given_by_its_number(stuck, monkeypatch):
+    monkeypatch.setattr(parked.registry, "SAGAS", {})
+
+    assert {group.step for group in parked.groups()} == {"step 2"}
+
+
+def test_the_sagas_of_one_cause_are_resumed_and_the_others_stay(stuck, broker):
+    told, code = document("sagas", "resume", "--cause", BANK, "--reason", "the bank is back")
+
+    assert (told["done"], told["refused"], code) == ([str(key) for key in stuck[:2]], [], 0)
+    broker.drain()
+    assert [row(key).status for key in stuck] == ["completed", "completed", "running"]
+    assert row(stuck[2]).parked_at is not None
+    again = said("sagas", "resume", "--cause", BANK, "--reason", "again")
+    assert again == ("resume: 0 done, 0 refused\n", 1)
+
+
+def test_the_sagas_of_one_cause_are_compensated_or_their_step_is_skipped(stuck, broker):
+    assert said("sagas", "compensate", "--cause", BANK, "--reason", "fraud")[1] == 0
+    skip = ("sagas", "skip", "--cause", "looked at by hand", "--reason", "taken by telephone")
+    assert said(*skip, "--step", "take")[0].endswith("skip: 1 done, 0 refused\n")
+
+    broker.drain()
+    assert [row(key).status for key in stuck] == ["compensated", "compensated", "completed"]
+
+
+def test_of_two_who_resume_a_group_at_once_each_saga_goes_on_once(stuck, broker):
+    def press(who):
+        words = ("--reason", "the bank is back", "--by", who)
+        return lambda: document("sagas", "resume", "--cause", BANK, *words)
+
+    (first, _), (second, _) = together(press("alice"), press("bob"))
+
+    assert sorted(first["done"] + second["done"]) == [str(key) for key in sorted(stuck[:2])]
+    asked = [(outcome, by) for _, by, outcome in acts()]
+    assert sorted(outcome for outcome, _ in asked).count("done") == 2
+    assert len(asked) == sum(len(each["done"] + each["refused"]) for each in (first, second))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["resume", "--reason", "r"],
+        ["resume", str(uuid7()), "--cause", "c", "--reason", "r"],
+        ["park", "--reason", "r"],
+        ["list", "--by-cause", "--status", "completed"],
+    ],
+)
+def test_wrong_use_of_sagas_has_an_exit_code_of_its_own(words):
+    with pytest.raises(CommandError, match=r"name either an id or a --cause|only parked") as wrong:
+        said("sagas", *words)
+
+    assert wrong.value.returncode == 2
