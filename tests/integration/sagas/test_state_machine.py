@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    initialize,
     invariant,
     precondition,
     rule,
@@ -37,7 +38,7 @@ SHORT = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
-LONG = settings(SHORT, max_examples=600, stateful_step_count=60, derandomize=False, print_blob=True)
+LONG = settings(SHORT, max_examples=300, stateful_step_count=60, derandomize=False, print_blob=True)
 MOST = 30
 TESTS = Path(__file__).parents[2]
 any_saga = st.integers(0, 3)
@@ -77,6 +78,14 @@ class Sagas(RuleBasedStateMachine):
 
     # -- what happens ---------------------------------------------------------------------------
 
+    @initialize(answers=st.lists(any_answer, min_size=6, max_size=12))
+    def let_things_go_wrong(self, answers):
+        self.world.answers = list(answers)
+
+    @rule(answers=st.lists(any_answer, min_size=1, max_size=4))
+    def let_more_go_wrong(self, answers):
+        self.world.answers = list(answers)
+
     @rule(number=st.integers(0, 2), approved=st.booleans())
     def start(self, number, approved):
         saga_id = machine.begin(str(number))
@@ -90,11 +99,9 @@ class Sagas(RuleBasedStateMachine):
         return self.world.bag.pop(number % len(self.world.bag))
 
     @precondition(lambda self: self.world.bag)
-    @rule(number=any_message, answers=st.lists(any_answer, max_size=4))
-    def deliver(self, number, answers):
-        self.world.answers = answers
+    @rule(number=any_message)
+    def deliver(self, number):
         self.world.run(self.message(number))
-        self.world.answers = []
 
     @precondition(lambda self: self.world.bag)
     @rule(number=any_message)
@@ -126,11 +133,9 @@ class Sagas(RuleBasedStateMachine):
         self.world.freeze(self.message(number))
 
     @precondition(lambda self: self.world.frozen)
-    @rule(answer=any_answer)
-    def thaw(self, answer):
-        self.world.answers = [answer]
+    @rule()
+    def thaw(self):
         self.world.thaw()
-        self.world.answers = []
 
     @rule()
     def deliver_everything(self):
@@ -224,6 +229,7 @@ class Sagas(RuleBasedStateMachine):
 
     def teardown(self):
         """When nothing goes wrong any more, everything comes to an end."""
+        self.world.answers = []
         while self.world.frozen:
             self.world.thaw()
         for _ in range(MOST):
@@ -264,11 +270,10 @@ def test_in_whatever_order_things_happen_the_rules_hold(sagas, settings, queues)
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("queues", ["shared", "per-context"])
-def test_in_many_more_orders_the_rules_hold_and_every_guard_has_bitten(sagas, settings, queues):
-    settings.STEP_QUEUES = queues
-
-    run_state_machine_as_test(sagas, settings=LONG)
+def test_in_many_more_orders_the_rules_hold_and_every_guard_has_bitten(sagas, settings):
+    for queues in ("shared", "per-context"):
+        settings.STEP_QUEUES = queues
+        run_state_machine_as_test(sagas, settings=LONG)
 
     never = {name for name, times in met().items() if times == 0}
     assert never - set(ELSEWHERE) == set()
