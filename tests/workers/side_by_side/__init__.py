@@ -1,0 +1,1 @@
+"""An app for real workers: a saga whose two branches wait for each other."""

@@ -1,0 +1,75 @@
+"""Branches that take effect only if the other one is under way at the same moment."""
+
+import os
+import threading
+from dataclasses import dataclass
+from typing import ClassVar
+from uuid import UUID
+
+from sagas.api import Command, Unknown, connection_of, current_run, handles, handles_remote
+
+PATIENCE = 400
+TABLE = (
+    "CREATE TABLE IF NOT EXISTS public.met (branch text, saga uuid, pid int, note text);"
+    "GRANT ALL ON public.met TO PUBLIC; TRUNCATE public.met"
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Met:
+    pid: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Meet(Command[Met]):
+    name: ClassVar[str] = "orders.TestMeet"
+    own: str
+    other: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part(Command[None]):
+    name: ClassVar[str] = "orders.TestPart"
+
+
+def write(branch: str, note: str) -> None:
+    with connection_of("orders").cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO public.met VALUES (%s, %s, %s, %s)",
+            [branch, current_run().saga_id, os.getpid(), note],
+        )
+
+
+def has_come(branch: str, saga_id: UUID) -> bool:
+    with connection_of("orders").cursor() as cursor:
+        cursor.execute(
+            "SELECT 1 FROM public.met WHERE branch = %s AND saga = %s AND note = 'called'",
+            [branch, saga_id],
+        )
+        return cursor.fetchone() is not None
+
+
+def intend_meet(command: Meet) -> None:
+    return None
+
+
+def call_meet(command: Meet, intent: None) -> int:
+    """Safe to repeat: it says that it is there, and looks for the other one."""
+    write(command.own, "called")
+    for _ in range(PATIENCE):
+        if has_come(command.other, current_run().saga_id):
+            return os.getpid()
+        threading.Event().wait(0.025)
+    raise Unknown(f"{command.other} has not come: they do not run side by side")
+
+
+@handles_remote(Meet, intent=intend_meet, call=call_meet)
+def record_meet(command: Meet, intent: None, pid: int) -> Met:
+    write(command.own, "done")
+    return Met(pid=pid)
+
+
+@handles(Part)
+def part(command: Part) -> None:
+    """Safe to repeat: the test counts."""
+    write("part", "done")

@@ -1,0 +1,65 @@
+"""Branches of a group in real workers: two processes at once, one of them killed."""
+
+import pytest
+from django.db import connection
+
+from sagas.api import start, transaction, uuid7
+from sagas.models import SagaInstance, StepRun
+from sagas.orchestration import registry
+from tests.processes import eventually
+from tests.workers.shop import rows
+from tests.workers.side_by_side.sagas import MEETING, Meeting
+from tests.workers.side_by_side.steps import TABLE
+from tests.workers.test_kills import killer  # noqa: F401 - a fixture
+
+PLACE = "call.returned/right"
+
+
+@pytest.fixture
+def saga_id(committed_db, monkeypatch):
+    monkeypatch.setattr(registry, "SAGAS", {**registry.SAGAS, ("orders.meeting", 1): MEETING})
+    with connection.cursor() as cursor:
+        cursor.execute(TABLE)
+    return uuid7()
+
+
+def test_branches_run_in_two_processes_at_once_and_one_that_is_killed_runs_again(
+    processes,
+    killer,  # noqa: F811
+    saga_id,
+):
+    env = {**killer.env, "DJANGO_SETTINGS_MODULE": "tests.workers.side_by_side.settings"}
+    processes.beat()
+    processes.worker(concurrency=2, env=env)
+    killer.arm([PLACE])
+
+    with transaction("orders"):
+        start(MEETING, Meeting(), key="1", saga_id=saga_id)
+    eventually(lambda: killer.hit(PLACE), 30, "the right one is killed after its call")
+    eventually(lambda: status(saga_id) == "completed", 60, f"it ends: {standing(saga_id)}")
+
+    met = rows("SELECT branch, pid, note FROM public.met WHERE saga = %s", [saga_id])
+    assert sorted((branch, note) for branch, _, note in met) == [
+        ("left", "called"),
+        ("left", "done"),
+        ("part", "done"),
+        ("right", "called"),
+        ("right", "called"),
+        ("right", "done"),
+    ]
+    [left] = {pid for branch, pid, _ in met if branch == "left"}
+    killed, repeated = [pid for branch, pid, note in met if (branch, note) == ("right", "called")]
+    assert killed not in {left, repeated}
+    assert SagaInstance.objects.get(id=saga_id).state == {"pids": [left, repeated]}
+    attempts = StepRun.objects.filter(saga_id=saga_id).values_list("name", "state", "attempts")
+    assert set(attempts) == {("left", "done", 1), ("right", "done", 2), ("part", "done", 1)}
+
+
+def status(saga_id):
+    return SagaInstance.objects.get(id=saga_id).status
+
+
+def standing(saga_id):
+    return rows(
+        "SELECT name, state, attempts, due_at FROM sagas_steprun WHERE saga_id = %s", [saga_id]
+    )
