@@ -40,6 +40,7 @@ TAKE, PACK, HOLD, SCORE, CAPTURE, BOOK, TELL = range(7)
 class FanState:
     subject: UUID
     is_risky: bool = True
+    total: int = 0
     kept: tuple[str, ...] = ()
 
 
