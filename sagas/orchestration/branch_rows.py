@@ -219,6 +219,7 @@ UPDATE sagas_saga SET status = %(to_status)s, cursor = %(to_cursor)s,
     finished_at = CASE WHEN %(finished)s THEN clock_timestamp() END,
     updated_at = clock_timestamp()
 WHERE id = %(id)s AND status = 'running' AND cursor = %(group)s AND pending = 0
+RETURNING parent_id
 """
 
 
@@ -234,8 +235,10 @@ class Joined:
     """The new state, or None to leave it."""
 
 
-def join(saga_id: UUID, group: int, target: Joined) -> None:
+def join(saga_id: UUID, group: int, target: Joined) -> UUID | None:
     """Move the saga past its group, in the transaction of the branch that was the last.
+
+    Returns the saga's parent, if it has one.
 
     :raises StaleFencingToken: if the saga left the group
     """
@@ -251,8 +254,11 @@ def join(saga_id: UUID, group: int, target: Joined) -> None:
     }
     with engine_cursor() as cursor:
         cursor.execute(_JOIN, parameters)
-        if cursor.rowcount != 1:
-            raise StaleFencingToken
+        row = cursor.fetchone()
+    if row is None:
+        raise StaleFencingToken
+    parent_id: UUID | None = row[0]
+    return parent_id
 
 
 def _of(claimed: Claim, group: int) -> dict[str, Any]:

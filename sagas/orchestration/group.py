@@ -16,7 +16,7 @@ from sagas.models.saga import Status
 from sagas.models.step_run import RunState
 from sagas.orchestration import branch_rows, branch_stops
 from sagas.orchestration.branch_rows import Joined, NewBranch
-from sagas.orchestration.handover import hand_on
+from sagas.orchestration.handover import ended
 from sagas.orchestration.work import Done, Work, entry
 
 
@@ -68,7 +68,7 @@ def join(saga: Saga[Any], saga_id: UUID, group: int, before: Any, *, past: bool)
     state = _fold(saga, before, numbers, saga_id)
     cursor = numbers[-1] + 1
     finished = cursor > saga.last
-    branch_rows.join(
+    parent_id = branch_rows.join(
         saga_id,
         group,
         Joined(
@@ -80,7 +80,7 @@ def join(saga: Saga[Any], saga_id: UUID, group: int, before: Any, *, past: bool)
         ),
     )
     if finished:
-        hand_on(saga.name, saga.version, saga_id)
+        ended(saga.name, saga.version, saga_id, parent_id)
     open_group(saga, saga_id, cursor)
     return cursor, state
 

@@ -9,6 +9,7 @@ last look of one and the commit of the other could pass each other, and the wait
 until its deadline. The order is always: lock row, then the row of who waits.
 """
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -105,3 +106,21 @@ def _ring(saga_id: UUID) -> None:
 
     failpoint("lock.handed_on")
     continue_saga(saga_id)
+
+
+def ended(name: str, version: int, saga_id: UUID, parent_id: UUID | None) -> None:
+    """Let those go on who wait for the end of a saga; part of the commit that ends it."""
+    if parent_id is not None:
+        after_commit(_bell_of(parent_id))
+    hand_on(name, version, saga_id)
+
+
+def _bell_of(parent_id: UUID) -> Callable[[], None]:
+    return lambda: _ring_parent(parent_id)
+
+
+def _ring_parent(parent_id: UUID) -> None:
+    from sagas.orchestration.sweep import continue_saga
+
+    failpoint("child.committed")
+    continue_saga(parent_id)

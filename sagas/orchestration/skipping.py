@@ -18,7 +18,7 @@ from sagas.core.keys import Direction, effect_key
 from sagas.models.saga import SagaInstance, Status
 from sagas.models.step_run import StepRun
 from sagas.orchestration import branch_stops, group, registry
-from sagas.orchestration.handover import hand_on, is_lock
+from sagas.orchestration.handover import ended, is_lock
 from sagas.orchestration.store import StaleFencingToken, engine_cursor
 from sagas.orchestration.worker import worker_name
 from sagas.statements import cursor_of
@@ -161,7 +161,7 @@ def carry_out(skip: Skip, *, by: str, reason: str) -> bool:
     if moved and not written:
         raise StaleFencingToken
     if moved and parameters["finished"]:
-        hand_on(skip.saga.name, skip.saga.version, skip.row.id)
+        ended(skip.saga.name, skip.saga.version, skip.row.id, skip.row.parent_id)
     if moved and skip.is_branch:
         _after_branch(skip, pending=pending)
     elif moved and skip.direction is Direction.DO:

@@ -9,7 +9,6 @@ See Note [The row is the truth] in ``executor.py``.
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -21,12 +20,11 @@ from psycopg.types.json import Jsonb
 from sagas.conf import conf
 from sagas.core.errors import SagasError
 from sagas.core.keys import Direction, effect_key
-from sagas.failpoints import failpoint
-from sagas.orchestration.handover import hand_on
+from sagas.orchestration.handover import ended
 from sagas.orchestration.worker import task_id, worker_name
 from sagas.sometimes import sometimes
 from sagas.statements import cursor_of
-from sagas.transactions import ENGINE, after_commit, engine_in_reach, is_detached, table
+from sagas.transactions import ENGINE, engine_in_reach, is_detached, table
 
 
 class StaleFencingToken(SagasError):
@@ -212,10 +210,8 @@ def move(claimed: Claim, entry: Entry, target: Target) -> None:
         *changed, parent_id = cursor.fetchone()
     if changed != [1, 1]:
         raise StaleFencingToken
-    if target.finished and parent_id is not None:
-        after_commit(_bell_of(parent_id))
     if target.finished:
-        hand_on(claimed.name, claimed.def_version, claimed.saga_id)
+        ended(claimed.name, claimed.def_version, claimed.saga_id, parent_id)
 
 
 def _parameters(claimed: Claim, entry: Entry, target: Target) -> dict[str, Any]:
@@ -246,17 +242,6 @@ def _parameters(claimed: Claim, entry: Entry, target: Target) -> dict[str, Any]:
         "task": task_id(),
         "started": entry.started_at,
     }
-
-
-def _bell_of(parent_id: UUID) -> Callable[[], None]:
-    return lambda: _ring_parent(parent_id)
-
-
-def _ring_parent(parent_id: UUID) -> None:
-    from sagas.orchestration.sweep import continue_saga
-
-    failpoint("child.committed")
-    continue_saga(parent_id)
 
 
 ABANDONED = "abandoned"

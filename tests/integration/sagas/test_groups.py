@@ -13,6 +13,7 @@ from sagas.api import (
     Saga,
     Unknown,
     cancel,
+    child,
     compensatable,
     parallel,
     park,
@@ -91,32 +92,67 @@ def test_the_last_branch_goes_on_whichever_it_is_and_replies_are_kept_in_the_ord
     assert (rest.task, rest.args[1:]) == ("sagas.run_link", (4, 4, False))
 
 
-def test_a_group_that_is_the_first_of_a_saga_and_one_that_is_the_last(broker, monkeypatch):
-    only = Saga(
-        name="orders.only_groups",
-        version=1,
-        state=fan.FanState,
-        deadline=timedelta(minutes=5),
-        steps=(
-            parallel(
-                retriable("book", do=fan.build_book),
-                retriable("tell", do=fan.build_tell),
-            ),
-            parallel(
-                retriable("book_again", do=fan.build_book),
-                retriable("tell_again", do=fan.build_tell),
-            ),
+ONLY_GROUPS = Saga(
+    name="orders.only_groups",
+    version=1,
+    state=fan.FanState,
+    deadline=timedelta(minutes=5),
+    steps=(
+        parallel(
+            retriable("book", do=fan.build_book),
+            retriable("tell", do=fan.build_tell),
         ),
-    )
-    monkeypatch.setattr(registry, "SAGAS", {**registry.SAGAS, (only.name, 1): only})
+        parallel(
+            retriable("book_again", do=fan.build_book),
+            retriable("tell_again", do=fan.build_tell),
+        ),
+    ),
+)
+
+
+def begin(monkeypatch, *sagas):
+    """Start the last of some definitions that no other test knows."""
+    known = {(saga.name, saga.version): saga for saga in sagas}
+    monkeypatch.setattr(registry, "SAGAS", {**registry.SAGAS, **known})
     saga_id = uuid7()
     with transaction("orders"):
-        start(only, fan.FanState(subject=saga_id), key="1", saga_id=saga_id)
+        start(sagas[-1], fan.FanState(subject=saga_id), key="1", saga_id=saga_id)
+    return saga_id
+
+
+def test_a_group_that_is_the_first_of_a_saga_and_one_that_is_the_last(broker, monkeypatch):
+    saga_id = begin(monkeypatch, ONLY_GROUPS)
 
     assert (row(saga_id).pending, row(saga_id).past_return) == (2, True)
     assert broker.drain() == ["passed"] * 4
     assert (row(saga_id).status, row(saga_id).pending) == ("completed", 0)
     assert trial.effects() == ["book", "tell"] * 2
+
+
+def begin_child(state: fan.FanState) -> fan.FanState:
+    return state
+
+
+def key_of_child(state: fan.FanState) -> str:
+    return str(state.subject)
+
+
+def test_a_child_whose_last_branch_ends_it_tells_its_parent(broker, monkeypatch):
+    parent = Saga(
+        name="orders.parent_of_groups",
+        version=1,
+        state=fan.FanState,
+        deadline=timedelta(minutes=5),
+        steps=(
+            pivot("capture", do=fan.build_capture),
+            child("parts", of=ONLY_GROUPS, start=begin_child, key=key_of_child),
+        ),
+    )
+    saga_id = begin(monkeypatch, ONLY_GROUPS, parent)
+
+    broker.drain()
+    assert SagaInstance.objects.get(parent_id=saga_id).status == "completed"
+    assert row(saga_id).status == "completed", "its bell was rung"
 
 
 def test_a_saga_with_open_branches_cannot_be_claimed_as_a_whole(group):

@@ -3,11 +3,11 @@
 import json
 from datetime import timedelta
 
-from django.db import connection
 from django.db.models.functions import Now
 
 from sagas.models import StepRun
 from sagas.orchestration.sweep import sweep
+from sagas.transactions import connection_of
 from tests.integration.sagas.conftest import make_due, row
 
 
@@ -44,7 +44,7 @@ def bring_to_its_end(broker, saga_id):
 
 
 def barrier(context, saga_id, number, direction="do"):
-    with connection.cursor() as cursor:
+    with connection_of(context).cursor() as cursor:
         cursor.execute(
             f"SELECT state, reply FROM {context}_barrier"
             " WHERE saga_id = %s AND step_no = %s AND direction = %s",
