@@ -156,9 +156,9 @@ class _Branch:
 _SWEEP = """
 WITH due AS (
     SELECT id FROM sagas_steprun
-    WHERE due_at <= clock_timestamp()
+    WHERE due_at <= statement_timestamp()
         AND (leased_until IS NOT NULL OR not_before IS NOT NULL
-            OR due_at <= clock_timestamp() - make_interval(secs => %(patience)s))
+            OR due_at <= statement_timestamp() - make_interval(secs => %(patience)s))
     ORDER BY due_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
 UPDATE sagas_steprun AS r SET hints = r.hints + 1, leased_until = NULL, not_before = NULL,
     due_at = clock_timestamp() + make_interval(secs =>

@@ -19,9 +19,10 @@ from sagas.orchestration.wakes import Wake
 # the dead entries that finished sagas leave at the old end of the index until the next vacuum.
 OLDEST = 600.0
 
+# Not clock_timestamp(), which no index can be searched for: every saga that sleeps would be read.
 _FRESH = """
-    s.due_at BETWEEN clock_timestamp() - make_interval(secs => %(oldest)s)
-        AND clock_timestamp() + make_interval(secs => %(grace)s)
+    s.due_at BETWEEN statement_timestamp() - make_interval(secs => %(oldest)s)
+        AND statement_timestamp() + make_interval(secs => %(grace)s)
     AND s.name = %(name)s AND s.def_version = %(version)s AND s.status = %(status)s
     AND s.cursor = %(first)s AND s.id IS DISTINCT FROM %(id)s
     AND s.attempts = 0 AND s.pending = 0 AND s.parked_at IS NULL

@@ -24,13 +24,14 @@ log = logging.getLogger(__name__)
 # message of a backlog halves the throughput (traps 0.2, step 6). The longer the queue, the more:
 # otherwise a backlog that lasts longer than the patience feeds on its own hints and never drains.
 # A lease that ran out is an attempt, also where the step's predecessor had ended the count: the
-# saga is not fresh, and no batch takes it along.
+# saga is not fresh, and no batch takes it along. The rows are looked for by statement_timestamp():
+# for clock_timestamp() no index can be searched, and every saga that sleeps would be read.
 _SWEEP = """
 WITH due AS (
     SELECT id FROM sagas_saga
-    WHERE due_at <= clock_timestamp()
+    WHERE due_at <= statement_timestamp()
         AND (leased_until IS NOT NULL OR not_before IS NOT NULL OR parked_at IS NOT NULL
-            OR due_at <= clock_timestamp() - make_interval(secs => %(patience)s))
+            OR due_at <= statement_timestamp() - make_interval(secs => %(patience)s))
     ORDER BY due_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
 UPDATE sagas_saga AS s SET hints = hints + 1, leased_until = NULL, not_before = NULL,
     attempts = CASE WHEN leased_until IS NULL THEN attempts ELSE greatest(attempts, 1) END,

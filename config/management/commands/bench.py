@@ -35,6 +35,8 @@ how to read the result:
   Latency is the time from the start call until another session sees the last commit, on an idle
   system. Write transactions and WAL are those of the whole server, nothing subtracted.
   With failing sagas the fourth step says no, and three compensations take the writes back.
+  With --stored N as many finished sagas and as many sleeping ones lie in the tables; compare the
+  ratio with that of a run without.
   Without DATABASE_URL the servers of an instance of its own are used, with durable commits.
 exit code: 0 = measured, 1 = a saga did not end as it had to, 2 = wrong use
 """
@@ -67,6 +69,12 @@ class Command(BaseCommand):
         parser.add_argument(
             "--only", choices=["succeeding", "failing"], help="measure one of the two kinds"
         )
+        parser.add_argument(
+            "--stored",
+            type=int,
+            default=0,
+            help="finished and sleeping sagas, as many of each, that lie beside the measured (0)",
+        )
         parser.add_argument("--json", action="store_true", help="print one JSON document")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -74,6 +82,8 @@ class Command(BaseCommand):
         counts = [options[name] for name in ("sagas", "rounds", "singles", "warm_up")]
         if min(counts) < 1:
             raise CommandError("every number has to be at least 1", returncode=2)
+        if options["stored"] < 0 or (options["stored"] and "DATABASE_URL" in os.environ):
+            raise CommandError("--stored fills servers of its own only", returncode=2)
         if settings.SETTINGS_MODULE != SETTINGS:
             _begin_again()
         began = time.monotonic()
@@ -95,6 +105,8 @@ class Command(BaseCommand):
             raise CommandError("another benchmark is under way: wait until it has ended")
         try:
             self._prepare()
+            if options["stored"]:
+                self._store(options["stored"])
             self._say("starting both workers and beat")
             sides.start()
             return self._run(sides, options)
@@ -112,6 +124,14 @@ class Command(BaseCommand):
         call_command("migrate", verbosity=0, interactive=False)
         self._refuse_a_system_at_work()
         effects.make_tables()
+
+    def _store(self, count: int) -> None:
+        from config.bench import stored
+
+        self._say(f"storing {count} finished and {count} sleeping sagas")
+        stored.store(count)
+        if stored.counted() != (count, count):
+            raise CommandError(f"stored {stored.counted()} sagas instead of {count} of each")
 
     def _refuse_a_system_at_work(self) -> None:
         """Measure alone: what others do here would be counted, and our workers would do it."""
@@ -156,6 +176,7 @@ class Command(BaseCommand):
             "steps": options["steps"],
             "sagas": options["sagas"],
             "rounds": options["rounds"],
+            "stored": options["stored"],
             "queues": settings.STEP_QUEUES,
             "pool_processes": CHILDREN,
             "server": server,

@@ -79,7 +79,16 @@ def test_a_system_at_work_is_not_measured(engine_tables):
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize("arguments", [("saga", "--sagas", "0"), ("nothing",), ()])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("saga", "--sagas", "0"),
+        ("saga", "--stored", "-1"),
+        ("saga", "--stored", "5"),
+        ("nothing",),
+        (),
+    ],
+)
 def test_wrong_use_ends_with_two(arguments):
     assert bench(*arguments).returncode == 2
 
