@@ -18,6 +18,8 @@ GROUPS = (VIEWER, OPERATOR, ADMINISTRATOR)
 OPERATES = ("sagas.resume_saga", "sagas.resend_deadletter")
 ADMINISTERS = (
     "sagas.compensate_saga",  # and park
+    "sagas.skip_saga",
+    "sagas.discard_deadletter",
     "auth.view_user",
     "auth.add_user",
     "auth.change_user",

@@ -15,8 +15,9 @@ from sagas import clock
 from sagas.admin import dead_letters, filters
 from sagas.admin.attention import CONCERNS
 from sagas.admin.detail import outbox_of
-from sagas.admin.display import duration, list_of
+from sagas.admin.display import list_of
 from sagas.contexts import contexts
+from sagas.durations import duration
 from sagas.models import DeadLetter, OperatorAction, SagaInstance, StepFault
 
 _SIGNATURE = Func(F("error"), Value(":"), Value(1), function="split_part", output_field=TextField())

@@ -12,12 +12,14 @@ from django.utils.html import format_html
 
 from sagas import clock
 from sagas.admin.acts import Act, ActingAdmin, Target
+from sagas.admin.causes import by_cause
 from sagas.admin.choices import one_of
-from sagas.admin.display import age, chip, code, duration, find_url, folded, instant, link, when
+from sagas.admin.display import age, chip, code, find_url, folded, instant, link, when
 from sagas.admin.search import as_uuid, findable
 from sagas.contexts import contexts
+from sagas.durations import duration
 from sagas.models import DeadLetter
-from sagas.outbox import dead_letters
+from sagas.outbox import dead_letters, discarding
 
 Rows = QuerySet[DeadLetter]
 WAITS = Q(resolved_at=None, next_at=None)
@@ -76,14 +78,18 @@ class ResendDeadLetter(Act):
                 mark=f"{letter.resolved_at}",
                 title=f"{letter} ({letter.event_id})",
                 url=reverse("admin:sagas_deadletter_change", args=[letter.id]),
-                preview=(
-                    f"It is delivered to {letter.context} again.",
-                    f"Last time it went wrong with: {letter.reason}.",
-                ),
+                preview=self.preview(letter),
                 refusal=self.refusal(letter),
             )
             for letter in DeadLetter.objects.filter(id__in=ids).order_by("id")
         ]
+
+    def preview(self, letter: DeadLetter) -> tuple[str, ...]:
+        """Return what will happen."""
+        return (
+            f"It is delivered to {letter.context} again.",
+            f"Last time it went wrong with: {letter.reason}.",
+        )
 
     def refusal(self, row: DeadLetter) -> str | None:
         """Return why it cannot be tried again."""
@@ -94,17 +100,41 @@ class ResendDeadLetter(Act):
         return dead_letters.resend(UUID(key), by=by, reason=reason)
 
 
+class DiscardDeadLetter(ResendDeadLetter):
+    """Lets a context go on without an event that it will never be able to handle."""
+
+    name = "discard"
+    label = "Discard"
+    permission = "sagas.discard_deadletter"
+    promise = (
+        "The context counts the event as seen without handling it, and goes on with the later"
+        " events of its aggregate. It cannot be taken back."
+    )
+
+    def preview(self, letter: DeadLetter) -> tuple[str, ...]:
+        """Return what is lost."""
+        return (
+            f"{letter.context} will never handle it.",
+            f"The last attempt went wrong with: {letter.reason}.",
+        )
+
+    def carry_out(self, key: str, *, by: str, reason: str) -> bool:
+        """Call the service; it guards, changes and audits in one transaction."""
+        return discarding.discard(UUID(key), by=by, reason=reason)
+
+
 @admin.register(DeadLetter)
 class DeadLetterAdmin(ActingAdmin):
     """Dead letters, with why."""
 
-    acts = (ResendDeadLetter(),)
+    acts = (ResendDeadLetter(), DiscardDeadLetter())
     list_display = ("state", "event_name", "context", "short_reason", "attempts", "since", "next")
     list_display_links = ("event_name",)
     list_filter = (
         StateFilter,
         one_of("context", contexts),
         one_of("producer", contexts),
+        by_cause("reason", Q(resolved_at=None)),
     )
     ordering = ("-id",)
     search_fields = ("event_id",)

@@ -11,11 +11,12 @@ from django.db.models import Model
 
 from sagas import clock
 from sagas.admin import timeline
-from sagas.admin.display import duration, pretty_json
-from sagas.admin.standing import definition_of, sentence, step_text, word
+from sagas.admin.display import pretty_json
 from sagas.contexts import contexts
+from sagas.durations import duration
 from sagas.models import DeadLetter, OperatorAction, SagaInstance, StepFault, StepRun
 from sagas.orchestration.asleep import wait_of
+from sagas.standing import definition_of, sentence, step_text, word
 
 MOST_EVENTS = 50
 

@@ -1,7 +1,7 @@
 """How the screens write chips, times, amounts and links."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib import admin
@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import slugify
 
 from sagas import clock
+from sagas.durations import relative as relative  # noqa: PLC0414 - contexts take it from here
 
 NOTHING = "—"
 
@@ -71,31 +72,6 @@ def chip(word: str, text: str | None = None) -> SafeString:
         SIGNS.get(word, "•"),
         text or word,
     )
-
-
-def duration(length: timedelta) -> str:
-    """Return a length of time with its two largest units, like ``3 min 5 s``."""
-    seconds = length.total_seconds()
-    if seconds < 1:
-        return f"{max(seconds, 0) * 1000:.0f} ms"
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    parts = []
-    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
-        count, whole = divmod(whole, size)
-        if count:
-            parts.append(f"{count} {unit}")
-        elif parts:
-            break
-    return " ".join(parts[:2])
-
-
-def relative(at: datetime, now: datetime) -> str:
-    """Return how long ago an instant was, or how far ahead it is."""
-    if at > now:
-        return f"in {duration(at - now)}"
-    return f"{duration(now - at)} ago"
 
 
 def absolute(at: datetime) -> str:

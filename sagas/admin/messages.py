@@ -18,7 +18,6 @@ from sagas.admin.display import (
     age,
     chip,
     code,
-    duration,
     find_url,
     instant,
     json_block,
@@ -31,6 +30,7 @@ from sagas.admin.message_filters import EventTypeFilter, LagFilter, OutboxStateF
 from sagas.admin.records import ReadOnlyAdmin
 from sagas.admin.search import as_uuid
 from sagas.core.events import Event
+from sagas.durations import duration
 from sagas.models import DeadLetter
 from sagas.outbox.resending import resend_event
 from sagas.outbox.subscriptions import SUBSCRIPTIONS, consumers_of

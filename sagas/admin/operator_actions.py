@@ -9,6 +9,8 @@ from sagas.admin.display import chip, find_url, link, when
 from sagas.admin.records import ReadOnlyAdmin
 from sagas.models import OperatorAction
 
+ACTIONS = ("resume", "compensate", "park", "skip", "signal", "resend", "discard", "edit")
+
 
 @admin.register(OperatorAction)
 class OperatorActionAdmin(ReadOnlyAdmin):
@@ -16,7 +18,7 @@ class OperatorActionAdmin(ReadOnlyAdmin):
 
     list_display = ("when", "by", "action", "target", "ended", "reason")
     list_filter = (
-        one_of("action", lambda: ("resume", "compensate", "park", "resend", "edit")),
+        one_of("action", lambda: ACTIONS),
         one_of("outcome", lambda: ("done", "refused")),
     )
     ordering = ("-id",)

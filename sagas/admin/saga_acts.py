@@ -1,4 +1,4 @@
-"""What operators may do to a saga: resume, compensate, park."""
+"""What operators may do to a saga: resume, compensate, skip a step, park."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -8,10 +8,10 @@ from uuid import UUID
 from django.urls import reverse
 
 from sagas.admin.acts import Act, Target
-from sagas.admin.standing import definition_of, step_text
 from sagas.core.definition import Kind
 from sagas.models import SagaInstance, Status, StepRun
-from sagas.orchestration import orchestrator
+from sagas.orchestration import orchestrator, pressable
+from sagas.standing import definition_of, step_text
 
 Runs = dict[int, str]
 """Of the steps of one saga that have run forward: number and state."""
@@ -70,9 +70,7 @@ class Resume(SagaAct):
 
     def refusal(self, row: SagaInstance) -> str | None:
         """Return why the saga cannot be resumed."""
-        if row.finished_at is not None:
-            return f"it has ended ({row.status})"
-        return None if row.parked_at is not None else "it is not parked"
+        return pressable.resume(row)
 
     def preview(self, saga: SagaInstance, runs: Runs) -> tuple[str, ...]:
         """Return at which step it goes on, and which way."""
@@ -103,11 +101,7 @@ class Compensate(SagaAct):
 
     def refusal(self, row: SagaInstance) -> str | None:
         """Return why the saga cannot be turned round."""
-        if row.finished_at is not None:
-            return f"it has ended ({row.status})"
-        if row.status != Status.RUNNING:
-            return "it is compensating already"
-        return "it is past the point of no return" if row.past_return else None
+        return pressable.compensate(row)
 
     def preview(self, saga: SagaInstance, runs: Runs) -> tuple[str, ...]:
         """Return what will be undone, in that order."""
@@ -125,6 +119,32 @@ class Compensate(SagaAct):
             elif number >= saga.cursor:
                 undone.append(f"{step.name} is closed for good, and undone if it took effect.")
         return tuple(undone)
+
+
+class Skip(SagaAct):
+    """Settles the step that a parked saga stands at, and lets the saga go on."""
+
+    name = "skip"
+    label = "Skip step"
+    permission = "sagas.skip_saga"
+    promise = (
+        "The step is written down as settled by you, with your reason, and is not tried again; the"
+        " saga goes on at once. If its call was made after all, a compensation still undoes it."
+    )
+    service = staticmethod(orchestrator.skip)
+
+    def refusal(self, row: SagaInstance) -> str | None:
+        """Return why the step cannot be skipped."""
+        return pressable.skip(row)
+
+    def preview(self, saga: SagaInstance, runs: Runs) -> tuple[str, ...]:
+        """Return which step is settled, and what that says."""
+        forward = saga.status == Status.RUNNING
+        means = "goes on without it" if forward else "takes it as undone by hand"
+        return (
+            f"Step {step_text(saga)}: the saga {means}.",
+            f"It was parked because: {saga.parked_reason}.",
+        )
 
 
 class Park(SagaAct):
@@ -145,9 +165,7 @@ class Park(SagaAct):
 
     def refusal(self, row: SagaInstance) -> str | None:
         """Return why the saga cannot be parked."""
-        if row.finished_at is not None:
-            return f"it has ended ({row.status})"
-        return "it is parked already" if row.parked_at is not None else None
+        return pressable.park(row)
 
     def preview(self, saga: SagaInstance, runs: Runs) -> tuple[str, ...]:
         """Return where it stops."""

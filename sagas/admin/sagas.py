@@ -12,17 +12,19 @@ from django.utils.html import format_html
 from sagas import clock
 from sagas.admin import filters, saga_acts, search
 from sagas.admin.acts import ActingAdmin
+from sagas.admin.causes import by_cause
 from sagas.admin.detail import gather, kept_results
-from sagas.admin.display import NOTHING, age, chip, duration, short, shortened
-from sagas.admin.standing import step_text, word
+from sagas.admin.display import NOTHING, age, chip, short, shortened
+from sagas.durations import duration
 from sagas.models import SagaInstance
+from sagas.standing import step_text, word
 
 
 @admin.register(SagaInstance)
 class SagaInstanceAdmin(ActingAdmin):
     """Sagas; nobody sets a status by hand, the acts go through the orchestrator."""
 
-    acts = (saga_acts.Resume(), saga_acts.Compensate(), saga_acts.Park())
+    acts = (saga_acts.Resume(), saga_acts.Compensate(), saga_acts.Skip(), saga_acts.Park())
     list_display = (
         "standing",
         "business_key",
@@ -39,6 +41,7 @@ class SagaInstanceAdmin(ActingAdmin):
         filters.StepFilter,
         filters.AgeFilter,
         filters.FaultFilter,
+        by_cause("parked_reason", Q(parked_at__isnull=False)),
     )
     ordering = ("-id",)
     search_fields = ("key",)

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sagas.admin.display import SIGNS, duration
+from sagas.admin.display import SIGNS
 from sagas.admin.scale import Break, Scale, Tick
-from sagas.admin.standing import border_number, definition_of
+from sagas.durations import duration
 from sagas.models import OperatorAction, RunState, SagaInstance, Status, StepFault, StepRun
+from sagas.standing import border_number, definition_of
 
 WIDTH = 1080
 LEFT = 245

@@ -29,7 +29,10 @@ class DeadLetter(models.Model):
 
     class Meta:
         db_table = "sagas_deadletter"
-        permissions = (("resend_deadletter", "Can resend dead letters"),)
+        permissions = (
+            ("resend_deadletter", "Can resend dead letters"),
+            ("discard_deadletter", "Can discard dead letters"),
+        )
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["context", "event_id"], name="sagas_deadletter_once")
         ]

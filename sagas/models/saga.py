@@ -78,6 +78,7 @@ class SagaInstance(models.Model):
         permissions = (
             ("resume_saga", "Can resume parked sagas"),
             ("compensate_saga", "Can start the compensation of a saga"),
+            ("skip_saga", "Can settle a step of a parked saga by hand"),
         )
         indexes: ClassVar = [
             models.Index(

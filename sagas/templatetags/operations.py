@@ -6,6 +6,7 @@ from typing import Any
 from django import template
 
 from sagas.admin import display
+from sagas.durations import duration
 
 register = template.Library()
 
@@ -32,4 +33,4 @@ def event_url(event: Any) -> str:
 @register.filter
 def since(end: datetime, start: datetime) -> str:
     """Return the time between two instants."""
-    return display.duration(end - start)
+    return duration(end - start)

@@ -11,7 +11,7 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError
 from django.db.models import Q
 
-from sagas.management import acting, definitions, holding, signaling
+from sagas.management import acting, definitions, holding, outlook, signaling
 from sagas.models import SagaInstance, Status, StepFault, StepRun
 from sagas.orchestration import orchestrator, parked
 from sagas.orchestration.asleep import wait_of
@@ -170,12 +170,11 @@ class Command(BaseCommand):
         )
         if as_json:
             document = {"saga": _saga(saga), "steps": runs, "faults": faults}
-            document |= {"locks": holding.document(saga)}
+            document |= {"locks": holding.document(saga)} | outlook.document(saga)
             self.stdout.write(json.dumps(document, indent=2, default=str))
             return
-        for name, value in _saga(saga).items():
-            self.stdout.write(f"{name:<16} {value if value is not None else '-'}")
-        for line in holding.lines(saga):
+        facts = [f"{k:<16} {v if v is not None else '-'}" for k, v in _saga(saga).items()]
+        for line in (*outlook.lines(saga), *facts, *holding.lines(saga)):
             self.stdout.write(line)
         self.stdout.write("\nsteps")
         for run in runs:

@@ -181,9 +181,10 @@ def test_buttons_that_cannot_be_pressed_say_why(broker):
     assert refusals("administrator") == [
         "",
         "it is past the point of no return",
+        "",
         "it is parked already",
     ]
-    assert refusals("viewer") == ["your account may not do this"] * 3
+    assert refusals("viewer") == ["your account may not do this"] * 4
 
 
 def test_a_resolved_dead_letter_is_not_resent(broker):

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from sagas import clock
-from sagas.admin import detail, filters, saga_acts, standing
+from sagas import clock, standing
+from sagas.admin import detail, filters, saga_acts
 from sagas.api import saga_status
 from sagas.models import SagaInstance, StepFault, StepRun
 from sagas.orchestration import branch_rows

@@ -8,6 +8,7 @@ from django.core.management import call_command
 from django.urls import reverse
 
 from sagas import groups
+from sagas.orchestration import stops
 from tests.integration.admin.world import (
     a_dead_letter,
     a_parked_saga,
@@ -82,10 +83,13 @@ def test_accounts_are_for_administrators(role):
         ("resume", OPERATES, lambda saga: saga.parked_at is None),
         ("compensate", {"administrator"}, lambda saga: saga.status == "compensating"),
         ("park", {"administrator"}, lambda saga: saga.parked_at is not None),
+        ("skip", {"administrator"}, lambda saga: saga.cursor == 2),
     ],
 )
 def test_an_act_on_a_saga_is_for_those_who_may(role, act, allowed, changes, broker):
-    saga_id = a_running_saga() if act == "park" else a_parked_saga(broker)
+    saga_id = a_running_saga() if act in {"park", "skip"} else a_parked_saga(broker)
+    if act == "skip":
+        stops.park(saga_id, reason="looked at by hand")
     before = row(saga_id)
     seen = look(signed_in("administrator"), "sagas_sagainstance", act, saga_id)
 
@@ -157,7 +161,7 @@ def test_the_list_offers_only_the_acts_that_the_role_has(role, broker):
         == {
             "viewer": [],
             "operator": ["resume"],
-            "administrator": ["resume", "compensate", "park"],
+            "administrator": ["resume", "compensate", "skip", "park"],
         }[role]
     )
     client.post(url, {"action": "compensate", "_selected_action": [str(saga_id)]})
@@ -206,7 +210,7 @@ def test_an_act_without_the_token_of_the_form_is_refused(broker):
 def test_an_act_that_does_not_exist_is_not_found():
     client = signed_in("administrator")
 
-    assert client.get(act_url("sagas_sagainstance", "skip")).status_code == 404
+    assert client.get(act_url("sagas_sagainstance", "delete")).status_code == 404
 
 
 def test_an_administrator_cannot_become_more_than_that():
@@ -251,6 +255,8 @@ def test_migrate_makes_the_groups_and_repairs_them():
             "resume_saga",
             "resend_deadletter",
             "compensate_saga",
+            "skip_saga",
+            "discard_deadletter",
             "view_user",
             "add_user",
             "change_user",

@@ -2,16 +2,20 @@
 
 import io
 import json
+import re
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.urls import reverse
 
 from orders.models import Outbox
 from sagas.api import uuid7
+from sagas.management import outlook
 from sagas.models import DeadLetter, OperatorAction
-from sagas.orchestration import canvas, parked, stops
+from sagas.orchestration import canvas, parked, pressable, stops
 from sagas.outbox import discarding
 from sagas.outbox.delivery import deliver
+from tests.integration.admin.world import press, signed_in
 from tests.integration.sagas import trial
 from tests.integration.sagas.conftest import row
 from tests.integration.sagas.news import a_teller, inbox, listen, position, tell
@@ -306,3 +310,87 @@ def test_wrong_use_of_sagas_has_an_exit_code_of_its_own(words):
         said("sagas", *words)
 
     assert wrong.value.returncode == 2
+
+
+# -- why it stands there ---------------------------------------------------------------------------
+
+
+def test_a_parked_saga_says_why_since_when_what_next_and_what_can_be_done(stuck):
+    shown, _ = document("sagas", "show", stuck[0])
+
+    assert re.fullmatch(
+        r"Parked .+ ago at step take: take: 8 attempts, the last: TimeoutError: the bank is silent"
+        r" for 30s\. Nothing happens until a person acts, or its deadline compensates it in .+\."
+        r" The point of no return \(capture\) is not reached: all of it can still be undone\.",
+        shown["sentence"],
+    )
+    assert shown["acts"] == {
+        "resume": None,
+        "compensate": None,
+        "skip": None,
+        "park": "it is parked already",
+    }
+    text, _ = said("sagas", "show", stuck[0])
+    sentence, possible = text.splitlines()[:2]
+    assert sentence.startswith("Parked ")
+    assert possible == "possible: resume, compensate, skip (not park: it is parked already)"
+
+
+def test_past_the_point_of_no_return_only_a_person_helps(stuck):
+    saga = row(stuck[0])
+    saga.past_return = True
+
+    assert "Nothing happens until a person acts. It is past" in outlook.sentence(saga)
+    assert pressable.compensate(saga) == "it is past the point of no return"
+
+
+@pytest.mark.parametrize(
+    ("facts", "why"),
+    [
+        ({"cursor": 2}, "later steps build on what this one answers"),
+        ({"cursor": 3}, "it stands at its pivot, which decides everything"),
+        ({"status": "compensating"}, None),
+        ({"parked_at": None}, "it is not parked"),
+        ({"def_version": 99}, "no release that runs here knows its definition"),
+        ({"waiting_for": "lock:orders.order/1"}, "it waits for its turn, which cannot be skipped"),
+        ({"pending": 1}, None),
+        (
+            {"pending": 2},
+            "several steps side by side are left: name one, with `manage.py sagas skip --step`",
+        ),
+    ],
+)
+def test_a_skip_that_will_be_refused_says_why_before(stuck, facts, why):
+    saga = row(stuck[0])
+    for name, value in facts.items():
+        setattr(saga, name, value)
+
+    assert pressable.skip(saga) == why
+
+
+def test_a_step_of_a_parked_saga_is_skipped_in_the_admin_and_the_audit_says_why(stuck):
+    client = signed_in("administrator")
+    found = client.get(reverse("admin:sagas_sagainstance_changelist"), {"cause": BANK})
+    assert found.context["cl"].result_count == 2
+
+    response = press(client, "sagas_sagainstance", "skip", stuck[0], reason="taken by hand")
+
+    assert [outcome.refusal for outcome in response.context["outcomes"]] == [None]
+    assert (row(stuck[0]).cursor, row(stuck[0]).parked_at) == (2, None)
+    assert [(action, outcome) for action, _, outcome in acts()] == [("skip", "done")]
+    again = press(client, "sagas_sagainstance", "skip", stuck[0], reason="taken by hand")
+    assert [outcome.refusal for outcome in again.context["outcomes"]] == ["it is not parked"]
+
+
+def test_a_dead_letter_is_discarded_in_the_admin(letters):
+    _, (_, _, other), _ = letters
+    client = signed_in("administrator")
+    page = reverse("admin:sagas_deadletter_changelist")
+    assert client.get(page, {"cause": "ValueError: bad"}).context["cl"].result_count == 1
+
+    response = press(client, "sagas_deadletter", "discard", other.id, reason="a test order")
+
+    assert [outcome.refusal for outcome in response.context["outcomes"]] == [None]
+    other.refresh_from_db()
+    assert other.resolved_at is not None
+    assert acts()[0][::2] == ("discard", "done")

@@ -9,10 +9,10 @@ from django.core.management import CommandError
 
 from sagas import clock
 from sagas.admin.detail import gather
-from sagas.admin.standing import word
 from sagas.api import park, saga_status
 from sagas.models import OperatorAction, SagaInstance
 from sagas.orchestration.asleep import wait_of
+from sagas.standing import word
 from tests.integration.sagas import waiting
 from tests.integration.sagas.conftest import row
 from tests.integration.sagas.test_commands import document, said

@@ -2,7 +2,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sagas.admin.display import chip, duration, link, money, plain_money, relative, short, shortened
+from sagas.admin.display import chip, link, money, plain_money, short, shortened
+from sagas.durations import duration, relative
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sagas.admin.display import duration, relative
+from sagas import clock
 from sagas.core.definition import Kind, Saga, Step
+from sagas.durations import duration, relative
 from sagas.models import RunState, SagaInstance, Status, StepFault, StepRun
 from sagas.orchestration import handover, locks, registry
 from sagas.orchestration.asleep import Wait
@@ -137,7 +138,8 @@ def _under_way(saga: SagaInstance, faults: Sequence[StepFault], now: datetime) -
             " with that definition has to be started before it goes on."
         )
     if saga.parked_at is not None:
-        return f"Parked {relative(saga.parked_at, now)} at step {name}: {saga.parked_reason}."
+        said = f"Parked {relative(saga.parked_at, now)} at step {name}: {saga.parked_reason}."
+        return f"{said} {_until_somebody_acts(saga)}"
     if handover.is_lock(saga.waiting_for):
         return f"Waits for its turn: {locks.words_for(str(saga.waiting_for))}."
     beside = group_under_cursor(saga)
@@ -145,6 +147,13 @@ def _under_way(saga: SagaInstance, faults: Sequence[StepFault], now: datetime) -
         return f"{saga.pending} of {len(beside)} steps that run side by side are left."
     what = f"Step {name}" if saga.status == Status.RUNNING else f"Undoing step {name}"
     return f"{what} {_progress(saga, _faults_here(saga, faults), now)}"
+
+
+def _until_somebody_acts(saga: SagaInstance) -> str:
+    if saga.status == Status.COMPENSATING or saga.past_return:
+        return "Nothing happens until a person acts."
+    until = _at(saga.deadline_at, clock.now())
+    return f"Nothing happens until a person acts, or its deadline compensates it {until}."
 
 
 def _faults_here(saga: SagaInstance, faults: Sequence[StepFault]) -> list[StepFault]:
