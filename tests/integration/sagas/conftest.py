@@ -10,7 +10,7 @@ from kombu import Connection
 
 from sagas import tasks  # noqa: F401 - registers them
 from sagas.models import SagaInstance
-from sagas.orchestration import canvas, wakes
+from sagas.orchestration import canvas, requests, wakes
 from sagas.orchestration.steps import StepRejected
 from sagas.outbox import subscriptions
 from tests.integration.sagas import fan, trial
@@ -94,6 +94,7 @@ def celery_without_broker(monkeypatch):
 def nobody_listens(monkeypatch):
     """Only what a test subscribes is heard, and only while it runs."""
     monkeypatch.setattr(subscriptions, "SUBSCRIPTIONS", {})
+    requests.listen()  # the engine, to contexts with a database of their own
 
 
 @pytest.fixture
