@@ -1,6 +1,7 @@
 """The screen of events that a context could not handle."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -14,10 +15,11 @@ from sagas import clock
 from sagas.admin.acts import Act, ActingAdmin, Target
 from sagas.admin.causes import by_cause
 from sagas.admin.choices import one_of
+from sagas.admin.detail import outbox_of
 from sagas.admin.display import age, chip, code, find_url, folded, instant, link, when
 from sagas.admin.search import as_uuid, findable
 from sagas.contexts import contexts
-from sagas.durations import duration
+from sagas.durations import duration, relative
 from sagas.models import DeadLetter
 from sagas.outbox import dead_letters, discarding
 
@@ -31,6 +33,29 @@ def state_of(letter: DeadLetter) -> str:
     if letter.resolved_at is not None:
         return "resolved"
     return "waits for an operator" if letter.next_at is None else "retrying"
+
+
+def sentence(letter: DeadLetter) -> str:
+    """Return in plain words why a dead letter is stuck, and what happens next."""
+    now = clock.real()
+    if letter.resolved_at is not None:
+        return f"Over since {relative(letter.resolved_at, now)}: {letter.context} is past it."
+    times = "once" if letter.attempts == 1 else f"{letter.attempts} times"
+    stuck = f"{letter.context} failed {times}, first {relative(letter.first_at, now)}:"
+    later = outbox_of(letter.producer)._default_manager.filter(
+        aggregatetype=letter.aggregate_type,
+        aggregateid=letter.aggregate_id,
+        sequence__gt=letter.sequence,
+    )
+    behind = f"Later events of its aggregate that wait behind it: {later.count()}."
+    return f"{stuck} {letter.reason}. {_next(letter, now)} {behind}"
+
+
+def _next(letter: DeadLetter, now: datetime) -> str:
+    if letter.next_at is None:
+        return "Nobody tries it again until it is resent or discarded."
+    soon = relative(letter.next_at, now) if letter.next_at > now else "any moment now"
+    return f"It is tried again {soon}."
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -142,6 +167,7 @@ class DeadLetterAdmin(ActingAdmin):
     sortable_by: ClassVar[tuple[str, ...]] = ("event_name", "attempts", "since")
     fields = (
         "state",
+        "story",
         "event_name",
         "event",
         "producer",
@@ -182,6 +208,11 @@ class DeadLetterAdmin(ActingAdmin):
     def state(self, letter: DeadLetter) -> str:
         """Show the chip."""
         return chip(state_of(letter))
+
+    @admin.display(description="in words")
+    def story(self, letter: DeadLetter) -> str:
+        """Show why it is stuck, since when, what happens next, and what waits behind it."""
+        return sentence(letter)
 
     @admin.display(description="reason")
     def short_reason(self, letter: DeadLetter) -> str:

@@ -382,15 +382,25 @@ def test_a_step_of_a_parked_saga_is_skipped_in_the_admin_and_the_audit_says_why(
     assert [outcome.refusal for outcome in again.context["outcomes"]] == ["it is not parked"]
 
 
+def letter_page(letter):
+    return reverse("admin:sagas_deadletter_change", args=[letter.id])
+
+
 def test_a_dead_letter_is_discarded_in_the_admin(letters):
-    _, (_, _, other), _ = letters
+    _, (first, _, other), _ = letters
     client = signed_in("administrator")
     page = reverse("admin:sagas_deadletter_changelist")
     assert client.get(page, {"cause": "ValueError: bad"}).context["cl"].result_count == 1
+
+    story = "Nobody tries it again until it is resent or discarded. Later events of its aggregate"
+    assert story in client.get(letter_page(other)).content.decode()
+    DeadLetter.objects.filter(id=first.id).update(next_at="2126-01-01T00:00Z")
+    assert "It is tried again in 3" in client.get(letter_page(first)).content.decode()
 
     response = press(client, "sagas_deadletter", "discard", other.id, reason="a test order")
 
     assert [outcome.refusal for outcome in response.context["outcomes"]] == [None]
     other.refresh_from_db()
     assert other.resolved_at is not None
+    assert "billing is past it." in client.get(letter_page(other)).content.decode()
     assert acts()[0][::2] == ("discard", "done")
