@@ -39,10 +39,7 @@ STANDING = {
 
 
 def _id(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError as wrong:
-        raise CommandError(f"{text!r} is no saga id; `sagas list` shows them") from wrong
+    return acting.parse_ids([text], what="saga", where="sagas list")[0]
 
 
 class Command(BaseCommand):
