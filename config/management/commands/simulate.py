@@ -15,6 +15,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
 INSTANCE: Final = "simulate"
+OTHERS: Final = ("DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL", "CONTEXT_DATABASES")
 
 HOW_TO_READ: Final = """
 how to read the grid:
@@ -137,7 +138,11 @@ def _chosen(name: str | None) -> list[Any]:
 
 def _begin_again() -> None:
     """Run this command once more on servers of its own, where no worker is at work."""
-    for variable in ("DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL"):
+    # The rehearsed effects are one table of one database.
+    for variable in (
+        *OTHERS,
+        *(f"{context.upper()}_DATABASE_URL" for context in settings.CONTEXTS),
+    ):
         os.environ.pop(variable, None)
     os.environ.update(EMBEDDED_INSTANCE=INSTANCE, CONCORD_PROFILE="fast")
     sys.stdout.flush()

@@ -24,6 +24,9 @@ OF_THE_PROJECT = [
 ]
 
 
+pytestmark = pytest.mark.colocated
+
+
 @pytest.fixture(autouse=True)
 def stage(committed_db):
     make_table()
