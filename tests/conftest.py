@@ -26,7 +26,13 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     given = config.getoption("--seed")
-    config.shuffle_seed = random.randrange(10**6) if given is None else given
+    handed = getattr(config, "workerinput", {}).get("shuffle_seed", given)
+    config.shuffle_seed = random.randrange(10**6) if handed is None else handed
+
+
+@pytest.hookimpl(optionalhook=True)  # pytest-xdist's: all of its processes collect in one order
+def pytest_configure_node(node):
+    node.workerinput["shuffle_seed"] = node.config.shuffle_seed
 
 
 def pytest_report_header(config):

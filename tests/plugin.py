@@ -11,9 +11,25 @@ from config.embedded import Embedded
 _servers: list[Embedded] = []
 
 
+def _is_divided(config: pytest.Config) -> bool:
+    """Return whether other processes run the tests, each on servers of its own."""
+    here = "PYTEST_XDIST_WORKER" not in os.environ
+    return here and bool(getattr(config.known_args_namespace, "numprocesses", None))
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_load_initial_conftests() -> None:
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Start the servers. At this hook, since pytest-django reads the settings right after it."""
+    if _is_divided(early_config):
+        if {"DATABASE_URL", "REDIS_URL"} & os.environ.keys():
+            # Tests empty tables and flush Redis: two processes need servers of their own.
+            early_config.known_args_namespace.numprocesses = 0
+            early_config.known_args_namespace.tx = []
+            early_config.known_args_namespace.dist = "no"
+        else:
+            os.environ.setdefault("DEBUG", "1")
+            os.environ.update(_environment(Embedded("test")))
+            return
     # test0, or the next one where another run of this checkout is under way.
     candidates = (Embedded(f"test{number}") for number in itertools.count())
     embedded = next(candidate for candidate in candidates if candidate.lock())

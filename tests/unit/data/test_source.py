@@ -140,7 +140,7 @@ def test_a_pound_sign_is_read_in_every_coding(tmp_path, coding):
     ("content", "why"),
     [
         (lzma.compress(b"x" * 1000)[:40], "is damaged"),
-        (gzip.compress(b"x" * 1000)[:20], "is damaged"),
+        (gzip.compress(b"x" * 1000, mtime=0)[:20], "is damaged"),
         (b"PK\x03\x04xlsx", "save it as CSV"),
     ],
 )
