@@ -51,8 +51,15 @@ def run_tests(arguments: List[str]) -> None:
     if "--lint" in arguments:
         command = ["-m", "tests.lint"] + [a for a in arguments if a != "--lint"]
     else:
-        command = ["-m", "pytest", "-c", "tests/pytest.ini", "--rootdir=."] + arguments
+        command = ["-m", "pytest", "-c", "tests/pytest.ini", "--rootdir=."]
+        command += _divided(arguments) + arguments
     os.execv(sys.executable, [sys.executable] + command)
+
+
+def _divided(arguments: List[str]) -> List[str]:
+    """Let two processes share the whole suite; most of its time it waits for real processes."""
+    chosen = [a for a in arguments if not a.startswith("-") or a in ("-n", "-m", "-k", "-x")]
+    return [] if chosen or (os.cpu_count() or 1) < 2 else ["-n", "2", "--dist", "worksteal"]
 
 
 def _suits(*, testing: bool) -> bool:
