@@ -65,13 +65,17 @@ def unfinished():
     return one("SELECT count(*) FROM sagas_saga WHERE finished_at IS NULL")
 
 
-def wait_for_rest(timeout=60):
+def wait_for_rest(timeout=60, meanwhile=lambda: None):
     """Wait until every saga has ended and every event has been applied by everybody."""
-    eventually(
-        lambda: unfinished() == 0 or None,
-        timeout,
-        f"all sagas end: {stuck()}",
-    )
+
+    def is_at_rest():
+        meanwhile()
+        return unfinished() == 0 or None
+
+    try:
+        eventually(is_at_rest, timeout, "all sagas end")
+    except AssertionError as late:
+        raise AssertionError(f"{late}; unfinished: {stuck()}") from late
     eventually(lambda: unsettled() == 0 or None, 30, "all events are applied")
 
 
