@@ -10,12 +10,14 @@ from tests.integration.sagas import trial
 from tests.integration.sagas.conftest import row
 
 
-def trace(saga_id):
+def trace(saga_id, **request):
     """Run the forward link as a worker does, results and all."""
     tracer = build_tracer(
         tasks.run_link.name, tasks.run_link, app=current_app._get_current_object()
     )
-    tracer("task-1", (str(saga_id), 1, 4, False), {}, {"id": "task-1", "hostname": "here"})
+    tracer(
+        "task-1", (str(saga_id), 1, 4, False), {}, {"id": "task-1", "hostname": "here", **request}
+    )
 
 
 @pytest.fixture
@@ -47,3 +49,14 @@ def test_what_breaks_a_link_is_kept_for_operators(began, monkeypatch):
     trace(began)
 
     assert TaskResult.objects.get(task_id="task-1").status == "FAILURE"
+
+
+def test_a_broker_that_is_away_when_a_task_fails_ends_no_worker(
+    began, monkeypatch, celery_without_broker, caplog
+):
+    monkeypatch.setattr(executor.store, "claim", break_down)
+    callback = tasks.continue_saga.si(str(began))
+    trace(began, errbacks=[callback], delivery_info={})
+
+    assert TaskResult.objects.get(task_id="task-1").status == "FAILURE"
+    assert [record.message for record in caplog.records].count("hint_lost") == 1
