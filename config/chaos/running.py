@@ -3,8 +3,6 @@
 import io
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +17,6 @@ from config.chaos import figures, witnesses
 from config.chaos.catalog import BY_ID
 from config.chaos.clients import Clients
 from config.chaos.figures import Life
-from config.chaos.gathering import Gathering
 from config.chaos.history import Entry, History, Outcome
 from config.chaos.injections import INJECT
 from config.chaos.injections.provider import control
@@ -82,7 +79,6 @@ class Run:
         self.servers = Servers()
         self.times = Times()
         self.poll = witnesses.Poll()
-        self.gathering = Gathering(self.servers) if settings.CONTEXT_URLS else None
         self.product = assemble(self.servers, folder, terms.sizes)
 
     def go(self) -> Verdict:
@@ -108,7 +104,7 @@ class Run:
         self._measure(stage)
         is_safety = self.plan.mode == "safety"
         # No snapshot spans several databases; there everything is asked at rest alone.
-        polls = is_safety and self.gathering is None
+        polls = is_safety and not settings.CONTEXT_URLS
         if polls:
             self.poll.start()
         lanes = Lanes(stage, self.plan, INJECT, self.progress)
@@ -123,25 +119,12 @@ class Run:
         self._await_rest()
         if polls:
             self.poll.end()
-        with self._all_in_one():
-            return self._judge(lanes.records, history, unknown)
-
-    @contextmanager
-    def _all_in_one(self) -> Iterator[None]:
-        """Look at one database with everything in it, as it is now."""
-        if self.gathering is None:
-            yield
-            return
-        self.gathering.gather()
-        with self.gathering.looking():
-            yield
+        return self._judge(lanes.records, history, unknown)
 
     def _begin(self, history: History) -> Clients:
         self.progress.say("starting PostgreSQL and Valkey, empty")
         self.servers.begin()
         call_command("migrate", verbosity=0, interactive=False, stdout=io.StringIO())
-        if self.gathering:
-            self.gathering.prepare()
         seeded = seeding.seed(customers=self.plan.clients, skus=SKUS, operators=False)
         connections.close_all()
         self.progress.say("starting the product")
@@ -193,8 +176,7 @@ class Run:
 
     def _is_settled(self) -> bool:
         """Say whether the events have reached everybody too."""
-        with self._all_in_one():
-            return not any(line.violations for line in witnesses.at_rest())
+        return not any(line.violations for line in witnesses.at_rest())
 
     def _judge(self, records: list[Record], history: History, unknown: int) -> Verdict:
         lives = witnesses.lives()
