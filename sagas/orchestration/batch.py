@@ -18,9 +18,10 @@ from sagas.conf import conf
 from sagas.core.keys import Direction
 from sagas.failpoints import failpoint
 from sagas.orchestration import canvas, claims, donekeys, registry, wakes
-from sagas.orchestration.executor import STATUS, Carried, LinkEnd, is_spent, not_claimed
+from sagas.orchestration.executor import STATUS, Carried, LinkEnd, not_claimed
 from sagas.orchestration.store import Claim
 from sagas.orchestration.wakes import Wake
+from sagas.orchestration.worker import is_spent
 from sagas.sometimes import sometimes
 
 

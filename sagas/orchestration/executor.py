@@ -15,7 +15,6 @@ from typing import Any
 from uuid import UUID
 
 from sagas import clock
-from sagas.conf import conf
 from sagas.core import codec
 from sagas.core.commands import Unknown
 from sagas.core.keys import Direction
@@ -30,6 +29,7 @@ from sagas.orchestration.handlers import calls_out
 from sagas.orchestration.steps import StepRejected, do_step
 from sagas.orchestration.store import Claim, StaleFencingToken
 from sagas.orchestration.work import Done, Waiting, Work
+from sagas.orchestration.worker import is_spent
 from sagas.sometimes import sometimes
 
 log = logging.getLogger(__name__)
@@ -292,9 +292,3 @@ class Carried:
 
     def _attempt(self) -> Attempt:
         return Attempt(claimed=self.claimed, saga=self.saga, direction=self.direction)
-
-
-def is_spent(started: float) -> bool:
-    """Return whether who began then has to let others have the worker."""
-    slice_ = min(conf.TIME_SLICE, conf.STEP_TIMEOUT - conf.CALL_TIMEOUT)
-    return monotonic() - started > slice_

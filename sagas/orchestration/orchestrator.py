@@ -18,6 +18,7 @@ from sagas.orchestration import branch_stops, canvas, group, registry, requests,
 from sagas.orchestration.starting import Again, Started, start_once
 from sagas.orchestration.status import NoSuchSaga
 from sagas.orchestration.stops import Cancellation, NewSaga
+from sagas.orchestration.store import StaleFencingToken
 from sagas.transactions import (
     ENGINE,
     EngineElsewhere,
@@ -233,7 +234,11 @@ def skip(saga_id: UUID, *, by: str, reason: str, step: str | None = None) -> boo
             skipping.close(found, by=by, reason=reason)
             failpoint("act.before_commit", "skip")
     context = ENGINE if is_detached(found.context) else found.context
-    return _act("skip", saga_id, by=by, reason=reason, done=done, context=context)
+    try:
+        return _act("skip", saga_id, by=by, reason=reason, done=done, context=context)
+    except StaleFencingToken:
+        # Rolled back: the journal has the step as done, so there is nothing to skip.
+        return _act("skip", saga_id, by=by, reason=reason, done=lambda: False)
 
 
 def _resume(saga_id: UUID) -> bool:

@@ -330,6 +330,13 @@ def test_a_start_whose_process_dies_after_its_commit_is_told_by_the_relay(broker
     assert row(saga_id).status == "completed"
 
 
+def test_a_start_that_was_heard_at_once_is_nothing_for_the_relay(broker):
+    saga_id = trial.begin()
+
+    assert row(saga_id).status == "running"
+    assert relay.relay_batch("orders") == 0
+
+
 def test_a_start_is_heard_once_however_often_it_is_told(broker):
     saga_id = begun(broker)
     with connection_of("orders").cursor() as cursor:

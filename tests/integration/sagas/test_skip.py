@@ -2,6 +2,7 @@
 
 import pytest
 
+from orders.models import Barrier
 from sagas.api import ReasonMissing, Rejected, Unknown, cancel, park, resume, skip
 from sagas.models import OperatorAction, StepRun
 from sagas.orchestration import registry
@@ -61,6 +62,25 @@ def test_of_two_who_press_at_once_one_skips(broker, parked):
     assert sorted(answers) == [False] * 3 + [True]
     assert row(parked).cursor == 1
     assert sorted(outcome for _, _, outcome in acts(parked)) == ["done"] + ["refused"] * 3
+
+
+def test_a_step_that_the_journal_has_as_done_is_refused_and_nothing_moves(parked):
+    StepRun.objects.create(
+        saga_id=parked,
+        step_no=fan.TAKE,
+        name="take",
+        context="orders",
+        direction="do",
+        state="done",
+        effect_key="take",
+    )
+
+    assert settle(parked) is False
+
+    saga = row(parked)
+    assert (saga.cursor, saga.parked_at is None) == (fan.TAKE, False)
+    assert not Barrier.objects.filter(saga_id=parked, step_no=fan.TAKE).exists()
+    assert acts(parked) == [("bob", "settled by telephone", "refused")]
 
 
 def test_a_reason_is_needed(parked):
