@@ -140,6 +140,11 @@ def refusal(target: Aggregate) -> Locked:
     """Return what is said to whoever meets a lock and does not wait."""
     holder = holder_of(*target)
     assert holder is not None, "take() keeps it until the end of the transaction"
+    return refused_by(holder)
+
+
+def refused_by(holder: Holder) -> Locked:
+    """Return what is said of whoever has a lock."""
     locked = Locked(holder.words)
     locked.holder = holder
     sometimes("lock.refused")

@@ -2,7 +2,7 @@
 
 import logging
 from typing import Any, TypeVar
-from uuid import NAMESPACE_OID, UUID, uuid5
+from uuid import UUID
 
 from sagas import clock
 from sagas.core import codec
@@ -14,14 +14,22 @@ from sagas.failpoints import failpoint
 from sagas.ids import uuid7
 from sagas.models.operator_action import OperatorAction
 from sagas.models.saga import SagaInstance, Status
-from sagas.orchestration import branch_stops, canvas, group, registry, requests, skipping, stops
+from sagas.orchestration import (
+    asking,
+    branch_stops,
+    canvas,
+    group,
+    registry,
+    requests,
+    skipping,
+    stops,
+)
 from sagas.orchestration.starting import Again, Started, start_once
 from sagas.orchestration.status import NoSuchSaga
 from sagas.orchestration.stops import Cancellation, NewSaga
 from sagas.orchestration.store import StaleFencingToken
 from sagas.transactions import (
     ENGINE,
-    EngineElsewhere,
     after_commit,
     is_detached,
     transaction,
@@ -61,22 +69,16 @@ def start(
     :raises OutsideTransaction: if no transaction is open
     :raises ForeignSaga: if the transaction is another context's
     :raises UnknownSaga: if the definition is not registered
-    :raises EngineElsewhere: in a context with a database of its own, if ``again`` is not ``SAME``
     """
     context = transaction_required()
     if saga.context != context:
         raise ForeignSaga(f"{saga.name} started in a transaction of {context}")
     registered = registry.get(saga.name, saga.version)
-    if saga_id is None and is_detached(context):
-        # The engine is asked later: a second start has to come to the same id by itself.
-        saga_id = uuid5(NAMESPACE_OID, f"{saga.name} {key}")
     new = new_saga(
         registered, state, saga_id=saga_id, key=key, subject_id=subject_id, context=context
     )
     if is_detached(context):
-        if again is not Again.SAME:
-            raise EngineElsewhere(f"{context}: only Again.SAME is answered from there")
-        return requests.ask_to_start(new)
+        return asking.ask_to_start(registered, new, again)
     return begin(registered, new, again).saga_id
 
 

@@ -98,8 +98,9 @@ KINDS: Final = (StartAsked, CancelAsked, SignalAsked)
 _POST = """
 INSERT INTO {outbox} (id, aggregatetype, aggregateid, sequence, type, version, payload,
     occurred_at, correlation_id, causation_id, traceparent)
-VALUES (%(id)s, %(aggregate)s, %(id)s, 1, %(type)s, 1, %(payload)s, %(at)s, %(correlation)s,
+VALUES (%(id)s, %(aggregate)s, %(alone)s, 1, %(type)s, 1, %(payload)s, %(at)s, %(correlation)s,
     %(causation)s, %(trace)s)
+ON CONFLICT (id) DO NOTHING
 """
 
 _BEGIN = """
@@ -119,17 +120,20 @@ def name_of(context: str, kind: type) -> str:
     return f"{context}.Saga{kind.__name__}"
 
 
-def post(request: Request) -> None:
+def post(request: Request, request_id: UUID | None = None) -> bool:
     """Write a request into the outbox of the context whose transaction is open.
+
+    False where one with this id is there; whoever is about to write one is waited for.
 
     :raises OutsideTransaction: if none is
     """
     context = transaction_required()
-    request_id = uuid7()
+    request_id = request_id or uuid7()
     correlation = current_or_new()
     parameters: dict[str, Any] = {
         "id": request_id,
         "aggregate": f"{context}.saga_request",
+        "alone": uuid7(),  # never one that the engine has a position for
         "type": name_of(context, type(request)),
         "payload": Jsonb(codec.encode(request)),
         "at": clock.now(),
@@ -139,18 +143,21 @@ def post(request: Request) -> None:
     }
     with connection_of(context).cursor() as cursor:
         cursor.execute(_POST.replace("{outbox}", table(context, "outbox")), parameters)
+        if cursor.rowcount != 1:
+            return False
     after_commit(lambda: outside(lambda: _deliver(context, request_id)))
+    return True
 
 
-def ask_to_start(new: NewSaga) -> UUID:
-    """Write what the engine needs to start a saga into the context's own outbox."""
-    known = SagaInstance.objects.filter(name=new.name, key=new.key).values_list("id", flat=True)
-    for first in known:
-        return first
-    if new.begun_step is None or begin(new.saga_id):
-        told = {field.name: getattr(new, field.name) for field in fields(StartAsked)}
-        post(StartAsked(**told))
-    return new.saga_id
+def asked_for(request_id: UUID) -> UUID:
+    """Return the saga that a request names, in the context whose transaction is open."""
+    context = transaction_required()
+    with connection_of(context).cursor() as cursor:
+        cursor.execute(
+            f"SELECT payload->>'saga_id' FROM {table(context, 'outbox')} WHERE id = %s",  # noqa: S608
+            [request_id],
+        )
+        return UUID(cursor.fetchone()[0])
 
 
 def ask_to_cancel(saga_id: UUID, *, reason: str, by: str) -> Cancellation:
@@ -170,12 +177,11 @@ def ask_to_cancel(saga_id: UUID, *, reason: str, by: str) -> Cancellation:
     return Cancellation.ASKED
 
 
-def begin(saga_id: UUID) -> bool:
-    """Record that the first step is done; False where it was recorded before."""
+def begin(saga_id: UUID) -> None:
+    """Record that the first step is done."""
     context = transaction_required()
     with cursor_of(context) as cursor:
         cursor.execute(_BEGIN.replace("{barrier}", table(context, "barrier")), [saga_id])
-        return bool(cursor.rowcount == 1)
 
 
 def is_begun(saga_id: UUID) -> bool:

@@ -15,6 +15,8 @@ from sagas.orchestration.handover import let_go, what_for
 from sagas.orchestration.stops import NewSaga
 from sagas.orchestration.store import engine_cursor
 from sagas.sometimes import sometimes
+from sagas.statements import cursor_of
+from sagas.transactions import ENGINE
 
 
 class Again(StrEnum):
@@ -58,7 +60,7 @@ def start_once(saga: Saga[Any], new: NewSaga, again: Again, *, refuses: bool = T
         sometimes("start.repeated")
         if again is not Again.AFTER_END:
             return _repeated(new, again)
-        number, saga_id, ended = _last_run(new.name, new.key)
+        number, saga_id, ended = last_run(new.name, new.key)
         if not ended:
             return Started(saga_id=saga_id, is_new=False)
         attempt = replace(new, key=f"{new.key}#{number + 1}")
@@ -67,10 +69,15 @@ def start_once(saga: Saga[Any], new: NewSaga, again: Again, *, refuses: bool = T
 def _repeated(new: NewSaga, again: Again) -> Started:
     first = stops.by_key(new.name, new.key)
     if again is Again.REFUSE:
-        refused = AlreadyStarted(f"{new.name} {new.key} was started before: saga {first}")
-        refused.saga_id = first
-        raise refused
+        raise refusal(new, first)
     return Started(saga_id=first, is_new=False)
+
+
+def refusal(new: NewSaga, first: UUID) -> AlreadyStarted:
+    """Return what a second start is told that is to be refused."""
+    refused = AlreadyStarted(f"{new.name} {new.key} was started before: saga {first}")
+    refused.saga_id = first
+    return refused
 
 
 def _insert(saga: Saga[Any], new: NewSaga, *, refuses: bool) -> Started | None:
@@ -113,8 +120,9 @@ SELECT number, id, ended FROM run ORDER BY number DESC LIMIT 1
 """
 
 
-def _last_run(name: str, key: str) -> tuple[int, UUID, bool]:
-    with engine_cursor() as cursor:
+def last_run(name: str, key: str) -> tuple[int, UUID, bool]:
+    """Return the number of the last run under a business key, its saga, and whether it ended."""
+    with cursor_of(ENGINE) as cursor:
         cursor.execute(_LAST_RUN, {"name": name, "key": key})
         number, saga_id, ended = cursor.fetchone()
     return number, saga_id, ended

@@ -7,16 +7,24 @@ it, so that nothing commits together that could not.
 import pytest
 from django.db import connection, connections
 
-from sagas.api import Cancellation, Rejected, cancel, transaction
+from sagas.api import (
+    Again,
+    AlreadyStarted,
+    Cancellation,
+    Locked,
+    Rejected,
+    cancel,
+    transaction,
+)
 from sagas.core.keys import Direction
 from sagas.failpoints import FailpointHit
 from sagas.models import DeadLetter, SagaInstance
 from sagas.models.step_run import StepRun
-from sagas.orchestration import barriers, commits, orchestrator, requests, store
+from sagas.orchestration import asking, barriers, commits, orchestrator, requests, store
 from sagas.orchestration.executor import LinkEnd, run_link
-from sagas.outbox import dead_letters, relay
+from sagas.outbox import dead_letters, relay, subscriptions
 from sagas.transactions import EngineElsewhere, connection_of, is_detached
-from tests.integration.sagas import trial
+from tests.integration.sagas import locking, trial
 from tests.integration.sagas.conftest import make_due, row
 from tests.integration.sagas.test_link_ends import raising
 from tests.together import together
@@ -33,6 +41,7 @@ def detached(settings, trial_saga, monkeypatch):
         for context in CONTEXTS:
             monkeypatch.setitem(connections.settings, context, dict(connection.settings_dict))
         settings.CONTEXT_DATABASES = {context: context for context in CONTEXTS}
+        monkeypatch.setattr(subscriptions, "SUBSCRIPTIONS", dict(subscriptions.SUBSCRIPTIONS))
         requests.listen()
     yield
     for context in CONTEXTS:
@@ -377,18 +386,53 @@ def test_the_same_business_key_comes_to_the_same_id(broker):
     assert ids[0] == ids[1] == SagaInstance.objects.get().id
 
 
+def test_a_start_that_the_engine_has_not_heard_of_is_found_in_the_outbox(broker, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(requests, "_deliver", lambda *_: None)
+        first = begun_under("k", broker)
+        assert begun_under("k", broker) == first
+        with pytest.raises(AlreadyStarted, match=f"started before: saga {first}"):
+            begun_under("k", broker, again=Again.REFUSE)
+        assert begun_under("k", broker, again=Again.AFTER_END) == first
+    assert not SagaInstance.objects.exists()
+
+    assert relay.relay_batch("orders") == 1
+    broker.drain()
+    assert [saga.id for saga in SagaInstance.objects.all()] == [first]
+    assert begun_under("k", broker, again=Again.AFTER_END) != first
+
+
 def test_another_saga_under_a_key_that_is_taken_waits_for_an_operator(broker, monkeypatch):
     first = begun_under("k", broker)
-    monkeypatch.setattr(SagaInstance.objects, "filter", lambda **_: SagaInstance.objects.none())
-    begun_under("k", broker)
-    monkeypatch.undo()
+    with connection_of("orders").cursor() as cursor:
+        cursor.execute("DELETE FROM orders_outbox")
+    with monkeypatch.context() as patch:
+        patch.setattr(asking, "_taken", lambda _: None)
+        begun_under("k", broker)
 
     assert [saga.id for saga in SagaInstance.objects.all()] == [first]
     assert "KeyTaken" in DeadLetter.objects.get().reason
 
 
-def begun_under(key, broker):
-    saga_id = trial.begin(key)
+def test_a_lock_that_is_taken_between_look_and_commit_turns_the_second_saga_round(
+    broker, monkeypatch
+):
+    locking.register()
+    first = locking.begin(locking.CHANGE, order_id := trial.uuid7())
+    with pytest.raises(Locked, match=f"held by saga orders.change .*{first}"):
+        locking.begin(locking.RETURN, order_id)
+    with monkeypatch.context() as patch:
+        patch.setattr(asking, "_meet", lambda *_: None)
+        second = locking.begin(locking.RETURN, order_id)
+    assert (row(second).status, row(second).failure) == ("compensating", "locked")
+
+    broker.drain()
+    assert [row(saga).status for saga in (first, second)] == ["completed", "compensated"]
+    assert trial.effects() == ["take", "book"], "of the first alone"
+
+
+def begun_under(key, broker, **options):
+    saga_id = trial.begin(key, **options)
     broker.take()
     return saga_id
 

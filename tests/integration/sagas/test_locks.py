@@ -33,6 +33,7 @@ from sagas.models import SagaInstance, SemanticLock
 from sagas.orchestration import registry, requests
 from sagas.orchestration.orchestrator import compensate, new_saga
 from sagas.orchestration.sweep import sweep
+from sagas.transactions import engine_transaction
 from tests.architecture.source import modules
 from tests.integration.sagas import locking, trial
 from tests.integration.sagas.conftest import make_due, row
@@ -162,7 +163,7 @@ def test_a_start_that_is_asked_from_elsewhere_is_turned_round_where_it_would_be_
     first = begin(CHANGE, order_id)
     new = new_saga(RETURN, locking.ChangeState(order_id=order_id), key="r", context="orders")
     told = {name: getattr(new, name) for name in (f.name for f in fields(requests.StartAsked))}
-    with transaction("orders"):
+    with engine_transaction("orders"):
         requests._start(requests.StartAsked(**told))
     assert (row(new.saga_id).status, row(new.saga_id).failure) == ("compensating", "locked")
     broker.drain()

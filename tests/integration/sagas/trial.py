@@ -270,8 +270,9 @@ def register() -> None:
         registry.add(TRIAL)
 
 
-def begin(key: str | None = None) -> UUID:
+def begin(key: str | None = None, **options: Any) -> UUID:
     """Start a trial saga in a committed transaction."""
     saga_id = uuid7()
+    state = TrialState(subject=saga_id)
     with transaction("orders"):
-        return start(TRIAL, TrialState(subject=saga_id), key=key or str(saga_id), saga_id=saga_id)
+        return start(TRIAL, state, key=key or str(saga_id), saga_id=saga_id, **options)

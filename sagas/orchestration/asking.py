@@ -1,0 +1,73 @@
+"""How a context with a database of its own starts a saga: once, by a row of its outbox.
+
+The engine's rows say which sagas there are, the outbox says which have been asked for. The row of
+a start has an id that follows from name and business key, so of two transactions that ask at once
+the second waits for the first and finds its row. It is kept for days after the engine has heard of
+it, so whoever looks at the engine and then writes into the outbox misses no start.
+"""
+
+from dataclasses import fields, replace
+from typing import Any
+from uuid import NAMESPACE_OID, UUID, uuid5
+
+from sagas.core import codec
+from sagas.core.definition import Saga
+from sagas.core.locks import Meeting
+from sagas.models.saga import SagaInstance
+from sagas.orchestration import locks, requests
+from sagas.orchestration.requests import StartAsked
+from sagas.orchestration.starting import Again, last_run, refusal
+from sagas.orchestration.stops import NewSaga
+from sagas.sometimes import sometimes
+
+
+def ask_to_start(saga: Saga[Any], new: NewSaga, again: Again) -> UUID:
+    """Ask for a saga in the caller's transaction, unless its business key is taken.
+
+    :raises AlreadyStarted: if it is, and ``again`` is ``REFUSE``
+    :raises Locked: if its aggregate is in the hand of another saga and its lock refuses
+    """
+    attempt = new
+    while (found := _taken(attempt) or _ask(saga, attempt)) is not None:
+        sometimes("start.repeated")
+        first, ended = found
+        if again is Again.REFUSE:
+            raise refusal(new, first)
+        if again is Again.SAME or not ended:
+            return first
+        number, last, ended = last_run(new.name, new.key)
+        if not ended:
+            return last
+        attempt = replace(new, key=f"{new.key}#{number + 1}")
+    return attempt.saga_id
+
+
+def _taken(new: NewSaga) -> tuple[UUID, bool] | None:
+    """Return the saga that the engine has under a business key, and whether it has ended."""
+    known = SagaInstance.objects.filter(name=new.name, key=new.key)
+    row = known.values_list("id", "finished_at").first()
+    return None if row is None else (row[0], row[1] is not None)
+
+
+def _ask(saga: Saga[Any], new: NewSaga) -> tuple[UUID, bool] | None:
+    """Write the request, or return the saga that somebody else has asked for under its key."""
+    _meet(saga, new)
+    told = {field.name: getattr(new, field.name) for field in fields(StartAsked)}
+    request_id = uuid5(NAMESPACE_OID, f"{new.name} {new.key}")
+    if not requests.post(StartAsked(**told), request_id):
+        return _taken(new) or (requests.asked_for(request_id), False)
+    if new.begun_step is not None:
+        requests.begin(new.saga_id)
+    return None
+
+
+def _meet(saga: Saga[Any], new: NewSaga) -> None:
+    """Refuse while the caller can still be refused.
+
+    A look only: whoever takes the lock after it and before the engine has heard is the first, and
+    this saga is then turned round (``requests.py``).
+    """
+    if saga.lock is not None and saga.lock.meeting is Meeting.REFUSE:
+        holder = locks.holder_of(*saga.lock.on(codec.decode(saga.state, new.state)))
+        if holder is not None:
+            raise locks.refused_by(holder)
