@@ -5,6 +5,7 @@ See Note [First the lock, then who waits] in ``handover.py``.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import Any
 from uuid import UUID
 
@@ -118,7 +119,16 @@ SELECT saga_id FROM sagas_lock WHERE target_type = %(type)s AND target_id = %(ta
 """
 
 
-def take(target: Aggregate, saga_id: UUID) -> bool:
+class Taking(Enum):
+    """What became of asking for a lock."""
+
+    TAKEN = "taken"
+    HAD = "had"
+    """The saga has it already: by a start under the same id, or handed on to it."""
+    MET = "met"
+
+
+def take(target: Aggregate, saga_id: UUID) -> Taking:
     """Take a lock, or meet it and keep its holder from ending unseen until the commit.
 
     See Note [First the lock, then who waits].
@@ -128,11 +138,11 @@ def take(target: Aggregate, saga_id: UUID) -> bool:
         while True:
             cursor.execute(_TAKE, told)
             if cursor.rowcount == 1:
-                return True
+                return Taking.TAKEN
             cursor.execute(_MEET, told)
             row = cursor.fetchone()
             if row is not None:
-                return bool(row[0] == saga_id)
+                return Taking.HAD if row[0] == saga_id else Taking.MET
             # Whoever had it has ended between the two statements.
 
 
@@ -174,7 +184,7 @@ def obtain(claimed: Claim) -> bool:
     """
     assert claimed.waiting_for is not None
     with transaction("sagas"):
-        got = take(target_of(claimed.waiting_for), claimed.saga_id)
+        got = take(target_of(claimed.waiting_for), claimed.saga_id) is not Taking.MET
         turns = not claimed.past_return
         until = claimed.deadline_at if turns else clock.now() + LOOK_AGAIN
         seconds = 0.0 if got else clock.seconds_until(until)

@@ -12,6 +12,7 @@ from sagas.core.errors import SagasError
 from sagas.core.locks import Meeting
 from sagas.orchestration import locks, stops
 from sagas.orchestration.handover import let_go, what_for
+from sagas.orchestration.locks import Taking
 from sagas.orchestration.stops import NewSaga
 from sagas.orchestration.store import engine_cursor
 from sagas.sometimes import sometimes
@@ -87,8 +88,8 @@ def _insert(saga: Saga[Any], new: NewSaga, *, refuses: bool) -> Started | None:
     if _is_taken(new):
         return None
     target = saga.lock.on(codec.decode(saga.state, new.state))
-    got = locks.take(target, new.saga_id)
-    if not got:
+    taking = locks.take(target, new.saga_id)
+    if taking is Taking.MET:
         if _is_taken(new):
             return None  # whoever holds the lock has just started under this very key
         if saga.lock.meeting is Meeting.REFUSE and refuses:
@@ -97,9 +98,12 @@ def _insert(saga: Saga[Any], new: NewSaga, *, refuses: bool) -> Started | None:
         asleep = clock.seconds_until(new.deadline_at)
         new = replace(new, waiting_for=what_for(target), asleep=asleep)
     inserted = stops.insert(new)
-    if inserted is None and got:
-        let_go(target, new.saga_id)
-    return None if inserted is None else Started(saga_id=inserted, is_new=True, is_asleep=not got)
+    if inserted is None:
+        # Had before, it is the lock of the saga that was started first, under the same id.
+        if taking is Taking.TAKEN:
+            let_go(target, new.saga_id)
+        return None
+    return Started(saga_id=inserted, is_new=True, is_asleep=taking is Taking.MET)
 
 
 def _is_taken(new: NewSaga) -> bool:

@@ -81,6 +81,34 @@ def test_of_ten_that_wait_one_is_awake_and_all_have_it_in_turn(broker, order_id)
     assert SemanticLock.objects.count() == 0
 
 
+@pytest.mark.parametrize("saga", [RETURN, CHANGE], ids=lambda saga: saga.name)
+def test_of_two_who_start_the_same_saga_at_once_none_gives_its_lock_away(broker, order_id, saga):
+    """The second one looked before the first one's commit, and finds the lock its own."""
+    same, gate = uuid7(), Gate()
+
+    def start_it(*, then):
+        with transaction("orders"):
+            state = locking.ChangeState(order_id=order_id)
+            started = start(saga, state, key="same", saga_id=same)
+            then()
+        return started
+
+    def second():
+        gate.when_reached()
+        return start_it(then=lambda: None)
+
+    def watch():
+        gate.when_reached()
+        until_somebody_waits_for_a_lock()
+        gate.open()
+
+    assert together(lambda: start_it(then=gate.wait_here), second, watch) == [same, same, None]
+    assert SagaInstance.objects.get().waiting_for is None
+    assert locks.holder_of("orders.order", order_id).saga_id == same
+    broker.drain()
+    assert row(same).status == "completed"
+
+
 def begins_to_wait_while_the_holder_ends(order_id):
     """The waiter has met the lock and has not committed when the holder comes to its end."""
     first, second, gate = begin(RETURN, order_id), uuid7(), Gate()
