@@ -1,8 +1,16 @@
 """The oracle: what sagas and events have left behind, read beside the code that wrote it."""
 
 from collections import Counter
+from itertools import groupby
 
-from tests.interleaving.journeys import MAYBE, PARENT, UNDONE_BY, WHOLE
+from tests.interleaving.journeys import (
+    COOL,
+    LOCKING,
+    MAYBE,
+    SENDERS,
+    UNDONE_BY,
+    WHOLE,
+)
 
 
 def unfinished(sessions):
@@ -74,7 +82,7 @@ class Left:
 
     def _elsewhere(self):
         """What may be undone without a trace here: a call only intended, a child's work."""
-        return {"hold", "pack"} if self.name == PARENT.name else {"hold"}
+        return {"hold", "pack"} if self.name in SENDERS else {"hold"}
 
     def has(self, what):
         return what in self.effects
@@ -85,9 +93,11 @@ def wrongs_of_children(sessions):
     together = sessions.rows(
         "SELECT p.id, p.status, c.status,"
         " (SELECT count(*) FROM public.trial_effect e WHERE e.saga = p.id AND e.what = 'unpack')"
-        " FROM sagas_saga p LEFT JOIN sagas_saga c ON c.parent_id = p.id WHERE p.name = %s",
-        [PARENT.name],
+        " FROM sagas_saga p LEFT JOIN sagas_saga c ON c.parent_id = p.id"
+        " WHERE p.name = ANY(%s)",
+        [list(SENDERS)],
     )
+    parents = Counter(parent for parent, *_ in together)
     allowed = {
         ("completed", "completed", 0),
         ("compensated", None, 0),
@@ -97,8 +107,41 @@ def wrongs_of_children(sessions):
     return [
         f"parent {parent} is {status}, its child {child}, undone {undone} times"
         for parent, status, child, undone in together
-        if (status, child, undone) not in allowed
+        if (status, child, undone) not in allowed or parents[parent] > 1
     ]
+
+
+def wrongs_of_locks(sessions, healed_at):
+    """Return who was in the order beside its holder, or waited for nothing."""
+    owners = [
+        row[0]
+        for row in sessions.rows(
+            "SELECT coalesce(s.parent_id, s.id) FROM public.trial_effect e"
+            " JOIN sagas_saga s ON s.id = e.saga LEFT JOIN sagas_saga p ON p.id = s.parent_id"
+            " WHERE coalesce(p.name, s.name) = ANY(%s) ORDER BY e.id",
+            [list(LOCKING)],
+        )
+    ]
+    turns = Counter(owner for owner, _ in groupby(owners))
+    wrongs = [f"{owner} had the order {n} times" for owner, n in turns.items() if n > 1]
+    left = sessions.rows("SELECT saga_id FROM sagas_lock")
+    wrongs += [f"the lock of {saga_id} was left behind" for (saga_id,) in left]
+    late = sessions.rows(
+        "SELECT id FROM sagas_saga WHERE name = ANY(%s) AND failure = 'deadline'"
+        " AND deadline_at > %s",
+        [list(LOCKING), healed_at],
+    )
+    return [*wrongs, *(f"{saga_id} slept until its deadline for nothing" for (saga_id,) in late)]
+
+
+def wrongs_of_timers(sessions):
+    """Return which timers have let their saga go on before their time."""
+    passed = sessions.rows(
+        "SELECT c.saga_id, c.committed_at - t.committed_at FROM sagas_steprun c"
+        " JOIN sagas_steprun t ON t.saga_id = c.saga_id AND t.name = 'take' AND t.direction = 'do'"
+        " WHERE c.name = 'cool' AND c.direction = 'do' AND c.state = 'done'"
+    )
+    return [f"{saga_id} slept for {slept}" for saga_id, slept in passed if slept < COOL]
 
 
 def wrongs_of_signals(sessions):

@@ -13,10 +13,11 @@ from tests.interleaving import journeys
 from tests.interleaving import nature as natural
 from tests.interleaving.scheduler import Scheduler
 from tests.interleaving.stories import Both, Events, GroupFirst, Journeys, Sagas, Senders
+from tests.interleaving.turns import Turns
 from tests.interleaving.world import World
 
 OFTEN = 200
-STORIES = (Sagas, Journeys, Events, GroupFirst, Sagas, Journeys, Both, Senders, Journeys)
+STORIES = (Sagas, Journeys, Events, GroupFirst, Sagas, Turns, Both, Senders, Journeys, Turns)
 
 
 class Stage:

@@ -1,9 +1,12 @@
-"""What the sagas of the schedules are: the trial saga, and one with groups, a condition, a wait."""
+"""What the sagas of the schedules are: the trial saga, and others with all that a saga can say."""
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from uuid import UUID
 
 from sagas.api import (
+    Lock,
+    Meeting,
     NoSuchSaga,
     Saga,
     child,
@@ -12,6 +15,7 @@ from sagas.api import (
     pivot,
     retriable,
     signal,
+    sleep,
     start,
     transaction,
     wait_for,
@@ -93,6 +97,44 @@ PARENT = Saga(
     ),
 )
 
+ORDER = UUID(int=7)
+"""What the sagas with a lock all want."""
+COOL = timedelta(seconds=20)
+
+
+def the_order(state: fan.FanState) -> tuple[str, UUID]:
+    return "orders.order", ORDER
+
+
+QUEUED = Saga(
+    name="orders.queued",
+    version=1,
+    state=fan.FanState,
+    deadline=timedelta(minutes=5),
+    lock=Lock(on=the_order, meeting=Meeting.WAIT),
+    steps=(
+        compensatable("take", do=fan.build_take, undo=fan.build_put_back),
+        sleep("cool", lasts=COOL),
+        compensatable("score", do=fan.build_score, undo=fan.build_unscore),
+        retriable("book", do=fan.build_book),
+    ),
+)
+ALONE = Saga(
+    name="orders.alone",
+    version=1,
+    state=fan.FanState,
+    deadline=timedelta(minutes=5),
+    lock=Lock(on=the_order, meeting=Meeting.REFUSE),
+    steps=(
+        compensatable("take", do=fan.build_take, undo=fan.build_put_back),
+        child("errand", of=ERRAND, start=_child_state, key=_child_key, undo=fan.build_unpack),
+        retriable("book", do=fan.build_book),
+    ),
+)
+SENDERS = (PARENT.name, ALONE.name)
+"""Those that send a child."""
+LOCKING = (QUEUED.name, ALONE.name)
+
 UNDONE_BY = {"take": "put_back", "hold": "release", "pack": "unpack", "score": "unscore"}
 """What the steps of all sagas have done, by what undoes it."""
 
@@ -102,6 +144,8 @@ WHOLE = {
     RESERVE.name: {"pack", "hold", "tell"},
     ERRAND.name: {"pack", "hold", "tell"},
     PARENT.name: {"take", "book"},
+    QUEUED.name: {"take", "book"},
+    ALONE.name: {"take", "book"},
 }
 """What a completed saga has done, its conditional steps left out."""
 MAYBE = {"score"}
@@ -110,7 +154,7 @@ MAYBE = {"score"}
 def register():
     """Make the sagas known."""
     trial.register()
-    for saga in (JOURNEY, RESERVE, ERRAND, PARENT):
+    for saga in (JOURNEY, RESERVE, ERRAND, PARENT, QUEUED, ALONE):
         if (saga.name, saga.version) not in registry.SAGAS:
             registry.add(saga)
 

@@ -75,6 +75,8 @@ class Sagas:
 
     def patience(self, world):
         """As long as the next one that is due has to wait, and a little."""
+        if books.parked(world.nature.sessions):
+            return 0.001  # the operator comes first
         [(due,)] = world.nature.sessions.rows(
             "SELECT least((SELECT min(due_at) FROM sagas_saga),"
             " (SELECT min(due_at) FROM sagas_steprun))"

@@ -84,6 +84,7 @@ class World:
         self.lease = conf.LEASE + 1.0
         self.frozen = None
         self.last = None
+        self.healed_at = None
         self.trace = []
         self.faults = []
 
@@ -301,6 +302,7 @@ class World:
     def heal(self):
         """From here on nothing goes wrong, and everything has to come to rest."""
         self.note("heal")
+        self.healed_at = self.nature.now
         self.nature.refusals = 0
         self.provider.whims.clear()
         for _ in range(ROUNDS):

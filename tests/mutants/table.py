@@ -22,7 +22,8 @@ GROUPS = (
     LONE,
     SCHEDULES,
 )
-LOCKS = (_I + "test_locks.py", "tests/concurrency/sagas/test_lock_races.py", LONE)
+LOCKS = (_I + "test_locks.py", "tests/concurrency/sagas/test_lock_races.py", LONE, SCHEDULES)
+DETACHED = "tests/concurrency/sagas/test_detached.py"
 HEARING = (LONE, _I + "test_relay.py", _I + "test_delivery.py", SCHEDULES)
 
 # Which tests are asked, in this order; the first that fails ends the run.
@@ -33,8 +34,10 @@ ASKED = {
         "tests/integration/web/test_idempotency.py",
     ),
     "sagas.orchestration": STEPS,
+    "sagas.orchestration.barriers": (DETACHED, *STEPS),
     "sagas.orchestration.branch": GROUPS,
     "sagas.orchestration.children": (_I + "test_children.py",),
+    "sagas.orchestration.requests": (DETACHED,),
     "sagas.orchestration.skipping": (_I + "test_skip.py",),
     "sagas.orchestration.signals": WAITS,
     "sagas.orchestration.sweep": (LONE, _I + "test_sweep.py", SCHEDULES),
@@ -43,7 +46,10 @@ ASKED = {
     "sagas.orchestration.claims": (_I + "test_batches.py", SCHEDULES),
     "sagas.orchestration.handover": LOCKS,
     "sagas.orchestration.locks": LOCKS,
-    "sagas.orchestration.starting": (_I + "test_starting_once.py",),
+    "sagas.orchestration.starting": (
+        _I + "test_starting_once.py",
+        "tests/concurrency/sagas/test_lock_races.py",
+    ),
     "sagas.outbox": HEARING,
     "sagas.outbox.pruning": (_I + "test_republish.py",),
     "sagas.outbox.publishing": (_I + "test_publishing.py",),
@@ -223,6 +229,11 @@ BY_HAND = {
         "        if answer is None:\n            answer = perform()",
         "        if True:\n            answer = perform()",
     ),
+    "a second start keeps the lock of the first": (
+        "sagas.orchestration.starting",
+        "if taking is Taking.TAKEN:",
+        "if taking is not Taking.MET:",
+    ),
     "a signal that has come before changes nothing": (
         "sagas.orchestration.signals",
         "if cursor.fetchone() is not None:",
@@ -263,6 +274,9 @@ TRIGGERS = ("sagas_operatoraction.append_only", "sagas_saga.ended", "sagas_stepf
 
 # Guards that need not be missed, since others say the same.
 BESIDE = {
+    "orchestration.barriers._JOURNAL: all of them": "the barrier, which says what the journal says",
+    "orchestration.branch_rows._JOIN: all of them": "`_COMMIT` or `_SKIP`, which hold the row",
+    "orchestration.waits._SLEEP: all of them": "`_LOCK`, which asked the same of the locked row",
     "orchestration.branch_stops._PARK: all of them": "the branch's fault in the same transaction",
     "orchestration.signals.consume: consumed_at IS NULL": "the lock of the saga's row",
     "the door is closed on a step that never ran": "the fence, while colocated",

@@ -346,6 +346,26 @@ def test_a_start_that_was_heard_at_once_is_nothing_for_the_relay(broker):
     assert relay.relay_batch("orders") == 0
 
 
+def test_a_request_that_the_relay_has_published_keeps_the_time_of_it(broker, monkeypatch):
+    told = []
+
+    def relayed(place, detail):
+        relay.relay_batch("orders")
+        told.append(times_of_requests())
+
+    monkeypatch.setattr(requests, "failpoint", relayed)
+    trial.begin()
+
+    assert times_of_requests() == told[0]
+    assert None not in told[0]
+
+
+def times_of_requests():
+    with connection_of("orders").cursor() as cursor:
+        cursor.execute("SELECT published_at FROM orders_outbox")
+        return [published_at for (published_at,) in cursor.fetchall()]
+
+
 def test_a_start_is_heard_once_however_often_it_is_told(broker):
     saga_id = begun(broker)
     with connection_of("orders").cursor() as cursor:

@@ -21,6 +21,7 @@ from sagas.api import (
 )
 from sagas.core.keys import Direction
 from sagas.models import Signal, StepFault, StepRun
+from sagas.orchestration import store
 from sagas.orchestration.executor import LinkEnd, run_link
 from sagas.orchestration.status import NoSuchSaga
 from sagas.orchestration.sweep import sweep
@@ -117,6 +118,19 @@ def test_a_signal_for_a_step_that_is_past_is_kept_for_the_record_and_said_to_be_
     assert approve(saga_id, key="2") is Signaled.TOO_LATE
     assert Signal.objects.filter(saga_id=saga_id).count() == 2
     assert broker.take() == []
+
+
+def test_a_signal_leaves_the_due_time_of_a_saga_that_somebody_has_in_hand(broker):
+    """Else the sweeper would take it from a worker that lives."""
+    saga_id = asleep(broker)
+    make_due(saga_id)
+    claimed = store.claim(saga_id, status="running", low=1, high=1)
+    due_at = row(saga_id).due_at
+
+    assert approve(saga_id) is Signaled.DELIVERED
+    saga = row(saga_id)
+    assert (saga.due_at, saga.fencing_token) == (due_at, claimed.token)
+    assert saga.leased_until is not None
 
 
 def told_twice(saga_id):
