@@ -144,6 +144,19 @@ def wrongs_of_timers(sessions):
     return [f"{saga_id} slept for {slept}" for saga_id, slept in passed if slept < COOL]
 
 
+def wrongs_of_requests(sessions):
+    """Return what was asked of the engine and is not done when everything is at rest."""
+    asked = sessions.rows(
+        "SELECT saga_id FROM orders_barrier b WHERE step_no = 0 AND direction = 'do'"
+        " AND NOT EXISTS (SELECT 1 FROM sagas_saga s WHERE s.id = b.saga_id)"
+    )
+    wrongs = [f"{saga_id} has begun and was never started" for (saga_id,) in asked]
+    wrongs += [f"request {event_id} is not settled" for (event_id,) in unsettled(sessions)]
+    heard = sessions.rows("SELECT count(*) FROM orders_outbox")[0][0]
+    inbox = sessions.rows("SELECT count(*) FROM sagas_inbox")[0][0]
+    return wrongs if heard == inbox else [*wrongs, f"{inbox} of {heard} requests were heard"]
+
+
 def wrongs_of_signals(sessions):
     """Return what is wrong with the signals of the sagas that have ended."""
     return [

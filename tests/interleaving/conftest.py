@@ -4,6 +4,7 @@ import logging
 
 import pytest
 from django.apps import apps
+from django.conf import settings
 from django.db import connection, connections
 
 from sagas import tasks  # noqa: F401 - registers them
@@ -11,13 +12,17 @@ from sagas.outbox import subscriptions
 from tests.integration.sagas import trial
 from tests.interleaving import journeys
 from tests.interleaving import nature as natural
+from tests.interleaving.apart import CONTEXTS, Apart, JourneysApart, TurnsApart
 from tests.interleaving.scheduler import Scheduler
 from tests.interleaving.stories import Both, Events, GroupFirst, Journeys, Sagas, Senders
 from tests.interleaving.turns import Turns
 from tests.interleaving.world import World
 
 OFTEN = 200
-STORIES = (Sagas, Journeys, Events, GroupFirst, Sagas, Turns, Both, Senders, Journeys, Turns)
+STORIES = (
+    *(Sagas, Journeys, Events, GroupFirst, Apart, Turns),
+    *(Both, Senders, Journeys, TurnsApart, Sagas, JourneysApart),
+)
 
 
 class Stage:
@@ -29,6 +34,7 @@ class Stage:
         self.tables = [*filter(None, map(_emptied, apps.get_models(include_auto_created=True)))]
         self.tables.append("public.trial_effect")
         self.played = 0
+        self.databases = settings.CONTEXT_DATABASES
 
     def play(self, seed, story=None):
         """Carry out the schedule of a seed and return the verdict."""
@@ -43,6 +49,7 @@ class Stage:
         else:
             sql = "; ".join(f"DELETE FROM {name}" for name in self.tables)
         self.played += 1
+        settings.CONTEXT_DATABASES = self.databases
         # As a replica, so that rules against deletion keep still.
         self.actors.sessions.script(f"SET session_replication_role = replica; {sql}")
 
@@ -65,6 +72,9 @@ def stage(database_as_migrated, django_db_blocker):
         # What every schedule provokes would bury what the failing one prints.
         logging.disable(logging.CRITICAL)
         patch.setattr(subscriptions, "SUBSCRIPTIONS", {})
+        patch.setattr(settings, "CONTEXT_DATABASES", settings.CONTEXT_DATABASES)
+        for context in CONTEXTS:
+            patch.setitem(connections.settings, context, dict(connection.settings_dict))
         try:
             nature = natural.Nature(actors.sessions)
             natural.inject(patch, nature)

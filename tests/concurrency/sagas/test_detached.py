@@ -254,13 +254,13 @@ SCENARIOS = [late_take, late_answer, copies, stopped_between]
 
 
 @pytest.fixture
-def without_the_look(monkeypatch):
+def no_look(monkeypatch):
     """The look before an effect is no guard, and hides the guards behind it."""
     monkeypatch.setattr(barriers, "check", lambda *_: None)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_with_its_guards_the_scenario_is_right(broker, without_the_look, scenario):
+def test_with_its_guards_the_scenario_is_right(broker, no_look, scenario):
     scenario(broker)
 
 
@@ -297,7 +297,7 @@ def hit_is_the_end(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("guard", "scenario", "wrong"),
+    ("without", "scenario", "wrong"),
     [
         (no_tombstone, late_take, "after its undo"),
         (intents_left_open, late_answer, "after its undo"),
@@ -306,9 +306,9 @@ def hit_is_the_end(monkeypatch):
     ],
 )
 def test_without_its_guard_the_scenario_goes_wrong(
-    broker, without_the_look, monkeypatch, guard, scenario, wrong
+    broker, no_look, monkeypatch, without, scenario, wrong
 ):
-    guard(monkeypatch)
+    without(monkeypatch)
     with pytest.raises(AssertionError, match=wrong):
         scenario(broker)
 
