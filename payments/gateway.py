@@ -68,11 +68,19 @@ class ProviderDefect(ProviderFault):
     """The provider does not understand us: one of us is wrong, and a person has to look."""
 
 
+class ProviderRefusal(ProviderDefect):
+    """A definite no that the provider keeps under the key, although the bank said nothing.
+
+    Nothing moved, and nothing ever will under that key: whoever sends it again is told the same.
+    When the cause is mended the call wants a new one.
+    """
+
+
 class Gateway(Protocol):
     """A payment provider.
 
     Calls are made with no transaction open.  Each may raise ``Unknown`` and ``ProviderFault``,
-    those that ask for money also ``Rejected``.
+    those that carry a key also ``ProviderRefusal``, those that ask for money also ``Rejected``.
     """
 
     def prepare(self, new: NewIntent, call: ProviderCall) -> ProviderIntent:

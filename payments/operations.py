@@ -1,18 +1,21 @@
 """The log of operations: written before a call, resolved with its answer.
 
 The key sent to the provider is the engine's effect key and a number.  It stays the same for as
-long as the outcome is unknown, since the provider replays the first answer under it; only a
-definite no may raise the number, and as a no ends the payment it is always 0 today.
+long as the outcome is unknown, since the provider replays the first answer under it.  Only a
+definite no raises the number (``noting_refusals``): it is stored under the key, so no earlier
+request can take effect any more, and a later one would be told the same for ever.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from django.db.models import F, QuerySet
 
-from payments.gateway import ProviderCall
+from payments.gateway import ProviderCall, ProviderRefusal
 from payments.models import OperationKind, Payment, PaymentOperation
 from payments.states import UNRESOLVED, OperationStatus
-from sagas.api import Rejected, clock, current_run
+from sagas.api import Rejected, clock, current_run, failpoint, sometimes, transaction
 
 
 class OperationResolved(Exception):
@@ -27,6 +30,8 @@ class Opened:
     call: ProviderCall
     ask_first: bool
     """It was sent before, and the answer is not recorded: ask the provider what became of it."""
+    negatives: int
+    """How many definite refusals the key counts."""
 
 
 def open_operation(payment: Payment, kind: OperationKind) -> Opened:
@@ -37,7 +42,7 @@ def open_operation(payment: Payment, kind: OperationKind) -> Opened:
     run = current_run()
     known = PaymentOperation.objects.filter(effect_key=run.effect_key).first()
     if known is None:
-        key = f"{run.effect_key}:0"
+        key, negatives = _key(run.effect_key, 0), 0
         PaymentOperation.objects.create(
             payment=payment,
             kind=kind,
@@ -47,10 +52,44 @@ def open_operation(payment: Payment, kind: OperationKind) -> Opened:
             sent_at=clock.now(),
         )
     else:
-        key = known.idempotency_key
+        key, negatives = known.idempotency_key, known.negatives
         _mark_unknown(run.effect_key)
     call = ProviderCall(key=key, correlation_id=run.correlation_id)
-    return Opened(payment=payment, call=call, ask_first=known is not None)
+    return Opened(payment=payment, call=call, ask_first=known is not None, negatives=negatives)
+
+
+@contextmanager
+def noting_refusals(opened: Opened) -> Iterator[None]:
+    """Count a definite no of the provider to a call of this block, and pass it on.
+
+    The count is a fact about the provider, whoever has heard it, and so a commit of its own.
+    """
+    try:
+        yield
+    except ProviderRefusal:
+        _raise_key(opened)
+        raise
+
+
+def _raise_key(opened: Opened) -> None:
+    """Let the next attempt have a new key, if nobody has seen to that.
+
+    Only the key that was answered has a successor: the same no that comes twice, or reaches a
+    worker that was frozen meanwhile, is counted once.
+    """
+    run, negatives = current_run(), opened.negatives + 1
+    with transaction("payments"):
+        answered = _unresolved(run.effect_key).filter(idempotency_key=opened.call.key)
+        noted = answered.update(
+            negatives=negatives, idempotency_key=_key(run.effect_key, negatives)
+        )
+        failpoint("negative.before_commit", run.place)
+    failpoint("negative.committed", run.place)
+    sometimes("key.raised" if noted else "refusal.repeated")
+
+
+def _key(effect_key: str, negatives: int) -> str:
+    return f"{effect_key}:{negatives}"
 
 
 def _mark_unknown(effect_key: str) -> None:
@@ -88,9 +127,9 @@ def note_refusal(rejected: Rejected) -> None:
         raise OperationResolved(effect_key)
 
 
-def note_closing(payment: Payment) -> None:
-    """Record the cancel by which the refusal of the current operation was made final."""
-    key = closing_key(f"{current_run().effect_key}:0")
+def note_closing(refused: Opened) -> None:
+    """Record the cancel by which the refusal of an operation was made final."""
+    payment, key = refused.payment, closing_key(refused.call.key)
     now = clock.now()
     PaymentOperation.objects.create(
         payment=payment,

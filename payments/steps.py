@@ -1,8 +1,7 @@
 """How payments carries out its commands.
 
 Each step commits what it is about to do, calls the provider with no transaction open, and
-records the answer; see ``payments/operations.py`` for the keys and ``payments/inquiry.py`` for
-what is done when an answer was lost.
+records the answer; ``payments/operations.py`` has the keys, ``payments/inquiry.py`` lost answers.
 """
 
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from payments.operations import (
     note_closing,
     note_refusal,
     note_success,
+    noting_refusals,
     open_operation,
 )
 from sagas.api import Rejected, handles_remote
@@ -96,7 +96,8 @@ def send_prepare(command: PreparePayment, intent: Preparing) -> ProviderIntent:
     found = inquiry.prepared_before(gateway(), intent.opened, wanted)
     if found is not None:
         return found
-    prepared = gateway().prepare(wanted, intent.opened.call)
+    with noting_refusals(intent.opened):
+        prepared = gateway().prepare(wanted, intent.opened.call)
     inquiry.check_same_money(intent.opened.payment, prepared)
     return prepared
 
@@ -133,7 +134,8 @@ def send_confirm(command: AuthorizePayment, intent: Opened) -> ProviderIntent:
     """
     ref = inquiry.ref_of(intent.payment)
     found = inquiry.outcome_before(gateway(), intent, "confirm")
-    outcome = found or gateway().confirm(ref, intent.call)
+    with noting_refusals(intent):
+        outcome = found or gateway().confirm(ref, intent.call)
     return _whole(intent.payment, outcome, outcome.authorized)
 
 
@@ -171,7 +173,8 @@ def send_capture(command: CapturePayment, intent: Opened) -> ProviderIntent:
     """
     ref = inquiry.ref_of(intent.payment)
     found = inquiry.outcome_before(gateway(), intent, "capture")
-    outcome = found or gateway().capture(ref, intent.call)
+    with noting_refusals(intent):
+        outcome = found or gateway().capture(ref, intent.call)
     return _whole(intent.payment, outcome, outcome.captured)
 
 
@@ -181,7 +184,8 @@ def make_refusal_final(command: CapturePayment, intent: Opened) -> ProviderInten
     Safe to repeat: a cancel is final, and the answer is the same each time. Told that the money
     was taken after all, the outcome is the capture.
     """
-    end = inquiry.cancel_for_good(gateway(), intent, closing_key(intent.call.key))
+    with noting_refusals(intent):
+        end = inquiry.cancel_for_good(gateway(), intent, closing_key(intent.call.key))
     if end.status is IntentStatus.CAPTURED:
         return _whole(intent.payment, end, end.captured)
     return None
@@ -190,7 +194,7 @@ def make_refusal_final(command: CapturePayment, intent: Opened) -> ProviderInten
 def refuse_capture(command: CapturePayment, intent: Opened, rejected: Rejected) -> None:
     """Record that the bank said no, and that the hold is gone for good."""
     note_refusal(rejected)
-    note_closing(intent.payment)
+    note_closing(intent)
     services.close(intent.payment, released=intent.payment.authorized)
 
 
@@ -271,7 +275,8 @@ def _closing(payment_id: UUID) -> Closing:
 def _release(intent: Closing) -> int:
     if intent.opened is None:
         return 0
-    return inquiry.release(gateway(), intent.opened)
+    with noting_refusals(intent.opened):
+        return inquiry.release(gateway(), intent.opened)
 
 
 def _record_closing(intent: Closing, released: int) -> None:

@@ -41,6 +41,8 @@ PLACES: dict[str, str] = {
     "intent.before_commit": "the intent of a remote call is written, not yet committed",
     "intent.committed": "the intent is committed, the call has not been made",
     "call.returned": "the remote call has returned, nothing is recorded",
+    "negative.before_commit": "a definite no of the other side is counted, not yet committed",
+    "negative.committed": "a definite no is counted, and the fault it is has not been stored",
     "close.before": "a negative at the pivot, not yet made final",
     "close.returned": "the negative has been made final, nothing is recorded",
     "branch.taken": "a compensation has taken a branch from its worker, nothing is undone yet",

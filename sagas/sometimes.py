@@ -18,6 +18,8 @@ PLACES: dict[str, str] = {
     "commit.unanswered": "a commit got through although its answer was lost",
     "outcome.unknown": "a call gave no answer that says what happened",
     "provider.replayed": "the other side had done already what a repeated call was about to ask",
+    "key.raised": "the other side said a definite no, and the next attempt got a new key",
+    "refusal.repeated": "a definite no came again for a key that had its successor",
     "close.was_done": "a no at the pivot turned out to be a yes when it was to be made final",
     "step.rejected": "a participant said no, and a compensation began",
     "tombstone.planted": "a compensation closed the door on a step that had never run",

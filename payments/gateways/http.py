@@ -18,6 +18,7 @@ from payments.gateway import (
     ProviderCall,
     ProviderDefect,
     ProviderIntent,
+    ProviderRefusal,
 )
 from sagas.api import Rejected, Unknown, outside_transaction
 
@@ -36,6 +37,8 @@ DONE_ALREADY = {
 class _Answer:
     status: int
     body: Any
+    replayed: bool
+    """The provider had stored it under the key, and would have said it again."""
 
     @property
     def code(self) -> str:
@@ -112,6 +115,8 @@ class HttpGateway:
             return _intent(answer.body.get("intent"))
         if answer.status == 402 or (answer.status == 409 and answer.code == "canceled"):
             raise Rejected(answer.code or "declined")
+        if _is_kept(answer):
+            raise ProviderRefusal(_told(operation, answer))
         return _fail(operation, answer)
 
     def _page(self, filters: dict[str, str], correlation_id: str) -> dict[str, Any]:
@@ -147,7 +152,11 @@ class HttpGateway:
             )
         except urllib3.exceptions.HTTPError as broken:
             raise Unknown(f"{method} {path}: {type(broken).__name__}") from broken
-        return _Answer(status=answer.status, body=_read(answer.data))
+        return _Answer(
+            status=answer.status,
+            body=_read(answer.data),
+            replayed=answer.headers.get("Idempotency-Replayed") == "true",
+        )
 
 
 def _read(raw: bytes) -> Any:
@@ -176,11 +185,30 @@ def _intent(body: Any) -> ProviderIntent:
         raise Unknown("an answer of the provider that cannot be read") from unreadable
 
 
+def _is_kept(answer: _Answer) -> bool:
+    """Return whether an answer is a no that its key will be given for ever.
+
+    A no about the state of an intent is, and whatever came out of the provider's store. Of any
+    other 4xx it is not known, and the same request under the same key is right for it.
+    """
+    if not 400 <= answer.status < 500 or _is_busy(answer):
+        return False
+    return answer.status == 409 or answer.replayed
+
+
+def _is_busy(answer: _Answer) -> bool:
+    return answer.status == 429 or (answer.status == 409 and answer.code == "key_in_progress")
+
+
+def _told(operation: str, answer: _Answer) -> str:
+    return f"{operation}: {answer.status} {answer.code}".rstrip()
+
+
 def _fail(operation: str, answer: _Answer) -> NoReturn:
-    told = f"{operation}: {answer.status} {answer.code}".rstrip()
+    told = _told(operation, answer)
     if answer.status >= 500:
         raise Unknown(told)
-    if answer.status == 429 or (answer.status == 409 and answer.code == "key_in_progress"):
+    if _is_busy(answer):
         raise ProviderBusy(told)
     # Bad parameters, a bad key, an object that is not there: none of it says that no money moved.
     raise ProviderDefect(told)

@@ -143,10 +143,7 @@ def confirm(ref: str, *, declined: str | None) -> Answer:
 
 
 def capture(ref: str, *, amount: int | None, declined: str | None) -> Answer:
-    """Take the money that is held, once; what is not taken is let go.
-
-    :raises Problem: 400 for more than is held
-    """
+    """Take the money that is held, once; what is not taken is let go."""
     if declined:
         return _declined(ref, "authorized", declined) or _refused(ref, "capture")
     taken = record(CAPTURE, amount, ref, amount)
@@ -167,10 +164,7 @@ def cancel(ref: str) -> Answer:
 
 
 def refund(*, intent: str, amount: int, reference: str, metadata: JsonObject) -> Answer:
-    """Give money back out of a captured intent.
-
-    :raises Problem: 400 for more than is left
-    """
+    """Give money back out of a captured intent."""
     given = record(GIVE_BACK, amount, intent, amount)
     if given is None:
         return _refused(intent, "refund", amount)
@@ -229,7 +223,12 @@ def _refused(ref: str, operation: str, amount: int = 0) -> Answer:
         "refund": intent["amount_captured"] - intent["amount_refunded"],
     }.get(operation, 0)
     if (operation, intent["status"]) in TOO_LARGE and amount > room:
-        raise Problem(400, "amount_too_large", f"The amount is more than the {room} there are.")
+        said = f"The amount is more than the {room} there are."
+        return Answer(
+            status=400,
+            body=dumps(error("invalid_request", "amount_too_large", said)),
+            code="amount_too_large",
+        )
     return _invalid_state(REASONS[operation][intent["status"]], intent)
 
 

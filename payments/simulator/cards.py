@@ -26,6 +26,7 @@ ACTIONS = frozenset(
         "busy",
         "in_progress",
         "decline",
+        "refuse",
         "error_before",
         "error_after",
         "hang_before",

@@ -78,6 +78,15 @@ def declined(fault: Fault | None) -> str | None:
     return fault.code or "generic_decline"
 
 
+def refused(fault: Fault | None) -> Answer | None:
+    """Return the no that has nothing to do with the card, if that is what the fault is."""
+    if fault is None or fault.action != "refuse":
+        return None
+    code = fault.code or "account_restricted"
+    said = error("invalid_request", code, "The account may not do this now.")
+    return Answer(status=403, body=dumps(said), code=code)
+
+
 def spoiled(fault: Fault | None, answer: Answer) -> Answer:
     """Turn an answer into the 500 that is stored in its place, the effect standing."""
     if fault is None or fault.action != "error_after":

@@ -81,7 +81,10 @@ def serve_write(
             answer = once(
                 call.key,
                 fingerprint,
-                lambda: faults.spoiled(call.fault, effect(faults.declined(call.fault))),
+                lambda: (
+                    faults.refused(call.fault)
+                    or faults.spoiled(call.fault, effect(faults.declined(call.fault)))
+                ),
             )
             events.enqueue(answer)
             call.answered(answer)

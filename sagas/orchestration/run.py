@@ -30,6 +30,11 @@ class Run:
     canceled_by: str | None
     """Who canceled, when that is why it compensates."""
 
+    @property
+    def place(self) -> str:
+        """Return the step as failpoints name it: ``undo.`` before the name on the way back."""
+        return f"undo.{self.step}" if self.direction is Direction.UNDO else self.step
+
 
 RUN: ContextVar[Run | None] = ContextVar("run", default=None)
 

@@ -105,13 +105,31 @@ def provider_intents():
         after = page["data"][-1]["id"]
 
 
+def misfortune(action, *, operation, times):
+    """Let the provider do this to the next calls of an operation."""
+    _ask(
+        urllib.request.Request(
+            f"{settings.PAYMENT_PROVIDER_URL}/control/faults",
+            data=json.dumps({"action": action, "operation": operation, "times": times}).encode(),
+            headers={
+                "Authorization": f"Bearer {settings.PAYMENT_PROVIDER_KEY}",
+                "Content-Type": "application/json",
+            },
+        )
+    )
+
+
+def _ask(request):
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        return json.load(answer)
+
+
 def _get(path):
     request = urllib.request.Request(
         f"{settings.PAYMENT_PROVIDER_URL}{path}",
         headers={"Authorization": f"Bearer {settings.PAYMENT_PROVIDER_KEY}"},
     )
-    with urllib.request.urlopen(request, timeout=5) as answer:
-        return json.load(answer)
+    return _ask(request)
 
 
 def count_the_money():

@@ -14,7 +14,14 @@ from sagas.orchestration import registry
 from sagas.orchestration.handlers import handler_of
 from sagas.transactions import is_detached
 from tests.processes import ROOT, eventually
-from tests.workers.shop import count_the_money, one, open_shop, provider_intents, wait_for_rest
+from tests.workers.shop import (
+    count_the_money,
+    misfortune,
+    one,
+    open_shop,
+    provider_intents,
+    wait_for_rest,
+)
 
 ENGINE = [
     "claim.before",
@@ -56,6 +63,14 @@ def forward_places():
             yield f"call.returned/{step.name}"
         yield f"step.before_commit/{step.name}"
         yield f"step.committed/{step.name}"
+
+
+def refused_places():
+    """The commit that counts a definite no, of every call on the way forward."""
+    for step in registry.get("orders.checkout", 1).steps:
+        if step.do is not None and is_remote(step.do):
+            yield f"negative.before_commit/{step.name}"
+            yield f"negative.committed/{step.name}"
 
 
 def backward_places():
@@ -146,7 +161,9 @@ def test_a_worker_killed_at_every_place_on_the_way_forward_loses_and_doubles_not
     running, killer
 ):
     shop = open_shop()
-    places = [*forward_places(), *between_two_commits(), *ENGINE, *EVENTS]
+    places = [*forward_places(), *refused_places(), *between_two_commits(), *ENGINE, *EVENTS]
+    for operation in ("prepare", "confirm", "capture"):
+        misfortune("refuse", operation=operation, times=2)
 
     kill_everywhere(shop, killer, places, "card_good")
 
@@ -183,7 +200,8 @@ def test_a_worker_killed_in_the_error_callback_leaves_the_way_back_to_the_sweepe
 
 def test_every_place_of_the_list_is_armed_by_these_tests_or_named_elsewhere():
     armed = {place.partition("/")[0] for place in (*forward_places(), *backward_places())}
-    armed |= {place.partition("/")[0] for place in (*ENGINE, *EVENTS, "continue.before")}
+    armed |= {place.partition("/")[0] for place in (*refused_places(), *ENGINE, *EVENTS)}
+    armed.add("continue.before")
     elsewhere = {
         "start.committed": "tests/acceptance/test_buying_over_http.py",
         "fault.committed": "tests/workers/test_broker.py",

@@ -8,12 +8,15 @@ from orders.inventory.models import StockLevel
 from orders.queries import notifications_of, order_of
 from orders.services import cancel_order
 from payments.api import payment_for_order
-from sagas.api import saga_status
+from payments.models import PaymentOperation
+from sagas.api import resume, saga_status
 from sagas.core.keys import Direction
-from sagas.models import StepRun
-from sagas.orchestration import executor
+from sagas.models import SagaInstance, StepRun
+from sagas.orchestration import canvas, executor
 from sagas.outbox.delivery import deliver
 from tests.factories import a_customer, a_sku, an_order
+from tests.integration.sagas.conftest import make_due
+from tests.workers.shop import misfortune
 
 pytestmark = pytest.mark.usefixtures("committed_db", "session_provider")
 
@@ -117,3 +120,28 @@ def test_an_order_canceled_at_once_gives_everything_back():
     states = StepRun.objects.filter(saga_id=order.saga_id, direction="undo")
     assert states.count() == 8
     assert [one.template for one in notifications_of(order.customer_id)] == ["order_canceled"]
+
+
+def test_a_resumed_saga_is_not_told_the_stored_no_again(settings, monkeypatch):
+    """Refused for a reason that a person mends; the provider keeps every refusal under its key."""
+    monkeypatch.setattr(canvas, "publish", lambda *_, **__: None)
+    settings.SAGAS = {**settings.SAGAS, "MAX_ATTEMPTS": 2}
+    a_sku("MUG", stock=5, price="250")
+    order = an_order(("MUG", 2))
+    misfortune("refuse", operation="capture", times=2)
+    assert executor.run_link(order.saga_id, 1, 4, Direction.DO) is executor.LinkEnd.STOPPED
+    for _ in range(2):
+        make_due(order.saga_id)
+        executor.run_link(order.saga_id, 4, 4, Direction.DO, swept=True)
+    assert "ProviderRefusal" in SagaInstance.objects.get(id=order.saga_id).parked_reason
+
+    assert resume(order.saga_id, by="alice", reason="the account is open again") is True
+    executor.run_link(order.saga_id, 4, 7, Direction.DO)
+    tell()
+
+    shown = order_of(order.customer_id, order.id)
+    assert (shown.status, shown.saga_status) == ("confirmed", "completed")
+    assert payment_for_order(order.id).captured == 500
+    operation = PaymentOperation.objects.get(payment__purpose_id=order.id, kind="capture")
+    assert operation.idempotency_key == f"{order.saga_id}:capture_payment:do:{operation.negatives}"
+    assert operation.negatives == 1

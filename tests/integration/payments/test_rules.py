@@ -130,6 +130,25 @@ def test_a_recorded_answer_never_changes(payment, answer, statement):
         cursor.execute(statement)
 
 
+@pytest.mark.parametrize(
+    ("key", "negatives"),
+    [("saga:capture:do:1", 0), ("saga:capture:do:2", 1), ("other:1", 1), ("saga:capture:do:2", 2)],
+)
+def test_a_new_key_counts_one_refusal_more_and_says_so(payment, key, negatives):
+    mine = PaymentOperation.objects.filter(id=operation(payment).id)
+
+    with pytest.raises(Error, match="never changes"):
+        mine.update(idempotency_key=key, negatives=negatives)
+
+
+def test_a_refusal_that_is_counted_is_never_forgotten(payment):
+    mine = PaymentOperation.objects.filter(id=operation(payment).id)
+
+    assert mine.update(idempotency_key="saga:capture:do:1", negatives=1) == 1
+    with pytest.raises(Error, match="never changes"):
+        mine.update(negatives=0)
+
+
 @pytest.mark.parametrize("column", ["amount", "effect_key", "idempotency_key", "kind"])
 def test_what_was_sent_never_changes(payment, column):
     row = operation(payment)

@@ -47,6 +47,8 @@ any_message = st.integers(0, 20)
 
 # Events that this machine cannot meet; the tests that do.
 ELSEWHERE = {
+    "key.raised": "integration/payments/test_provider_keys.py",
+    "refusal.repeated": "integration/payments/test_provider_keys.py",
     "hint.lost": "integration/sagas/test_patience.py",
     "event.duplicate": "integration/sagas/test_delivery.py",
     "event.republished": "integration/sagas/test_republish.py",

@@ -28,6 +28,23 @@ def test_a_decline_is_replayed_too(provider):
     assert again.headers["Idempotency-Replayed"] == "true"
 
 
+@pytest.mark.parametrize("path", ["confirm", "capture", "cancel"])
+def test_a_call_that_was_refused_is_refused_for_ever_under_its_key(provider, path):
+    ref = provider.prepared() if path == "confirm" else provider.authorized()
+    provider.fault("refuse", operation=path)
+
+    answers = [
+        provider.post(f"/v1/intents/{ref}/{path}", key=key) for key in ("once", "once", "twice")
+    ]
+
+    assert [(answer.status, answer.headers.get("Idempotency-Replayed")) for answer in answers] == [
+        (403, None),
+        (403, "true"),
+        (200, None),
+    ]
+    assert answers[1].code == "account_restricted"
+
+
 def test_an_error_after_the_effect_is_replayed_for_ever_under_its_key(provider):
     ref = provider.authorized("card_error_after")
 

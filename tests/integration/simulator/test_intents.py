@@ -134,6 +134,8 @@ def test_refunds_stop_at_what_was_captured(provider):
 
     assert [answer.status for answer in answers] == [200, 200, 400]
     assert answers[2].code == "amount_too_large"
+    replayed = provider.post("/v1/refunds", body, key="refund-2")
+    assert (replayed.status, replayed.headers["Idempotency-Replayed"]) == (400, "true")
     assert provider.intent(ref)["amount_refunded"] == 800
     listed = provider.get("/v1/refunds?reference=return-1").body["data"]
     assert [refund["amount"] for refund in listed] == [400, 400]
