@@ -36,6 +36,7 @@ ASKED = {
     "sagas.orchestration": STEPS,
     "sagas.orchestration.barriers": (DETACHED, *STEPS),
     "sagas.orchestration.branch": GROUPS,
+    "sagas.orchestration.commits": (DETACHED, *STEPS),
     "sagas.orchestration.children": (_I + "test_children.py",),
     "sagas.orchestration.requests": (DETACHED,),
     "sagas.orchestration.skipping": (_I + "test_skip.py",),
@@ -164,6 +165,51 @@ BY_HAND = {
         "            and not self.claimed.past_return\n",
         "",
     ),
+    "past the pivot no deadline counts for a branch": (
+        "sagas.orchestration.branches",
+        "if not self.claimed.past_return and self.claimed.deadline_at <= clock.now():",
+        "if self.claimed.deadline_at <= clock.now():",
+    ),
+    "a timer lets nobody go on before its time": (
+        "sagas.orchestration.waits",
+        "if until <= clock.now():",
+        "if True:",
+    ),
+    "a wait does not end before its time": (
+        "sagas.orchestration.waits",
+        "if until > clock.now():",
+        "if False:",
+    ),
+    "a saga without its lock sleeps on": (
+        "sagas.orchestration.locks",
+        "return saga.lock is not None and is_lock(claimed.waiting_for) and not obtain(claimed)",
+        "return False",
+    ),
+    "no step is skipped without its lock": (
+        "sagas.orchestration.skipping",
+        "if is_lock(row.waiting_for):",
+        "if False:",
+    ),
+    "a child that is there is not started": (
+        "sagas.orchestration.children",
+        "if find(work) is None:",
+        "if True:",
+    ),
+    "a saga that somebody else has started is no child": (
+        "sagas.orchestration.children",
+        "if not begun.is_new:",
+        "if False:",
+    ),
+    "a child that runs is not undone": (
+        "sagas.orchestration.children",
+        "    if child is not None and child.status not in {Status.COMPLETED, Status.COMPENSATED}:",
+        "    if False:",
+    ),
+    "what a detached context has recorded is not done again": (
+        "sagas.orchestration.commits",
+        "            if known is None:\n                known = act()",
+        "            if True:\n                known = act()",
+    ),
     "a swept message does not ask Redis": (
         "sagas.orchestration.executor",
         "if not swept and donekeys.all_done",
@@ -278,6 +324,7 @@ BESIDE = {
     "orchestration.branch_rows._JOIN: all of them": "`_COMMIT` or `_SKIP`, which hold the row",
     "orchestration.waits._SLEEP: all of them": "`_LOCK`, which asked the same of the locked row",
     "orchestration.branch_stops._PARK: all of them": "the branch's fault in the same transaction",
+    "what a detached context has recorded is not done again": "the barrier, which is final",
     "orchestration.signals.consume: consumed_at IS NULL": "the lock of the saga's row",
     "the door is closed on a step that never ran": "the fence, while colocated",
     "a batch takes along nothing parked": "the claim's own conditions",
