@@ -1,4 +1,4 @@
-"""Two who meet where somebody waits: for an order, for a child, for a time, or between two commits."""
+"""Two who meet where somebody waits: for an order, a child, a time, or between two commits."""
 
 from sagas.api import cancel, park, resume
 from sagas.core.keys import Direction

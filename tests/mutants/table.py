@@ -39,7 +39,7 @@ ASKED = {
     "sagas.orchestration.commits": (DETACHED, *STEPS),
     "sagas.orchestration.children": (_I + "test_children.py",),
     "sagas.orchestration.requests": (DETACHED,),
-    "sagas.orchestration.skipping": (_I + "test_skip.py",),
+    "sagas.orchestration.skipping": (_I + "test_skip.py", _I + "test_locks.py"),
     "sagas.orchestration.signals": WAITS,
     "sagas.orchestration.sweep": (LONE, _I + "test_sweep.py", SCHEDULES),
     "sagas.orchestration.versions": (LONE, _I + "test_versions.py"),

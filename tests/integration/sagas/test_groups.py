@@ -436,3 +436,12 @@ def test_a_condition_that_fails_is_a_fault(group):
 
     assert run_branch(group, fan.SCORE) is LinkEnd.STOPPED
     assert StepFault.objects.get(saga_id=group).error == "ZeroDivisionError: oops"
+
+
+def test_past_the_pivot_a_branch_does_not_ask_for_the_deadline(broker):
+    saga_id = fan.begin()
+    overdue = SagaInstance.objects.filter(id=saga_id)
+    trial.SCRIPT["capture"] = lambda: overdue.update(deadline_at="2020-01-01T00:00:00Z") and None
+
+    broker.drain()
+    assert row(saga_id).status == "completed"
