@@ -79,8 +79,11 @@ class Act(ABC):
         """Return why the act is not possible for a row as it stands, without asking further."""
 
     @abstractmethod
-    def carry_out(self, key: str, *, by: str, reason: str) -> bool:
-        """Do it, and write the audit row; False when the row was not in a state for it."""
+    def carry_out(self, key: str, seen: str, *, by: str, reason: str) -> bool:
+        """Do it, and write the audit row; False when the row was not in a state for it.
+
+        :param seen: the mark that the row had when the operator looked
+        """
 
 
 class ReasonForm(forms.Form):
@@ -234,7 +237,7 @@ def _carry_out(act: Act, key: str, mark: str, *, by: str, reason: str) -> Outcom
     if target.refusal is None and target.mark != mark:
         refusal: str | None = "it has moved on since you looked; look again, then decide"
         _note_refusal(act, key, by=by, reason=reason)
-    elif act.carry_out(key, by=by, reason=reason):
+    elif act.carry_out(key, mark, by=by, reason=reason):
         refusal = None
     else:
         now = next(iter(act.targets([key])), None)

@@ -82,6 +82,9 @@ class StateFilter(admin.SimpleListFilter):
         return queryset.filter(conditions.get(self.value() or "", Q()))
 
 
+RESOLVED = "it is resolved already"
+
+
 class ResendDeadLetter(Act):
     """Tries events again that a context could not handle."""
 
@@ -118,9 +121,11 @@ class ResendDeadLetter(Act):
 
     def refusal(self, row: DeadLetter) -> str | None:
         """Return why it cannot be tried again."""
-        return "it is resolved already" if row.resolved_at is not None else None
+        if row.resolved_at is not None:
+            return RESOLVED
+        return None if row.attempts else "it was sent again already and has not failed since"
 
-    def carry_out(self, key: str, *, by: str, reason: str) -> bool:
+    def carry_out(self, key: str, seen: str, *, by: str, reason: str) -> bool:
         """Call the service; it guards, changes and audits in one transaction."""
         return dead_letters.resend(UUID(key), by=by, reason=reason)
 
@@ -136,6 +141,10 @@ class DiscardDeadLetter(ResendDeadLetter):
         " events of its aggregate. It cannot be taken back."
     )
 
+    def refusal(self, row: DeadLetter) -> str | None:
+        """Return why there is nothing to go past."""
+        return RESOLVED if row.resolved_at is not None else None
+
     def preview(self, letter: DeadLetter) -> tuple[str, ...]:
         """Return what is lost."""
         return (
@@ -143,7 +152,7 @@ class DiscardDeadLetter(ResendDeadLetter):
             f"The last attempt went wrong with: {letter.reason}.",
         )
 
-    def carry_out(self, key: str, *, by: str, reason: str) -> bool:
+    def carry_out(self, key: str, seen: str, *, by: str, reason: str) -> bool:
         """Call the service; it guards, changes and audits in one transaction."""
         return discarding.discard(UUID(key), by=by, reason=reason)
 

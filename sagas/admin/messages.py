@@ -63,7 +63,7 @@ class ResendEvent(Act):
         return [
             Target(
                 key=str(row.position),
-                mark="",
+                mark=f"{row.attempts}",
                 title=f"{row} ({row.id})",
                 url=reverse(name, args=[row.position]),
                 preview=tuple(
@@ -78,11 +78,13 @@ class ResendEvent(Act):
         """Return why there is nothing to send."""
         return None if consumers_of(row.type) else "no context listens to it"
 
-    def carry_out(self, key: str, *, by: str, reason: str) -> bool:
+    def carry_out(self, key: str, seen: str, *, by: str, reason: str) -> bool:
         """Call the service; it audits and publishes."""
         rows: Rows = self.model._default_manager.filter(position=int(key))
         event_id = rows.values_list("id", flat=True).first()
-        return event_id is not None and resend_event(self.context, event_id, by=by, reason=reason)
+        return event_id is not None and resend_event(
+            self.context, event_id, by=by, reason=reason, seen=int(seen) if seen.isdecimal() else -1
+        )
 
 
 class OutboxAdmin(ActingAdmin):

@@ -39,7 +39,7 @@ class SagaAct(Act):
             for saga in sagas
         ]
 
-    def carry_out(self, key: str, *, by: str, reason: str) -> bool:
+    def carry_out(self, key: str, seen: str, *, by: str, reason: str) -> bool:
         """Call the service; it guards, changes and audits in one transaction."""
         return type(self).service(UUID(key), by=by, reason=reason)
 

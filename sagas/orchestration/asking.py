@@ -6,7 +6,7 @@ the second waits for the first and finds its row. It is kept for days after the 
 it, so whoever looks at the engine and then writes into the outbox misses no start.
 """
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 from uuid import NAMESPACE_OID, UUID, uuid5
 
@@ -15,7 +15,6 @@ from sagas.core.definition import Saga
 from sagas.core.locks import Meeting
 from sagas.models.saga import SagaInstance
 from sagas.orchestration import locks, requests
-from sagas.orchestration.requests import StartAsked
 from sagas.orchestration.starting import Again, last_run, refusal
 from sagas.orchestration.stops import NewSaga
 from sagas.sometimes import sometimes
@@ -52,9 +51,8 @@ def _taken(new: NewSaga) -> tuple[UUID, bool] | None:
 def _ask(saga: Saga[Any], new: NewSaga) -> tuple[UUID, bool] | None:
     """Write the request, or return the saga that somebody else has asked for under its key."""
     _meet(saga, new)
-    told = {field.name: getattr(new, field.name) for field in fields(StartAsked)}
     request_id = uuid5(NAMESPACE_OID, f"{new.name} {new.key}")
-    if not requests.post(StartAsked(**told), request_id):
+    if not requests.post(new, request_id):
         return _taken(new) or (requests.asked_for(request_id), False)
     if new.begun_step is not None:
         requests.begin(new.saga_id)

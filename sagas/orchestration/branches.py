@@ -7,6 +7,7 @@ its commit names all that it relies on.
 
 import logging
 import traceback
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -155,7 +156,7 @@ class _Branch:
 # stays due, with the patience of one that nobody takes, for the resume or the undo that comes.
 _SWEEP = """
 WITH due AS (
-    SELECT id FROM sagas_steprun
+    SELECT id, due_at FROM sagas_steprun
     WHERE due_at <= statement_timestamp()
         AND (leased_until IS NOT NULL OR not_before IS NOT NULL
             OR due_at <= statement_timestamp() - make_interval(secs => %(patience)s))
@@ -165,7 +166,7 @@ UPDATE sagas_steprun AS r SET hints = r.hints + 1, leased_until = NULL, not_befo
         least(%(grace)s * power(1.7, least(r.hints, 20)), %(cap)s))
 FROM due, sagas_saga AS s WHERE r.id = due.id AND s.id = r.saga_id
 RETURNING r.saga_id, r.step_no, s.name, s.def_version, s.traceparent,
-    s.status = 'running' AND s.parked_at IS NULL
+    s.status = 'running' AND s.parked_at IS NULL, due.due_at
 """
 
 
@@ -181,7 +182,8 @@ def sweep(*, patience: float) -> int:
                 "cap": conf.HINT_CAP,
             },
         )
-        rows = cursor.fetchall()
+        # What comes back of an UPDATE is in no order.
+        rows = sorted(cursor.fetchall(), key=itemgetter(-1))
     failpoint("sweep.claimed")
     hinted = sum(_take_up(*row[:5]) for row in rows if row[5])
     if hinted:

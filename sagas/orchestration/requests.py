@@ -11,8 +11,8 @@ before its start is tried again.
 """
 
 import logging
-from dataclasses import dataclass, fields
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -52,28 +52,6 @@ class KeyTaken(SagasError):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StartAsked:
-    """Start a saga, whose first step may have been done already."""
-
-    saga_id: UUID
-    name: str
-    def_version: int
-    fingerprint: str
-    key: str
-    subject_id: UUID | None
-    cursor: int
-    last_step: int
-    begun_step: str | None
-    context: str
-    past_return: bool
-    state: Any
-    deadline_at: datetime
-    correlation_id: str
-    causation_id: str | None
-    traceparent: str | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class CancelAsked:
     """Turn a saga round, if it still can be."""
 
@@ -92,8 +70,13 @@ class SignalAsked:
     key: str
 
 
-Request = StartAsked | CancelAsked | SignalAsked
-KINDS: Final = (StartAsked, CancelAsked, SignalAsked)
+Request = NewSaga | CancelAsked | SignalAsked
+NAMES: Final[Mapping[type, str]] = {
+    NewSaga: "SagaStartAsked",
+    CancelAsked: "SagaCancelAsked",
+    SignalAsked: "SagaSignalAsked",
+}
+"""What the outboxes call them; rows that are written keep their names."""
 
 _POST = """
 INSERT INTO {outbox} (id, aggregatetype, aggregateid, sequence, type, version, payload,
@@ -117,7 +100,7 @@ WHERE id = %s AND published_at IS NULL AND leased_until IS NULL
 
 def name_of(context: str, kind: type) -> str:
     """Return the name under which a context's request stands in its outbox."""
-    return f"{context}.Saga{kind.__name__}"
+    return f"{context}.{NAMES[kind]}"
 
 
 def post(request: Request, request_id: UUID | None = None) -> bool:
@@ -208,21 +191,20 @@ def _deliver(context: str, request_id: UUID) -> None:
 def listen() -> None:
     """Subscribe the engine to the requests of every detached context."""
     for context in filter(is_detached, contexts()):
-        for kind, handler in ((StartAsked, _start), (CancelAsked, _cancel), (SignalAsked, _signal)):
+        for kind, handler in ((NewSaga, _start), (CancelAsked, _cancel), (SignalAsked, _signal)):
             subscriptions.on(name_of(context, kind))(handler)
 
 
-def _start(asked: StartAsked) -> None:
+def _start(new: NewSaga) -> None:
     from sagas.orchestration import orchestrator, registry
 
-    new = NewSaga(**{field.name: getattr(asked, field.name) for field in fields(asked)})
     saga = registry.get(new.name, new.def_version)
     started = orchestrator.begin(saga, new, refuses=False)
     if started.is_asleep and saga.lock is not None and saga.lock.meeting is Meeting.REFUSE:
         # Whoever asked has gone on and done the first step: it is undone.
         orchestrator.ask_to_cancel(new.saga_id, reason="locked", by=saga.name)
-    if not started.is_new and stops.by_key(asked.name, asked.key) != asked.saga_id:
-        raise KeyTaken(f"{asked.name} {asked.key}: saga {asked.saga_id} was not started")
+    if not started.is_new and stops.by_key(new.name, new.key) != new.saga_id:
+        raise KeyTaken(f"{new.name} {new.key}: saga {new.saga_id} was not started")
 
 
 def _cancel(asked: CancelAsked) -> None:

@@ -95,9 +95,11 @@ def _insert(saga: Saga[Any], new: NewSaga, *, refuses: bool) -> Started | None:
         if saga.lock.meeting is Meeting.REFUSE and refuses:
             raise locks.refusal(target)
         sometimes("lock.awaited")
-        asleep = clock.seconds_until(new.deadline_at)
-        new = replace(new, waiting_for=what_for(target), asleep=asleep)
-    inserted = stops.insert(new)
+        inserted = stops.insert(
+            new, waiting_for=what_for(target), asleep=clock.seconds_until(new.deadline_at)
+        )
+    else:
+        inserted = stops.insert(new)
     if inserted is None:
         # Had before, it is the lock of the saga that was started first, under the same id.
         if taking is Taking.TAKEN:

@@ -36,7 +36,7 @@ class Cancellation(Enum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewSaga:
-    """What is known of a saga when it starts."""
+    """What is known of a saga when it starts; also what a detached context asks for."""
 
     saga_id: UUID
     name: str
@@ -56,10 +56,6 @@ class NewSaga:
     traceparent: str | None
     parent_id: UUID | None = None
     parent_step: int | None = None
-    waiting_for: str | None = None
-    """What it sleeps for from its start."""
-    asleep: float = 0.0
-    """Seconds after which it is looked at although nothing has rung."""
 
 
 _INSERT = """
@@ -89,8 +85,12 @@ SELECT id FROM saga
 _ITS_BARRIER = re.compile(r"INSERT INTO \{barrier\}.*?(?=\),\njournal)", re.DOTALL)
 
 
-def insert(new: NewSaga) -> UUID | None:
-    """Write the row of a new saga, or return None when its business key is taken."""
+def insert(new: NewSaga, *, waiting_for: str | None = None, asleep: float = 0.0) -> UUID | None:
+    """Write the row of a new saga, or return None when its business key is taken.
+
+    :param waiting_for: what it sleeps for from its start
+    :param asleep: seconds after which it is looked at although nothing has rung
+    """
     parameters: dict[str, Any] = {
         "id": new.saga_id,
         "name": new.name,
@@ -108,8 +108,8 @@ def insert(new: NewSaga) -> UUID | None:
         "trace": new.traceparent,
         "parent": new.parent_id,
         "parent_step": new.parent_step,
-        "waiting": new.waiting_for,
-        "due": conf.HINT_GRACE if new.waiting_for is None else new.asleep,
+        "waiting": waiting_for,
+        "due": conf.HINT_GRACE if waiting_for is None else asleep,
         "begun": new.begun_step,
         "context": new.context,
         "effect_key": effect_key(new.saga_id, new.begun_step or "", Direction.DO),

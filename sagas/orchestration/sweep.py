@@ -5,6 +5,7 @@ should have been taken. Any number of sweepers may run; each row goes to one of 
 """
 
 import logging
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 # for clock_timestamp() no index can be searched, and every saga that sleeps would be read.
 _SWEEP = """
 WITH due AS (
-    SELECT id FROM sagas_saga
+    SELECT id, due_at FROM sagas_saga
     WHERE due_at <= statement_timestamp()
         AND (leased_until IS NOT NULL OR not_before IS NOT NULL OR parked_at IS NOT NULL
             OR due_at <= statement_timestamp() - make_interval(secs => %(patience)s))
@@ -39,7 +40,8 @@ UPDATE sagas_saga AS s SET hints = hints + 1, leased_until = NULL, not_before = 
         least(%(grace)s * power(1.7, least(hints, 20)), %(cap)s))
 FROM due WHERE s.id = due.id
 RETURNING s.id, s.name, s.def_version, s.status, s.cursor, s.last_step, s.past_return,
-    s.parked_at IS NOT NULL, s.deadline_at, s.traceparent, s.attempts = 0 AND s.hints = 1
+    s.parked_at IS NOT NULL, s.deadline_at, s.traceparent, s.attempts = 0 AND s.hints = 1,
+    due.due_at
 """
 
 
@@ -60,7 +62,8 @@ def sweep() -> int:
                 "cap": conf.HINT_CAP,
             },
         )
-        rows = cursor.fetchall()
+        # What comes back of an UPDATE is in no order.
+        rows = sorted(cursor.fetchall(), key=itemgetter(-1))
     failpoint("sweep.claimed")
     now = clock.now() if rows else None
     for row in rows:
@@ -74,7 +77,7 @@ def sweep() -> int:
 
 def _take_up(row: tuple[Any, ...], now: Any) -> None:
     saga_id, name, version, status, cursor, last_step, past_return, parked = row[:8]
-    deadline, trace, is_fresh = row[8:]
+    deadline, trace, is_fresh = row[8:11]
     overdue = status == Status.RUNNING and not past_return and deadline <= now
     if overdue and stops.begin_compensation(saga_id, failure=stops.DEADLINE, by=None):
         failpoint("deadline.committed")

@@ -109,16 +109,15 @@ def _deliver(letter: DeadLetter) -> None:
 def resend(letter_id: UUID, *, by: str, reason: str) -> bool:
     """Try an event again at once, for an operator; False when it is resolved already.
 
-    Safe when two press at once: the inbox applies the event once.
+    Safe when two press at once: the second finds no attempt that went wrong since, and gets False.
 
     :raises ReasonMissing: if the reason is empty
     """
     if not reason.strip():
         raise ReasonMissing
     with transaction("sagas"):
-        changed = DeadLetter.objects.filter(id=letter_id, resolved_at=None).update(
-            next_at=Now(), attempts=0
-        )
+        failed = DeadLetter.objects.filter(id=letter_id, resolved_at=None, attempts__gt=0)
+        changed = failed.update(next_at=Now(), attempts=0)
         OperatorAction.objects.create(
             action="resend",
             target_type="dead letter",

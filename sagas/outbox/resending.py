@@ -13,19 +13,28 @@ from sagas.transactions import after_commit, connection_of, table, transaction
 log = logging.getLogger(__name__)
 
 
-def resend_event(producer: str, event_id: UUID, *, by: str, reason: str) -> bool:
+# Of two who press at once, the second finds that the event has been sent once more than it saw.
+_COUNT = """
+UPDATE {outbox} SET attempts = attempts + 1
+WHERE id = %(id)s AND attempts = %(seen)s
+RETURNING type
+"""
+
+
+def resend_event(producer: str, event_id: UUID, *, by: str, reason: str, seen: int) -> bool:
     """Publish an event again now, for everyone who listens to it.
 
-    False when there is nothing to send: the row has been pruned, or nobody listens. Safe when
-    two press at once, and for an event that was applied long ago: a consumer's position takes
-    each event once.
+    False when there is nothing to send: the row has been pruned, nobody listens, or somebody was
+    faster. Safe for an event that was applied long ago: a consumer's position takes each event
+    once.
 
+    :param seen: how often it had been sent when the operator looked
     :raises ReasonMissing: if the reason is empty
     """
     if not reason.strip():
         raise ReasonMissing
     with transaction(producer):
-        consumers = consumers_of(_type_of(producer, event_id) or "")
+        consumers = consumers_of(_sent_again(producer, event_id, seen) or "")
         OperatorAction.objects.create(
             action="resend",
             target_type=f"{producer} event",
@@ -41,12 +50,11 @@ def resend_event(producer: str, event_id: UUID, *, by: str, reason: str) -> bool
     return bool(consumers)
 
 
-def _type_of(producer: str, event_id: UUID) -> str | None:
+def _sent_again(producer: str, event_id: UUID, seen: int) -> str | None:
+    """Count that an event is sent once more, and return its type."""
     with connection_of(producer).cursor() as cursor:
-        cursor.execute(
-            f"SELECT type FROM {table(producer, 'outbox')} WHERE id = %s",  # noqa: S608
-            [event_id],
-        )
+        statement = _COUNT.replace("{outbox}", table(producer, "outbox"))
+        cursor.execute(statement, {"id": event_id, "seen": seen})
         row = cursor.fetchone()
     return None if row is None else str(row[0])
 

@@ -83,6 +83,7 @@ EXEMPT = {
     "sagas.outbox.pruning._delete": LAST,
     "sagas.outbox.pruning._prune_batch": LAST,
     "sagas.outbox.publishing.publish": IN_A_TRANSACTION,
+    "sagas.outbox.resending._sent_again": IN_A_TRANSACTION,
     "sagas.idempotency.records._store": IN_A_TRANSACTION,
 }
 ENGINE = [

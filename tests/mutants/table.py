@@ -55,6 +55,7 @@ ASKED = {
     "sagas.outbox.pruning": (_I + "test_republish.py",),
     "sagas.outbox.publishing": (_I + "test_publishing.py",),
     "sagas.outbox.republish": (_I + "test_republish.py", LONE),
+    "sagas.outbox.resending": ("tests/integration/admin/test_acts.py",),
 }
 ALL = "all of them"
 

@@ -3,7 +3,7 @@
 import pytest
 from django.urls import reverse
 
-from sagas.models import OperatorAction, SagaInstance
+from sagas.models import DeadLetter, OperatorAction, SagaInstance
 from sagas.orchestration import orchestrator, stops
 from sagas.orchestration.orchestrator import ReasonMissing
 from sagas.outbox import dead_letters
@@ -199,6 +199,65 @@ def test_a_resolved_dead_letter_is_not_resent(broker):
     assert (broker.take(), audit()) == ([], [("resend", "refused")])
 
 
+def test_two_who_resend_a_dead_letter_at_the_same_moment_do_it_once(broker):
+    letter = a_dead_letter()
+    clients = [signed_in("operator"), signed_in("administrator")]
+    seen = look(clients[0], "sagas_deadletter", "resend", letter.id)
+
+    pressed = together(
+        *[
+            lambda c=client: press(c, "sagas_deadletter", "resend", letter.id, seen=seen)
+            for client in clients
+        ]
+    )
+
+    refused = b"Refused: it was sent again already and has not failed since"
+    assert sorted(refused in response.content for response in pressed) == [False, True]
+    assert sorted(audit()) == [("resend", "done"), ("resend", "refused")]
+    assert len(broker.take()) == 1
+
+
+def test_a_letter_that_failed_again_may_be_resent_again(broker):
+    letter = a_dead_letter()
+    client = signed_in("operator")
+    assert outcomes(press(client, "sagas_deadletter", "resend", letter.id)) == [None]
+    DeadLetter.objects.filter(id=letter.id).update(attempts=1)
+
+    assert outcomes(press(client, "sagas_deadletter", "resend", letter.id)) == [None]
+
+
+def test_two_who_resend_an_event_at_the_same_moment_do_it_once(broker):
+    event = an_event()
+    broker.take()
+    clients = [signed_in("operator"), signed_in("administrator")]
+    seen = look(clients[0], "orders_outbox", "resend", event.position)
+
+    pressed = together(
+        *[
+            lambda c=client: press(c, "orders_outbox", "resend", event.position, seen=seen)
+            for client in clients
+        ]
+    )
+
+    assert sorted(b"Refused: " in response.content for response in pressed) == [False, True]
+    assert sorted(audit()) == [("resend", "done"), ("resend", "refused")]
+    event.refresh_from_db()
+    assert event.attempts == int(seen[0].partition("|")[2]) + 1
+
+
+def test_an_event_that_was_sent_since_one_looked_is_not_resent(broker):
+    event = an_event()
+    broker.take()
+
+    pressed = [
+        resend_event("orders", event.id, by=who, reason="lost", seen=event.attempts)
+        for who in ("alice", "bob")
+    ]
+
+    assert pressed == [True, False]
+    assert audit() == [("resend", "done"), ("resend", "refused")]
+
+
 def test_an_event_that_nobody_listens_to_is_not_resent(broker, monkeypatch):
     event = an_event()
     broker.take()
@@ -215,10 +274,10 @@ def test_resending_an_event_needs_a_reason_and_a_row(broker):
     broker.take()
 
     with pytest.raises(ReasonMissing):
-        resend_event("orders", event.id, by="alice", reason=" ")
+        resend_event("orders", event.id, by="alice", reason=" ", seen=event.attempts)
     assert audit() == []
     event.delete()
-    assert resend_event("orders", event.id, by="alice", reason="lost") is False
+    assert resend_event("orders", event.id, by="alice", reason="lost", seen=event.attempts) is False
     assert (broker.take(), audit()) == ([], [("resend", "refused")])
 
 

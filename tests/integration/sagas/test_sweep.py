@@ -225,12 +225,12 @@ def test_a_sweep_takes_the_oldest_first_and_no_more_than_its_batch(broker, queue
     def hinted():
         sweep()
         found = [(m.tasks if hasattr(m, "tasks") else [m])[0].args[0] for m in broker.take()]
-        return {ids[[str(i) for i in ids].index(saga)] for saga in found}
+        return [ids[[str(i) for i in ids].index(saga)] for saga in found]
 
-    assert hinted() == {ids[1], ids[3]}
-    assert hinted() == {ids[0], ids[4]}
-    assert hinted() == {ids[2]}
-    assert hinted() == set()
+    assert hinted() == [ids[1], ids[3]]
+    assert hinted() == [ids[0], ids[4]]
+    assert hinted() == [ids[2]]
+    assert hinted() == []
 
 
 def test_sweepers_at_once_hint_each_saga_once(broker, queue, settings):
