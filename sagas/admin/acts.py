@@ -74,6 +74,14 @@ class Act(ABC):
     def targets(self, keys: Sequence[str]) -> list[Target]:
         """Return the rows as they stand now; those that are gone are left out."""
 
+    def parts(self, row: Any) -> tuple[str, ...]:
+        """Return the parts of a row of which one is to be chosen; none where it is one."""
+        return ()
+
+    def audited(self, key: str) -> str:
+        """Return the id of the row that a key stands for."""
+        return key
+
     @abstractmethod
     def refusal(self, row: Any) -> str | None:
         """Return why the act is not possible for a row as it stands, without asking further."""
@@ -132,10 +140,15 @@ class ActingAdmin(ReadOnlyAdmin):
         """Return the acts for the page of one row, each with why it is not possible."""
         found = []
         for act in self.acts:
-            refusal = "your account may not do this"
-            if request.user.has_perm(act.permission):
-                refusal = act.refusal(row) or ""
+            may = request.user.has_perm(act.permission)
             url = f"{self._act_url(act)}?id={row.pk}"
+            if may and (parts := act.parts(row)):
+                found += [
+                    Button(label=f"{act.label} {part}…", url=f"{url}:{part}", refusal="")
+                    for part in parts
+                ]
+                continue
+            refusal = act.refusal(row) or "" if may else "your account may not do this"
             found.append(Button(label=f"{act.label}…", url=url, refusal=refusal))
         return found
 
@@ -250,7 +263,7 @@ def _note_refusal(act: Act, key: str, *, by: str, reason: str) -> None:
         OperatorAction.objects.create(
             action=act.name,
             target_type=act.target_type,
-            target_id=key,
+            target_id=act.audited(key),
             by=by,
             reason=reason,
             outcome="refused",

@@ -133,6 +133,43 @@ class Skip(SagaAct):
     )
     service = staticmethod(orchestrator.skip)
 
+    def parts(self, row: SagaInstance) -> tuple[str, ...]:
+        """Return the branches that may be skipped, where more than one is left."""
+        return pressable.branches(row)
+
+    def audited(self, key: str) -> str:
+        """Return the saga's id, without the branch."""
+        return key.partition(":")[0]
+
+    def targets(self, keys: Sequence[str]) -> list[Target]:
+        """Return the sagas as they stand now, or a branch of one."""
+        found = super().targets([key for key in keys if ":" not in key])
+        for saga_id, _, branch in (key.partition(":") for key in keys if ":" in key):
+            saga = SagaInstance.objects.filter(id__in=_uuids([saga_id])).first()
+            if saga is not None:
+                found.append(self._branch(saga, branch))
+        return found
+
+    def _branch(self, saga: SagaInstance, branch: str) -> Target:
+        left = ", ".join(name for name in pressable.left(saga) if name != branch)
+        return Target(
+            key=f"{saga.id}:{branch}",
+            mark=self.mark(saga),
+            title=f"{saga}, step {branch}",
+            url=reverse("admin:sagas_sagainstance_change", args=[saga.id]),
+            preview=(
+                f"Step {branch}: the saga goes on without it.",
+                f"The steps beside it are tried again: {left}.",
+                f"It was parked because: {saga.parked_reason}.",
+            ),
+            refusal=pressable.skip(saga, branch),
+        )
+
+    def carry_out(self, key: str, seen: str, *, by: str, reason: str) -> bool:
+        """Call the service, which is told the branch where there is one."""
+        saga_id, _, branch = key.partition(":")
+        return orchestrator.skip(UUID(saga_id), by=by, reason=reason, step=branch or None)
+
     def refusal(self, row: SagaInstance) -> str | None:
         """Return why the step cannot be skipped."""
         return pressable.skip(row)

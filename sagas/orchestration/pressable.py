@@ -5,8 +5,10 @@ Only the act itself knows for sure, since somebody may be faster; this is what i
 
 from sagas.core.definition import Kind
 from sagas.models.saga import SagaInstance, Status
+from sagas.models.step_run import StepRun
 from sagas.orchestration import registry
 from sagas.orchestration.handover import is_lock
+from sagas.orchestration.skipping import may_be_missed
 
 
 def refusals(saga: SagaInstance) -> dict[str, str | None]:
@@ -38,8 +40,8 @@ def compensate(saga: SagaInstance) -> str | None:
     return "it is past the point of no return" if saga.past_return else None
 
 
-def skip(saga: SagaInstance) -> str | None:
-    """Return why the step that a saga stands at cannot be settled by hand."""
+def skip(saga: SagaInstance, branch: str = "") -> str | None:
+    """Return why the step that a saga stands at, or a branch of it, cannot be settled by hand."""
     if (stopped := resume(saga)) is not None:
         return stopped
     if (saga.name, saga.def_version) not in registry.SAGAS:
@@ -48,9 +50,33 @@ def skip(saga: SagaInstance) -> str | None:
         return "it waits for its turn, which cannot be skipped"
     if saga.status == Status.COMPENSATING:
         return None
-    if saga.pending > 1:
-        return "several steps side by side are left: name one, with `manage.py sagas skip --step`"
-    return None if saga.pending else _needed(saga)
+    return _of_group(saga, branch) if saga.pending or branch else _needed(saga)
+
+
+def _of_group(saga: SagaInstance, branch: str) -> str | None:
+    if branch:
+        return None if branch in branches(saga) else f"{branch} is done or cannot be missed"
+    if saga.pending == 1:
+        return None
+    return "several steps side by side are left: choose one (a terminal takes --step)"
+
+
+def branches(saga: SagaInstance) -> tuple[str, ...]:
+    """Return the branches of a group that can be settled by hand, where more than one is left."""
+    if saga.pending < 2 or saga.parked_at is None:
+        return ()
+    if (saga.name, saga.def_version) not in registry.SAGAS:
+        return ()
+    names = {
+        step.name for step in registry.get(saga.name, saga.def_version).steps if may_be_missed(step)
+    }
+    return tuple(name for name in left(saga) if name in names)
+
+
+def left(saga: SagaInstance) -> tuple[str, ...]:
+    """Return the branches of a group that are not done."""
+    runs = StepRun.objects.filter(saga_id=saga.id, direction="do", due_at__isnull=False)
+    return tuple(runs.order_by("step_no").values_list("name", flat=True))
 
 
 def _needed(saga: SagaInstance) -> str | None:

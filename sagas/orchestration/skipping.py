@@ -68,10 +68,11 @@ def find(saga_id: UUID, step: str | None) -> Skip | None:
     if number is None or (step is not None and saga.steps[number].name != step):
         return None
     found = Skip(row=row, saga=saga, number=number, direction=direction)
-    return found if direction is Direction.UNDO or _may_be_missed(found.step) else None
+    return found if direction is Direction.UNDO or may_be_missed(found.step) else None
 
 
-def _may_be_missed(step: Step[Any]) -> bool:
+def may_be_missed(step: Step[Any]) -> bool:
+    """Return whether a saga can go on forward without a step."""
     return step.do is not None and step.keep is None and step.kind is not Kind.PIVOT
 
 

@@ -6,11 +6,11 @@ import pytest
 
 from sagas import clock, standing
 from sagas.admin import detail, filters, saga_acts
-from sagas.api import saga_status
-from sagas.models import SagaInstance, StepFault, StepRun
-from sagas.orchestration import branch_rows
+from sagas.api import saga_status, uuid7
+from sagas.models import OperatorAction, SagaInstance, StepFault, StepRun
+from sagas.orchestration import branch_rows, orchestrator
 from sagas.orchestration.branches import run_branch
-from tests.integration.admin.world import signed_in
+from tests.integration.admin.world import act_url, look, press, saga_page, signed_in
 from tests.integration.sagas import fan, trial
 from tests.integration.sagas.conftest import (  # noqa: F401 - fixtures
     broker,
@@ -107,3 +107,94 @@ def test_the_terminal_shows_when_a_branch_is_due(saga_id):
     document = json.loads(said("show", saga_id, "--json")[0])
     left = {step["name"] for step in document["steps"] if step["due_at"]}
     assert left == {"hold", "score"}
+
+
+# -- skipping one of several -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def parked(in_a_group):  # noqa: F811
+    assert orchestrator.park(in_a_group, by="alice", reason="look at it") is True
+    return in_a_group
+
+
+def skip_buttons(role, parked):
+    page = signed_in(role).get(saga_page(parked))
+    buttons = page.context["buttons"]
+    return [(b.label, b.url, b.refusal) for b in buttons if b.label.startswith("Skip")]
+
+
+def test_each_branch_that_may_be_missed_has_a_button_of_its_own(parked):
+    url = f"{act_url('sagas_sagainstance', 'skip')}?id={parked}"
+
+    assert skip_buttons("administrator", parked) == [("Skip step score…", f"{url}:score", "")]
+    assert skip_buttons("operator", parked) == [("Skip step…", url, "your account may not do this")]
+
+
+def test_one_branch_of_several_is_skipped_in_the_admin_and_the_audit_says_why(parked):
+    client = signed_in("administrator")
+    key = f"{parked}:score"
+    [target] = client.get(act_url("sagas_sagainstance", "skip"), {"id": key}).context["targets"]
+
+    page = press(client, "sagas_sagainstance", "skip", key, reason="not needed")
+
+    assert target.preview == (
+        "Step score: the saga goes on without it.",
+        "The steps beside it are tried again: pack, hold.",
+        "It was parked because: look at it.",
+    )
+    assert [outcome.refusal for outcome in page.context["outcomes"]] == [None]
+    assert (row(parked).pending, row(parked).parked_at) == (2, None)
+    assert StepRun.objects.get(saga_id=parked, name="score").state == "skipped"
+    act = OperatorAction.objects.get(action="skip")
+    assert (act.target_id, act.reason, act.outcome) == (str(parked), "not needed", "done")
+
+
+def test_of_two_who_skip_a_branch_one_hears_that_it_goes_on_already(parked):
+    key = f"{parked}:score"
+    clients = [signed_in("administrator") for _ in range(2)]
+    seen = look(clients[0], "sagas_sagainstance", "skip", key)
+
+    pages = [press(c, "sagas_sagainstance", "skip", key, seen=seen) for c in clients]
+
+    told = [outcome.refusal for page in pages for outcome in page.context["outcomes"]]
+    assert told == [None, "it is not parked"]
+    acts = OperatorAction.objects.filter(action="skip", target_id=str(parked))
+    assert list(acts.order_by("id").values_list("outcome", flat=True)) == ["done", "refused"]
+
+
+@pytest.mark.parametrize(
+    ("branch", "why"),
+    [
+        ("pack", "pack is done or cannot be missed"),
+        ("nothing", "nothing is done or cannot be missed"),
+        ("", "several steps side by side are left: choose one (a terminal takes --step)"),
+    ],
+)
+def test_a_branch_that_cannot_be_missed_is_not_skipped(parked, branch, why):
+    page = press(
+        signed_in("administrator"),
+        "sagas_sagainstance",
+        "skip",
+        f"{parked}:{branch}" if branch else parked,
+    )
+
+    assert [outcome.refusal for outcome in page.context["outcomes"]] == [why]
+    assert (row(parked).pending, row(parked).parked_at is None) == (3, False)
+    refused = OperatorAction.objects.get(action="skip")
+    assert (refused.target_id, refused.outcome) == (str(parked), "refused")
+
+
+def test_a_saga_that_is_gone_has_no_branch_to_skip():
+    url = act_url("sagas_sagainstance", "skip")
+    page = signed_in("administrator").get(url, {"id": ["no-id:score", f"{uuid7()}:score"]})
+
+    assert page.context["targets"] == []
+
+
+def test_branches_of_a_definition_that_is_gone_have_no_buttons(parked):
+    SagaInstance.objects.filter(id=parked).update(def_version=99)
+
+    assert [refusal for _, _, refusal in skip_buttons("administrator", parked)] == [
+        "no release that runs here knows its definition"
+    ]

@@ -356,7 +356,7 @@ def test_past_the_point_of_no_return_only_a_person_helps(stuck):
         ({"pending": 1}, None),
         (
             {"pending": 2},
-            "several steps side by side are left: name one, with `manage.py sagas skip --step`",
+            "several steps side by side are left: choose one (a terminal takes --step)",
         ),
     ],
 )
