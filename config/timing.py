@@ -36,11 +36,13 @@ NUMBERS: Final = {
     "DELIVERY_SIZE": (50, 50),
     "RETENTION_DAYS": (30, 30),
 }
+# 0 or 1.
+SWITCHES: Final = {"EVERY_STEP_TO_DISK": (0, 0)}
 
 
 def saga_timing(*, fast: bool) -> dict[str, float | int]:
     """Read every timing from the environment; a name that does not exist is refused."""
-    known = [PREFIX + name for name in (*SECONDS, *NUMBERS)]
+    known = [PREFIX + name for name in (*SECONDS, *NUMBERS, *SWITCHES)]
     for name in os.environ:
         if name.startswith(PREFIX) and name not in known:
             raise ImproperlyConfigured(
@@ -52,4 +54,6 @@ def saga_timing(*, fast: bool) -> dict[str, float | int]:
         timing[name] = env_seconds(PREFIX + name, defaults[fast])
     for name, numbers in NUMBERS.items():
         timing[name] = env_int(PREFIX + name, numbers[fast], least=1)
+    for name, switches in SWITCHES.items():
+        timing[name] = env_int(PREFIX + name, switches[fast], least=0)
     return timing

@@ -57,6 +57,8 @@ class Conf:
     """First delay after a fault."""
     DELAY_CAP = Setting(60)
     """Longest delay after a fault."""
+    EVERY_STEP_TO_DISK = Setting(0)
+    """1 = every step's commit waits for the disk, also where the next one follows at once."""
     MAX_ATTEMPTS = Setting(12)
     """Claims without progress before a saga is parked."""
     RELAY_INTERVAL = Setting(1)

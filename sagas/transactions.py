@@ -54,6 +54,11 @@ def is_detached(context: str) -> bool:
     return alias_of(context) != alias_of(ENGINE)
 
 
+def in_one_database() -> bool:
+    """Return whether the tables of all contexts are in the engine's database."""
+    return not getattr(settings, "CONTEXT_DATABASES", {})
+
+
 def connection_of(context: str) -> BaseDatabaseWrapper:
     """Return the connection to a context's database."""
     return connections[alias_of(context)]

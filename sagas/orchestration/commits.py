@@ -13,6 +13,20 @@ test, ``tests/concurrency/sagas/test_detached.py``):
   intended, so a run that is late is refused although the fence is in another database;
 * the move names status, cursor and fencing token, as it does everywhere;
 * a pivot is entered on the engine's database before anything of it can take effect.
+
+Note [Not every step waits for the disk]
+
+Where the same worker goes on with the next step at once, and no other system was called, the
+commit of a step does not wait for the disk (``synchronous_commit = off`` for this transaction): the
+link's last commit, the intent before a call and what a call came to wait, and take with them
+everything before. A crash of the server may so lose the last steps of a link, each with its
+effect, its events and its cursor, as if they had not been begun, and they are done again. What
+keeps this right:
+
+* the log is written in order, so a commit that is kept has all before it;
+* every commit names the cursor it relies on, so nobody goes on from a step that is lost;
+* what leaves the database is preceded by a commit that waits: an intent, a relay's lease, the
+  end of the link. Another database is outside too, so with detached contexts every commit waits.
 """
 
 from collections.abc import Callable

@@ -111,11 +111,13 @@ def _retreat(work: Work, outcome: Outcome) -> Done:
     """Write the compensation's completion, in the transaction of its effect."""
     cursor = work.number - 1
     finished = cursor < 0
+    keeps = not finished and work.keeps_lease()
     target = Target(
         status=Status.COMPENSATED if finished else Status.COMPENSATING,
         cursor=cursor,
         past_return=False,
-        keep_lease=not finished and work.keeps_lease(),
+        keep_lease=keeps,
+        deferred=keeps and work.may_defer(Direction.UNDO),
         finished=finished,
     )
     if is_detached(work.context) and work.step.awaits is None:

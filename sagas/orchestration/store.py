@@ -137,6 +137,8 @@ class Target:
     failed_step: str | None = None
     new_token: bool = False
     finished: bool = False
+    deferred: bool = False
+    """The commit does not wait for the disk; see Note [Not every step waits for the disk]."""
 
 
 # The barrier and journal rows hang on the guarded UPDATE: no saga moved, no row written.
@@ -181,7 +183,8 @@ journal AS (
             worker = excluded.worker, task_id = excluded.task_id,
             committed_at = excluded.committed_at
         WHERE r.state = 'intended')
-SELECT (SELECT count(*) FROM moved), (SELECT count(*) FROM barrier), (SELECT parent_id FROM moved)
+SELECT (SELECT count(*) FROM moved), (SELECT count(*) FROM barrier), (SELECT parent_id FROM moved),
+    CASE WHEN %(deferred)s THEN set_config('synchronous_commit', 'off', true) END
 """
 _ITS_BARRIER = re.compile(r"INSERT INTO \{barrier\}.*?RETURNING 1", re.DOTALL)
 
@@ -207,7 +210,7 @@ def move(claimed: Claim, entry: Entry, target: Target) -> None:
     """
     with engine_cursor() as cursor:
         cursor.execute(with_barrier(_MOVE, entry.context), _parameters(claimed, entry, target))
-        *changed, parent_id = cursor.fetchone()
+        *changed, parent_id, _ = cursor.fetchone()
     if changed != [1, 1]:
         raise StaleFencingToken
     if target.finished:
@@ -228,6 +231,7 @@ def _parameters(claimed: Claim, entry: Entry, target: Target) -> dict[str, Any]:
         "bump": int(target.new_token),
         "keep": target.keep_lease,
         "finished": target.finished,
+        "deferred": target.deferred,
         "lease": conf.LEASE,
         "grace": conf.HINT_GRACE,
         "step_no": entry.step_no,

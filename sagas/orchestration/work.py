@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from sagas import clock
+from sagas.conf import conf
 from sagas.core.definition import Kind, Saga, Step
 from sagas.core.errors import SagasError
 from sagas.core.keys import Direction, effect_key
@@ -14,9 +15,10 @@ from sagas.failpoints import failpoint
 from sagas.models.saga import Status
 from sagas.models.step_run import RunState
 from sagas.orchestration import branch_rows, store
+from sagas.orchestration.handlers import calls_out
 from sagas.orchestration.run import RUN, Run
 from sagas.orchestration.store import Claim, Entry, Target
-from sagas.transactions import ENGINE, is_detached, outside_transaction
+from sagas.transactions import ENGINE, in_one_database, is_detached, outside_transaction
 
 
 class Waiting(SagasError):
@@ -60,6 +62,15 @@ class Work:
     def group(self) -> int | None:
         """Return the group whose branch this is; None on the way back, where there are none."""
         return self.step.group if self.claimed.status == Status.RUNNING else None
+
+    def may_defer(self, direction: Direction) -> bool:
+        """Return whether the step's commit may reach the disk together with the next one's.
+
+        See Note [Not every step waits for the disk] in ``commits.py``.
+        """
+        if conf.EVERY_STEP_TO_DISK or not in_one_database():
+            return False
+        return not calls_out(self.saga, self.number, direction)
 
     @property
     def place(self) -> str:

@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from config.states_document import MACHINES, PATH, Machine, WordsMissing, document
-from config.timing import NUMBERS, PREFIX, SECONDS
+from config.timing import NUMBERS, PREFIX, SECONDS, SWITCHES
 from orders.models import Order
 from sagas.core.keys import Direction
 from sagas.core.states import RunOutcome, SagaState
@@ -167,7 +167,8 @@ def test_every_timing_is_documented_with_its_defaults():
     table = dict(re.findall(r"^\| `([A-Z_]+)` \| ([\d.]+ \| [\d.]+) \|", OPERATIONS, re.MULTILINE))
 
     assert table == {
-        name: f"{normal:.10g} | {fast:.10g}" for name, (normal, fast) in (SECONDS | NUMBERS).items()
+        name: f"{normal:.10g} | {fast:.10g}"
+        for name, (normal, fast) in (SECONDS | NUMBERS | SWITCHES).items()
     }
     assert f"`{PREFIX}<name>`" in OPERATIONS
 
