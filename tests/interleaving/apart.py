@@ -7,7 +7,6 @@ could not; the engine is asked to start, cancel and signal by outbox and inbox.
 from django.conf import settings
 
 from sagas.api import NoSuchSaga, ask_to_cancel, transaction
-from sagas.conf import conf
 from sagas.orchestration import requests
 from sagas.outbox import subscriptions
 from tests.interleaving import books
@@ -45,17 +44,6 @@ class Apart(Sagas):
         if what == "ask":
             return lambda: ask(world.chance.choice(self.ids))
         return super().job(world, what)
-
-    def at_rest(self, world):
-        return super().at_rest(world) and not books.unsettled(world.nature.sessions)
-
-    def patience(self, world):
-        if super().at_rest(world):
-            return conf.REPUBLISH_AFTER + conf.RELAY_LEASE
-        return super().patience(world)
-
-    def ticks(self, world):
-        return [*super().ticks(world), "relay", "republish"]
 
     def judge(self, world):
         return [*super().judge(world), *books.wrongs_of_requests(world.nature.sessions)]

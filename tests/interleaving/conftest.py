@@ -8,7 +8,9 @@ from django.conf import settings
 from django.db import connection, connections
 
 from sagas import tasks  # noqa: F401 - registers them
+from sagas.orchestration import requests
 from sagas.outbox import subscriptions
+from tests.databases import database_of
 from tests.integration.sagas import trial
 from tests.interleaving import journeys
 from tests.interleaving import nature as natural
@@ -31,8 +33,10 @@ class Stage:
     def __init__(self, actors, nature):
         self.actors = actors
         self.nature = nature
-        self.tables = [*filter(None, map(_emptied, apps.get_models(include_auto_created=True)))]
-        self.tables.append("public.trial_effect")
+        emptied = [*filter(None, map(_emptied, apps.get_models(include_auto_created=True)))]
+        self.tables = {alias: ["public.trial_effect"] for alias in actors.sessions.connections}
+        for name in emptied:
+            self.tables[database_of(name).alias].append(name)
         self.played = 0
         self.databases = settings.CONTEXT_DATABASES
 
@@ -44,14 +48,15 @@ class Stage:
         return World(self.actors, self.nature, seed, story).run()
 
     def clear(self):
-        if self.played % OFTEN == 0:
-            sql = f"TRUNCATE {', '.join(self.tables)} CASCADE"
-        else:
-            sql = "; ".join(f"DELETE FROM {name}" for name in self.tables)
+        for alias, tables in self.tables.items():
+            if self.played % OFTEN == 0:
+                sql = f"TRUNCATE {', '.join(tables)} CASCADE"
+            else:
+                sql = "; ".join(f"DELETE FROM {name}" for name in tables)
+            # As a replica, so that rules against deletion keep still.
+            self.actors.sessions.script(f"SET session_replication_role = replica; {sql}", alias)
         self.played += 1
         settings.CONTEXT_DATABASES = self.databases
-        # As a replica, so that rules against deletion keep still.
-        self.actors.sessions.script(f"SET session_replication_role = replica; {sql}")
 
 
 CONTEXTUAL = {"Outbox", "Inbox", "Position", "Barrier", "Idempotency", "Customer"}
@@ -68,12 +73,13 @@ def stage(database_as_migrated, django_db_blocker):
         database_as_migrated.restore()
         journeys.register()
         trial.table_of_effects()
-        actors = Scheduler(connection.get_connection_params())
+        actors = Scheduler(trial.databases())
         # What every schedule provokes would bury what the failing one prints.
         logging.disable(logging.CRITICAL)
         patch.setattr(subscriptions, "SUBSCRIPTIONS", {})
         patch.setattr(settings, "CONTEXT_DATABASES", settings.CONTEXT_DATABASES)
-        for context in CONTEXTS:
+        requests.listen()  # the engine, where the whole suite has detached contexts
+        for context in set(CONTEXTS) - {*connections}:
             patch.setitem(connections.settings, context, dict(connection.settings_dict))
         try:
             nature = natural.Nature(actors.sessions)
@@ -82,7 +88,7 @@ def stage(database_as_migrated, django_db_blocker):
         finally:
             logging.disable(logging.NOTSET)
             natural.put_back()
-            actors.sessions.execute("DROP SCHEMA interleaving CASCADE")
+            actors.sessions.everywhere("DROP SCHEMA interleaving CASCADE")
             actors.close()
             connections.close_all()
             database_as_migrated.restore()

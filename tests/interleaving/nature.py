@@ -103,12 +103,13 @@ class Nature:
         self.redis = Redis(self)
         self.refusals = 0
         self.sent = []
-        sessions.script(CLOCK)
+        for alias in sessions.connections:
+            sessions.script(CLOCK, alias)
         self.reset(0)
 
     def reset(self, seed):
         self.now = DAWN
-        self.sessions.execute("UPDATE interleaving.clock SET at = %s", [self.now])
+        self.sessions.everywhere("UPDATE interleaving.clock SET at = %s", [self.now])
         self.redis.keys.clear()
         self.refusals = 0
         self.sent = []
@@ -121,7 +122,7 @@ class Nature:
 
     def pass_time(self, seconds):
         self.now += timedelta(seconds=seconds)
-        self.sessions.execute("UPDATE interleaving.clock SET at = %s", [self.now])
+        self.sessions.everywhere("UPDATE interleaving.clock SET at = %s", [self.now])
 
     def publish(self, signature):
         """Take a message, as a broker does."""

@@ -16,6 +16,8 @@ import psycopg
 from django.db import OperationalError, connections
 from psycopg.pq import TransactionStatus
 
+from tests.databases import database_of
+
 PATIENCE = 30.0
 GLANCE = 0.004
 _here = threading.local()
@@ -142,20 +144,32 @@ def commit_or_lose(wrapper, commit):
 
 
 class Sessions:
-    """A connection beside all others, which sees who waits and who is gone."""
+    """A connection to each database beside all others, which see who waits and who is gone."""
 
-    def __init__(self, parameters):
-        self.connection = psycopg.connect(**parameters, autocommit=True)
+    def __init__(self, databases):
+        self.connections = {
+            database.alias: psycopg.connect(**database.get_connection_params(), autocommit=True)
+            for database in databases
+        }
 
-    def execute(self, sql, parameters=None):
-        return self.connection.execute(sql, parameters)
+    def everywhere(self, sql, parameters=None):
+        """Send a statement to each database, and return all rows."""
+        found = []
+        for connection in self.connections.values():
+            answer = connection.execute(sql, parameters)
+            found += answer.fetchall() if answer.description else []
+        return found
 
-    def script(self, sql):
+    def script(self, sql, alias):
         """Send several statements at once; no plan is kept of them."""
-        self.connection.execute(sql, prepare=False)
+        self.connections[alias].execute(sql, prepare=False)
 
     def rows(self, sql, parameters=None):
-        return self.connection.execute(sql, parameters).fetchall()
+        """Ask the database whose tables are named."""
+        # Of the stories about contexts apart, all databases are the one.
+        alias = database_of(sql).alias
+        connection = self.connections.get(alias, self.connections["default"])
+        return connection.execute(sql, parameters).fetchall()
 
     def holders(self, pids):
         """Return the sessions for whose locks one of these waits."""
@@ -174,14 +188,15 @@ class Sessions:
         raise AssertionError(f"sessions {pids} do not end")
 
     def close(self):
-        self.connection.close()
+        for connection in self.connections.values():
+            connection.close()
 
 
 class Scheduler:
     """The actors, and the baton."""
 
-    def __init__(self, parameters, count=4):
-        self.sessions = Sessions(parameters)
+    def __init__(self, databases, count=4):
+        self.sessions = Sessions(databases)
         self.actors = [Actor(f"p{number}") for number in range(count)]
 
     def close(self):

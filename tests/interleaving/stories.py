@@ -7,11 +7,14 @@ from orders.models import Customer
 from sagas.api import cancel, current_run, publish, transaction
 from sagas.conf import conf
 from sagas.ids import uuid7
+from sagas.orchestration import requests
 from sagas.orchestration.orchestrator import compensate, park, resume
 from sagas.orchestration.status import NoSuchSaga
 from sagas.outbox import subscriptions
 from tests.integration.sagas import news, trial
 from tests.interleaving import books, journeys
+
+LONG_PUBLISHED = conf.REPUBLISH_AFTER + conf.RELAY_LEASE
 
 
 def task(name):
@@ -71,10 +74,14 @@ class Sagas:
     # -- the end ---
 
     def at_rest(self, world):
-        return not books.unfinished(world.nature.sessions)
+        """Also no start is on its way, where the whole suite has detached contexts."""
+        sessions = world.nature.sessions
+        return not books.unfinished(sessions) and not books.unsettled(sessions)
 
     def patience(self, world):
         """As long as the next one that is due has to wait, and a little."""
+        if not books.unfinished(world.nature.sessions):
+            return LONG_PUBLISHED
         if books.parked(world.nature.sessions):
             return 0.001  # the operator comes first
         [(due,)] = world.nature.sessions.rows(
@@ -86,7 +93,8 @@ class Sagas:
 
     def ticks(self, world):
         parked = books.parked(world.nature.sessions)
-        return ["resume"] * bool(parked) + ["sweep"]
+        asked = books.unsettled(world.nature.sessions)
+        return ["resume"] * bool(parked) + ["sweep"] + ["relay", "republish"] * bool(asked)
 
     def judge(self, world):
         return books.wrongs_of_sagas(world.nature.sessions, world.provider)
@@ -164,6 +172,7 @@ class Events:
         self.faults = len(world.chances.pop("handler"))
         self.chance = world.chance
         subscriptions.SUBSCRIPTIONS.clear()
+        requests.listen()
         for context in self.listeners:
             news.listen(context, act=self._hear)
         world.actors.run_alone(self._make_tellers)
@@ -204,7 +213,7 @@ class Events:
         return not books.unsettled(world.nature.sessions)
 
     def patience(self, world):
-        return conf.REPUBLISH_AFTER + conf.RELAY_LEASE
+        return LONG_PUBLISHED
 
     def ticks(self, world):
         return ("relay", "republish")

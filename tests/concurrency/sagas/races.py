@@ -35,7 +35,8 @@ def until_somebody_waits_for_a_lock(unless=lambda: False):
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT count(*) FROM pg_stat_activity"
-                " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+                # Those of detached contexts are named after this one.
+                " WHERE wait_event_type = 'Lock' AND datname ^@ current_database()"
             )
             if cursor.fetchone()[0]:
                 return

@@ -5,7 +5,6 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
-from django.db import connection
 
 from sagas import clock
 from sagas.api import Rejected, park, resume, transaction
@@ -26,7 +25,7 @@ from sagas.orchestration import (
 from sagas.orchestration.executor import run_link
 from sagas.outbox import republish
 from sagas.outbox.relay import relay_batch
-from sagas.transactions import InsideTransaction
+from sagas.transactions import InsideTransaction, connection_of
 from tests.integration.sagas import fan, locking, trial
 from tests.integration.sagas.conftest import make_due, row
 from tests.integration.sagas.news import a_teller, listen, outbox, tell
@@ -66,6 +65,7 @@ def test_a_relay_does_not_wait_for_an_event_that_another_one_takes(broker):
     listen()
     teller = a_teller()
     first, _ = tell(teller, "a", "b")
+    connection = connection_of("orders")
     connection.ensure_connection()
     with connection.connection.transaction(), connection.cursor() as cursor:
         cursor.execute("SELECT 1 FROM orders_outbox WHERE id = %s FOR UPDATE", [first])

@@ -7,8 +7,10 @@ import threading
 from collections import Counter, defaultdict
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
+import pytest
 from celery import current_app
 from celery.exceptions import Ignore
 from django.conf import settings
@@ -33,6 +35,7 @@ from sagas.orchestration import registry
 from sagas.orchestration.steps import StepRejected
 from sagas.sometimes import sometimes
 from tests.concurrency.sagas.races import Gate
+from tests.databases import database_of
 from tests.integration.sagas import trial
 from tests.integration.sagas.trial import SCRIPT, TrialState
 from tests.integration.sagas.waiting import Approved
@@ -245,20 +248,19 @@ class World:
     @contextmanager
     def unanswered(self, number):
         """Let the answer to one commit get lost on its way back."""
-        database = connections["default"]
-        commit, left = database._commit, [number]
+        left = [number]
 
-        def get_through_unheard():
+        def get_through_unheard(commit):
             commit()
             left[0] -= 1
             if left[0] == 0:
                 raise OperationalError("server closed the connection unexpectedly")
 
-        database._commit = get_through_unheard
-        try:
+        with pytest.MonkeyPatch.context() as patch:
+            for database in trial.databases():
+                unheard = partial(get_through_unheard, database._commit)
+                patch.setattr(database, "_commit", unheard)
             yield
-        finally:
-            database._commit = commit
 
 
 def register() -> None:
@@ -274,27 +276,35 @@ def begin(key: str) -> UUID:
         return start(MACHINE, TrialState(subject=saga_id), key=key, saga_id=saga_id)
 
 
+FILLED = (
+    *("sagas_saga", "sagas_steprun", "sagas_stepfault", "sagas_signal", "sagas_operatoraction"),
+    *("sagas_clock", "orders_barrier", "payments_barrier", "billing_barrier"),
+    # Where contexts are detached: what they ask of the engine, and its own steps.
+    *("orders_outbox", "sagas_barrier", "sagas_inbox", "sagas_position"),
+)
+
+
 def empty_tables() -> None:
     """Forget every saga; quicker than to restore the whole database."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            # What is kept for ever is kept by a trigger; as a replica none is fired.
-            "SET session_replication_role = replica; TRUNCATE public.trial_effect;"
-            " DELETE FROM sagas_saga; DELETE FROM sagas_steprun; DELETE FROM sagas_stepfault;"
-            " DELETE FROM sagas_signal; DELETE FROM sagas_operatoraction; DELETE FROM sagas_clock;"
-            " DELETE FROM orders_barrier; DELETE FROM payments_barrier;"
-            " DELETE FROM billing_barrier;"
-            " RESET session_replication_role"
-        )
+    for database in trial.databases():
+        own = [name for name in FILLED if database_of(name) is database]
+        with database.cursor() as cursor:
+            cursor.execute(
+                # What is kept for ever is kept by a trigger; as a replica none is fired.
+                "SET session_replication_role = replica; TRUNCATE public.trial_effect;"
+                + "".join(f" DELETE FROM {name};" for name in own)
+                + " RESET session_replication_role"
+            )
 
 
 def effects() -> dict[UUID, Counter[str]]:
     """What has taken effect, of each saga."""
     found: dict[UUID, Counter[str]] = defaultdict(Counter)
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT saga, what FROM public.trial_effect")
-        for saga, what in cursor.fetchall():
-            found[saga][what] += 1
+    for database in trial.databases():
+        with database.cursor() as cursor:
+            cursor.execute("SELECT saga, what FROM public.trial_effect")
+            for saga, what in cursor.fetchall():
+                found[saga][what] += 1
     return found
 
 

@@ -4,6 +4,7 @@ import pytest
 from django.db import IntegrityError, connection
 
 from sagas.ids import uuid7
+from tests.databases import database_of
 from tests.integration.sagas import trial
 
 SAGA = "UPDATE sagas_saga SET {} WHERE id = %(id)s"
@@ -79,8 +80,8 @@ REFUSED = {
 
 
 def tried(statements, saga_id):
-    with connection.cursor() as cursor:
-        for statement in statements:
+    for statement in statements:
+        with database_of(statement).cursor() as cursor:
             cursor.execute(statement, {"id": saga_id})
 
 
