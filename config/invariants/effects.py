@@ -67,11 +67,11 @@ I3_ONCE: Final = Invariant(
                 WHERE r.state IS DISTINCT FROM b.state
                     AND (NOT %(detached)s OR s.finished_at IS NOT NULL)
                     AND NOT (r.state IS NULL AND b.state = 'canceled')
-                    AND NOT (r.state = 'intended' AND b.state = 'abandoned')
+                    AND NOT (r.state = 'intended' AND coalesce(b.state, '') = 'abandoned')
                     -- Two commits, and the way back came in between.
                     AND NOT (%(detached)s AND direction = 'do'
                         AND coalesce(r.state, 'intended') = 'intended'
-                        AND b.state IN ('done', 'rejected', 'abandoned') AND EXISTS (
+                        AND coalesce(b.state, '') IN ('done', 'rejected', 'abandoned') AND EXISTS (
                             SELECT FROM audit.v_sagas s WHERE s.saga_id = coalesce(r.saga_id,
                                 b.saga_id) AND s.status IN ('compensating', 'compensated')))
             """,

@@ -62,8 +62,9 @@ I7_COMPENSATION: Final = Invariant(
                     AND (u.state NOT IN ('nothing', 'skipped')
                         OR b.state IS DISTINCT FROM 'canceled')
                     -- Its context knows of it although the saga does not: then it is undone.
-                    AND NOT (%(detached)s AND (b.state IN ('abandoned', 'rejected')
-                        OR (b.state = 'done' AND u.state = 'done')))
+                    AND NOT (%(detached)s AND b.state IS NOT NULL
+                        AND (b.state IN ('abandoned', 'rejected')
+                            OR (b.state = 'done' AND u.state = 'done')))
             """,
         ),
     ),

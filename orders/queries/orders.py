@@ -124,8 +124,10 @@ def order_of(customer_id: UUID, order_id: UUID) -> OrderDetail | None:
     if order is None:
         return None
     saga = _saga_of(order)
-    standing = _standing(saga)
     status = OrderStatus(order.status)
+    # Where orders have a database of their own, the engine hears of a checkout a moment later.
+    is_asked_for = saga is None and status is OrderStatus.PENDING
+    standing = _BEGINNING if is_asked_for else _standing(saga)
     return OrderDetail(
         id=order.id,
         number=order.number,
@@ -139,7 +141,7 @@ def order_of(customer_id: UUID, order_id: UUID) -> OrderDetail | None:
         payment_method_id=order.payment_method_id,
         payment_id=order.payment_id,
         saga_id=order.saga_id,
-        saga_status=saga.status if saga else "",
+        saga_status="running" if is_asked_for else saga.status if saga else "",
         reference=order.reference,
         business_date=order.business_date,
         placed_at=order.placed_at,
@@ -180,6 +182,9 @@ def _lines_of(order_id: UUID) -> tuple[OrderLineView, ...]:
         )
         for line in OrderLine.objects.filter(order_id=order_id).order_by("position")
     )
+
+
+_BEGINNING = Standing(step="reserve_stock")
 
 
 def _saga_of(order: Order) -> SagaView | None:

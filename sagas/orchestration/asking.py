@@ -66,6 +66,7 @@ def _meet(saga: Saga[Any], new: NewSaga) -> None:
     this saga is then turned round (``requests.py``).
     """
     if saga.lock is not None and saga.lock.meeting is Meeting.REFUSE:
-        holder = locks.holder_of(*saga.lock.on(codec.decode(saga.state, new.state)))
+        target = saga.lock.on(codec.decode(saga.state, new.state))
+        holder = locks.holder_of(*target) if locks.is_held(target) else None
         if holder is not None:
             raise locks.refused_by(holder)

@@ -146,6 +146,14 @@ def take(target: Aggregate, saga_id: UUID) -> Taking:
             # Whoever had it has ended between the two statements.
 
 
+def is_held(target: Aggregate) -> bool:
+    """Return whether a saga has a lock; whoever is about to let it go is waited for."""
+    told: dict[str, Any] = {"type": target[0], "target": target[1]}
+    with cursor_of("sagas") as cursor:
+        cursor.execute(_MEET, told)
+        return cursor.fetchone() is not None
+
+
 def refusal(target: Aggregate) -> Locked:
     """Return what is said to whoever meets a lock and does not wait."""
     holder = holder_of(*target)

@@ -11,7 +11,14 @@ from sagas.models.operator_action import OperatorAction
 from sagas.orchestration.orchestrator import ReasonMissing
 from sagas.outbox.delivery import pass_over
 from sagas.outbox.relay import deliver_later
-from sagas.transactions import ENGINE, after_commit, is_detached, transaction
+from sagas.transactions import (
+    ENGINE,
+    after_commit,
+    connection_of,
+    is_detached,
+    table,
+    transaction,
+)
 
 log = logging.getLogger(__name__)
 
@@ -28,13 +35,14 @@ def discard(letter_id: UUID, *, by: str, reason: str) -> bool:
         raise ReasonMissing
     letter = DeadLetter.objects.filter(id=letter_id, resolved_at=None).first()
     apart = letter is not None and is_detached(letter.context)
+    passed = None
     if letter is not None and apart:
         # First: should the rest not follow, the letter still waits and can be discarded again.
         with transaction(letter.context):
-            pass_over(letter)
+            passed = _pass_over_once(letter)
             failpoint("act.before_commit", "discard")
     with transaction(ENGINE if letter is None or apart else letter.context):
-        done = letter is not None and _close(letter, passed=apart)
+        done = letter is not None and _close(letter, passed=passed)
         OperatorAction.objects.create(
             action="discard",
             target_type="dead letter",
@@ -50,10 +58,26 @@ def discard(letter_id: UUID, *, by: str, reason: str) -> bool:
     return done
 
 
-def _close(letter: DeadLetter, *, passed: bool) -> bool:
+_MARK = """
+INSERT INTO {idempotency} (scope, key, fingerprint, status, headers, body)
+VALUES ('sagas.discard', %s, '', 200, '{{}}', '')
+"""
+_MARKED = "SELECT 1 FROM {idempotency} WHERE scope = 'sagas.discard' AND key = %s"
+
+
+def _pass_over_once(letter: DeadLetter) -> bool:
+    """Go past an event; also True where an earlier discard did, which died before its end."""
+    mark = table(letter.context, "idempotency")
+    passed = pass_over(letter)
+    with connection_of(letter.context).cursor() as cursor:
+        cursor.execute((_MARK if passed else _MARKED).format(idempotency=mark), [str(letter.id)])
+        return passed or cursor.fetchone() is not None
+
+
+def _close(letter: DeadLetter, *, passed: bool | None) -> bool:
     still_open = DeadLetter.objects.filter(id=letter.id, resolved_at=None)
     closed = bool(still_open.update(resolved_at=Now(), next_at=None))
-    return closed and (passed or pass_over(letter))
+    return closed and (pass_over(letter) if passed is None else passed)
 
 
 def _go_on_after(letter: DeadLetter) -> None:

@@ -5,7 +5,7 @@ import pytest
 from sagas import failpoints
 from sagas.api import cancel, park, skip
 from sagas.core.keys import Direction
-from sagas.orchestration import commits
+from sagas.orchestration import barriers, branch_rows, commits
 from sagas.orchestration.branches import run_branch
 from sagas.orchestration.executor import LinkEnd, run_link
 from tests.concurrency.sagas import test_detached
@@ -71,6 +71,43 @@ def test_a_branch_that_dies_between_its_two_commits_takes_effect_once(broker, fa
     assert run_branch(saga_id, fan.PACK) is LinkEnd.PASSED
     assert (trial.effects(), row(saga_id).pending) == (["take", "pack"], 2)
     assert branch(saga_id, fan.PACK).reply == {"box": "b1"}
+
+
+def run_twice_under_one_claim(saga_id, monkeypatch):
+    """A worker whose commit got through and whose answer did not, runs the branch again."""
+    claimed = branch_rows.claim(saga_id, fan.PACK)
+    with monkeypatch.context() as patch:
+        patch.setattr(branch_rows, "claim", lambda *_: claimed)
+        assert run_branch(saga_id, fan.PACK) is LinkEnd.PASSED
+        again = run_branch(saga_id, fan.PACK)
+    assert trial.effects() == ["take", "pack"], "one branch took effect twice"
+    assert (again, row(saga_id).pending) == (LinkEnd.STOPPED, 2), "one branch counted twice"
+
+
+def test_a_branch_that_is_done_takes_effect_and_counts_once(broker, monkeypatch):
+    run_twice_under_one_claim(in_its_group(broker), monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "guard", "instead", "wrong"),
+    [
+        (branch_rows, "_COMMIT", "AND r.state IN ('pending', 'intended')", "", "counted twice"),
+        (barriers, "_RECORDED", "state <> 'intended'", "false", "took effect twice"),
+    ],
+    ids=["state of the branch", "its barrier"],
+)
+def test_without_its_guard_a_branch_that_is_done_goes_wrong(
+    broker, monkeypatch, module, name, guard, instead, wrong
+):
+    saga_id = in_its_group(broker)
+    sql = getattr(module, name)
+    assert sql.count(guard) == 1
+    monkeypatch.setattr(module, name, sql.replace(guard, instead))
+    if module is barriers:  # it would refuse the second row as well
+        open_again = barriers._TAKE.replace("WHERE b.state = 'intended'", "")
+        monkeypatch.setattr(barriers, "_TAKE", open_again)
+    with pytest.raises(AssertionError, match=wrong):
+        run_twice_under_one_claim(saga_id, monkeypatch)
 
 
 def test_a_cancel_between_the_two_commits_of_a_branch_undoes_its_effect(broker, fail_at):

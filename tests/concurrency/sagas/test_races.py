@@ -13,6 +13,7 @@ from sagas.models import SagaInstance, StepRun
 from sagas.orchestration import stops, store
 from sagas.orchestration.executor import LinkEnd, run_link
 from sagas.orchestration.sweep import sweep
+from sagas.transactions import is_detached
 from tests.concurrency.sagas.races import Gate, row_locked, until_somebody_waits_for_a_lock
 from tests.integration.sagas import trial
 from tests.integration.sagas.conftest import make_due, row
@@ -189,7 +190,9 @@ def test_a_cancel_that_comes_first_refuses_the_step_that_has_done_its_work(broke
         Cancellation.ACCEPTED,
     ]
     bring_to_an_end(broker, saga_id)
-    assert effects_of(saga_id) == ["close"]
+    # Over two databases the effect is committed when the fence refuses the move: it is undone.
+    made = ["take", "put_back"] if is_detached("orders") else []
+    assert effects_of(saga_id) == [*made, "close"]
 
 
 def test_fifty_times_a_step_and_a_cancel_at_once(broker):

@@ -173,6 +173,15 @@ PLANTS = {
         "I3",
         "step 4 (do): journal done, barrier missing",
     ),
+    "an intent that the barrier does not know": (
+        (
+            "UPDATE sagas_steprun SET state = 'intended' WHERE direction = 'do' AND step_no = 4"
+            f" AND saga_id = {A_GOOD_SAGA};"
+            f"DELETE FROM payments_barrier WHERE saga_id = {A_GOOD_SAGA} AND step_no = 4"
+        ),
+        "I3",
+        "step 4 (do): journal intended, barrier missing",
+    ),
     "more promised than there is": (
         (
             "ALTER TABLE orders_stocklevel DROP CONSTRAINT orders_stocklevel_not_oversold;"

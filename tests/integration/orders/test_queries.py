@@ -1,8 +1,10 @@
 from decimal import Decimal
 
 import pytest
+from django.db.models.functions import Now
 
 from orders.commands import ReserveStock
+from orders.models import Order
 from orders.queries import cart_of, catalogue, order_of, orders_of, product, sku_of
 from orders.refusals import BadQuantity, InactiveSku, UnknownSku
 from orders.services import NewSku, add_product, add_products, put_in_cart, set_active
@@ -128,5 +130,9 @@ def test_an_order_is_shown_when_its_saga_is_long_gone():
     a_sku()
     order = an_order(("MUG", 2))
     SagaInstance.objects.all().delete()
+    shown = order_of(order.customer_id, order.id)
+    assert (shown.saga_status, shown.progress.can_cancel) == ("running", True), "it is to begin"
 
-    assert order_of(order.customer_id, order.id).saga_status == ""
+    Order.objects.filter(id=order.id).update(status="failed", reason="deadline", closed_at=Now())
+    shown = order_of(order.customer_id, order.id)
+    assert (shown.saga_status, shown.progress.can_cancel) == ("", False)
