@@ -80,6 +80,7 @@ EXEMPT = {
     "sagas.outbox.dead_letters.settle_up_to": LAST,
     "sagas.outbox.delivery._take_position": IN_A_TRANSACTION,
     "sagas.outbox.delivery._write_inbox": IN_A_TRANSACTION,
+    "sagas.outbox.discarding._pass_over_once": IN_A_TRANSACTION,
     "sagas.outbox.pruning._delete": LAST,
     "sagas.outbox.pruning._prune_batch": LAST,
     "sagas.outbox.publishing.publish": IN_A_TRANSACTION,

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from sagas.api import Locked, cancel, uuid7
+from sagas.api import Locked, cancel, start, transaction, uuid7
 from sagas.core.keys import Direction
 from sagas.models import SagaInstance, SemanticLock
 from sagas.orchestration import handover, locks, stops
@@ -122,8 +122,8 @@ def begins_to_wait_while_the_holder_ends(order_id):
 
     original = stops.insert
 
-    def insert(new):
-        inserted = original(new)
+    def insert(new, **options):
+        inserted = original(new, **options)
         if new.saga_id == second:
             gate.wait_here()
         return inserted
