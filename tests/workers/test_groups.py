@@ -1,9 +1,8 @@
 """Branches of a group in real workers: two processes at once, one of them killed."""
 
 import pytest
-from django.db import connection
 
-from sagas.api import start, transaction, uuid7
+from sagas.api import connection_of, start, transaction, uuid7
 from sagas.models import SagaInstance, StepRun
 from sagas.orchestration import registry
 from tests.processes import eventually
@@ -18,9 +17,15 @@ PLACE = "call.returned/right"
 @pytest.fixture
 def saga_id(committed_db, monkeypatch):
     monkeypatch.setattr(registry, "SAGAS", {**registry.SAGAS, ("orders.meeting", 1): MEETING})
-    with connection.cursor() as cursor:
+    with connection_of("orders").cursor() as cursor:
         cursor.execute(TABLE)
     return uuid7()
+
+
+def met(saga_id):
+    with connection_of("orders").cursor() as cursor:
+        cursor.execute("SELECT branch, pid, note FROM public.met WHERE saga = %s", [saga_id])
+        return cursor.fetchall()
 
 
 def test_branches_run_in_two_processes_at_once_and_one_that_is_killed_runs_again(
@@ -38,8 +43,8 @@ def test_branches_run_in_two_processes_at_once_and_one_that_is_killed_runs_again
     eventually(lambda: killer.hit(PLACE), 30, "the right one is killed after its call")
     eventually(lambda: status(saga_id) == "completed", 60, f"it ends: {standing(saga_id)}")
 
-    met = rows("SELECT branch, pid, note FROM public.met WHERE saga = %s", [saga_id])
-    assert sorted((branch, note) for branch, _, note in met) == [
+    found = met(saga_id)
+    assert sorted((branch, note) for branch, _, note in found) == [
         ("left", "called"),
         ("left", "done"),
         ("part", "done"),
@@ -47,8 +52,8 @@ def test_branches_run_in_two_processes_at_once_and_one_that_is_killed_runs_again
         ("right", "called"),
         ("right", "done"),
     ]
-    [left] = {pid for branch, pid, _ in met if branch == "left"}
-    killed, repeated = [pid for branch, pid, note in met if (branch, note) == ("right", "called")]
+    [left] = {pid for branch, pid, _ in found if branch == "left"}
+    killed, repeated = [pid for branch, pid, note in found if (branch, note) == ("right", "called")]
     assert killed not in {left, repeated}
     assert SagaInstance.objects.get(id=saga_id).state == {"pids": [left, repeated]}
     attempts = StepRun.objects.filter(saga_id=saga_id).values_list("name", "state", "attempts")

@@ -75,12 +75,12 @@ def test_cancel_and_deadline_thrown_at_captures_in_flight_with_kills_never_do_bo
     statuses = dict(Order.objects.values_list("id", "status"))
     for order_id, answer in answers.items():
         ended = statuses[order_id]
-        assert (ended == "confirmed") == (answer != "ACCEPTED"), (order_id, answer, ended)
-    both = rows(
-        "SELECT s.id FROM sagas_saga s JOIN payments_payment p ON p.purpose_id = s.subject_id"
-        " WHERE s.status = 'compensated' AND p.captured > 0"
-    )
-    assert both == []
+        # Asked for from another database, it is decided when it arrives.
+        decided = answer != "ASKED"
+        fits = (ended == "confirmed") == (answer != "ACCEPTED")
+        assert fits or not decided, (order_id, answer, ended)
+    back = set(rows("SELECT subject_id FROM sagas_saga WHERE status = 'compensated'"))
+    assert back & set(rows("SELECT purpose_id FROM payments_payment WHERE captured > 0")) == set()
     # Both sides must really have won sometimes, else nothing was shown.
     assert {"confirmed"} < set(statuses.values())
     count_the_money()
