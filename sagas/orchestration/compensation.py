@@ -55,7 +55,7 @@ def close_the_door(work: Work) -> Done:
 
 
 def _closed(work: Work) -> Outcome:
-    forward = store.tombstone(work.claimed, work.number, work.context)
+    forward = _forward_run(work)
     # A wait that is over is undone by passing it.
     return DONE if forward == RunState.DONE else NOTHING
 
@@ -97,7 +97,7 @@ def _has_effect(work: Work) -> bool:
     moment its intent was committed, even where the answer was no: a frozen worker may repeat
     the call, so its undo makes the end final at the other side.
     """
-    forward = store.tombstone(work.claimed, work.number, work.context)
+    forward = _forward_run(work)
     if work.step.awaits is not None:
         return True  # whoever undoes a child has looked at its own row
     if forward in {None, RunState.SKIPPED}:
@@ -105,6 +105,17 @@ def _has_effect(work: Work) -> bool:
     build = work.step.do
     is_remote = build is not None and handler_of(command_type(build)).is_remote
     return is_remote or forward == RunState.DONE
+
+
+def _forward_run(work: Work) -> str | None:
+    """Return what the forward run came to; one that has not come never will.
+
+    Not asked where this worker has committed it a moment ago: that is final. Should the server
+    have lost it since, then the cursor of this compensation with it, and the move is refused.
+    """
+    if work.forward is not None:
+        return work.forward
+    return store.tombstone(work.claimed, work.number, work.context)
 
 
 def _retreat(work: Work, outcome: Outcome) -> Done:
@@ -124,4 +135,4 @@ def _retreat(work: Work, outcome: Outcome) -> Done:
         barriers.journal_forward(work)
     store.move(work.claimed, entry(work, Direction.UNDO, outcome.state), target)
     failpoint("step.before_commit", work.place)
-    return done(target, work.state)
+    return done(target, work.state, outcome.state)

@@ -21,6 +21,7 @@ from sagas.core.keys import Direction
 from sagas.correlation import Correlation, correlated
 from sagas.failpoints import failpoint
 from sagas.models.saga import SagaInstance, Status
+from sagas.models.step_run import RunState
 from sagas.orchestration import canvas, donekeys, faults, locks, registry, stops, store, versions
 from sagas.orchestration.awaiting import arrive, go_back
 from sagas.orchestration.compensation import undo_step
@@ -105,6 +106,7 @@ class Carried:
         self.started = monotonic() if started is None else started
         self.chained = chained
         self.saga: Any = None
+        self.came_to: dict[int, RunState] = {}
 
     def carry_on(self, *, calls: bool = True) -> LinkEnd:
         """Go on from the cursor, unless told not to make calls only up to the first one."""
@@ -171,6 +173,7 @@ class Carried:
             state=self.state,
             keeps_lease=self._keeps_lease,
             turns_here=self._turns_here,
+            forward=self.came_to.get(self.claimed.cursor),
         )
         try:
             done = self._carry_out(work)
@@ -191,6 +194,7 @@ class Carried:
         return self._moved(work, done)
 
     def _moved(self, work: Work, done: Done) -> LinkEnd | None:
+        self.came_to[work.number] = done.run
         if done.rejected is None:
             failpoint("step.committed", work.place)
         else:

@@ -56,6 +56,7 @@ def finish_branch(work: Work, state: RunState, reply: Any) -> Done:
         state=saga_state,
         kept_lease=False,
         at=work.claimed.claimed_at,
+        run=state,
     )
 
 
@@ -116,5 +117,6 @@ def turn_round(work: Work, rejected: Rejected) -> Done:
         state=work.state,
         kept_lease=False,
         at=work.claimed.claimed_at,
+        run=RunState.REJECTED,
         rejected=rejected.reason,
     )

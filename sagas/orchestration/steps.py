@@ -167,7 +167,7 @@ def _forward(work: Work, state: Any, reply: Any, outcome: RunState) -> Done:
     )
     store.move(work.claimed, entry(work, Direction.DO, outcome, reply), target)
     group.open_group(work.saga, work.claimed.saga_id, cursor)
-    return done(target, state)
+    return done(target, state, outcome)
 
 
 def _reject(work: Work, rejected: Rejected, note: Callable[[], None] | None = None) -> Done:
@@ -216,7 +216,7 @@ def _turn_step_round(work: Work, rejected: Rejected) -> Done:
         new_token=True,
     )
     store.move(work.claimed, entry(work, Direction.DO, RunState.REJECTED), target)
-    return done(target, work.state)
+    return done(target, work.state, RunState.REJECTED)
 
 
 def _note_rejection(work: Work, rejected: Rejected) -> None:

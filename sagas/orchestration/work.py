@@ -39,6 +39,8 @@ class Work:
     keeps_lease: Callable[[], bool]
     turns_here: Callable[[], bool] = lambda: False
     """Whether a rejection leaves the saga with this worker, which undoes it at once."""
+    forward: RunState | None = None
+    """On the way back: what this very worker has committed as the forward run, if it has."""
 
     @property
     def number(self) -> int:
@@ -88,6 +90,8 @@ class Done:
     state: Any
     kept_lease: bool
     at: datetime
+    run: RunState
+    """What the step run came to."""
     rejected: str | None = None
     """Why the saga has turned round, where it has."""
 
@@ -124,7 +128,7 @@ def call_out(
     return outcome
 
 
-def done(target: Target, state: Any) -> Done:
+def done(target: Target, state: Any, run: RunState) -> Done:
     """Return what the commit to a target leaves behind."""
     return Done(
         cursor=target.cursor,
@@ -132,6 +136,7 @@ def done(target: Target, state: Any) -> Done:
         state=state,
         kept_lease=target.keep_lease,
         at=clock.real(),
+        run=run,
         rejected=target.failure,
     )
 

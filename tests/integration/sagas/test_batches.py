@@ -162,6 +162,28 @@ def test_a_rejection_is_undone_by_the_task_that_heard_it(shared):
     assert trial.effects() == ["close"]
 
 
+def test_what_this_worker_has_just_committed_is_undone_without_asking_what_it_came_to(
+    shared, monkeypatch
+):
+    asked = []
+
+    def tombstone(claimed, step_no, context):
+        asked.append(step_no)
+        return planted(claimed, step_no, context)
+
+    planted = store.tombstone
+    monkeypatch.setattr(store, "tombstone", tombstone)
+    trial.SCRIPT["capture"] = raising(Rejected("no"))
+    saga_id = trial.begin()
+    [message] = shared.take()
+    shared.run_chain(message)
+
+    # "book" never ran, and "open" was committed with the start.
+    assert asked == [4, 0]
+    assert row(saga_id).status == "compensated"
+    assert trial.effects() == ["take", "hold", "release", "put_back", "close"]
+
+
 def test_a_rejection_whose_task_has_used_up_its_slice_is_left_to_the_error_callback(
     shared, settings
 ):
