@@ -30,6 +30,7 @@ from sagas.orchestration.orchestrator import (
     skip,
     start,
 )
+from sagas.orchestration.rollout import chosen
 from sagas.orchestration.run import Run, current_run
 from sagas.orchestration.signals import Signaled, UnfitPayload, UnknownSignal, signal
 from sagas.orchestration.starting import Again, AlreadyStarted
@@ -77,6 +78,7 @@ __all__ = [
     "begun",
     "cancel",
     "child",
+    "chosen",
     "clock",
     "compensatable",
     "compensate",

@@ -64,6 +64,9 @@ class Saga(Generic[S]):
     """In the order in which they run; afterwards flat, a group's branches one after the other."""
     lock: "Lock[S] | None" = None
     """The aggregate that an instance has for itself until it ends."""
+    share: int = 100
+    """Percent of the starts that run this version where there is one before it, until an operator
+    says otherwise."""
     contexts: tuple[str, ...] = field(init=False, default=())
     """The context that carries out each step."""
     fingerprint: str = field(init=False, default="", repr=False)

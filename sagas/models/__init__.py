@@ -12,6 +12,7 @@ from sagas.models.contextual import (
 from sagas.models.dead_letter import DeadLetter
 from sagas.models.messaging import Barrier, Inbox, Position
 from sagas.models.operator_action import OperatorAction
+from sagas.models.rollout import Rollout
 from sagas.models.saga import SagaInstance, Status
 from sagas.models.semantic_lock import SemanticLock
 from sagas.models.signal import Signal
@@ -30,6 +31,7 @@ __all__ = [
     "OutboxBase",
     "Position",
     "PositionBase",
+    "Rollout",
     "RunState",
     "SagaInstance",
     "SemanticLock",

@@ -21,6 +21,7 @@ from sagas.orchestration import (
     group,
     registry,
     requests,
+    rollout,
     skipping,
     stops,
 )
@@ -28,13 +29,7 @@ from sagas.orchestration.starting import Again, Started, start_once
 from sagas.orchestration.status import NoSuchSaga
 from sagas.orchestration.stops import Cancellation, NewSaga
 from sagas.orchestration.store import StaleFencingToken
-from sagas.transactions import (
-    ENGINE,
-    after_commit,
-    is_detached,
-    transaction,
-    transaction_required,
-)
+from sagas.transactions import ENGINE, after_commit, is_detached, transaction, transaction_required
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +68,7 @@ def start(
     context = transaction_required()
     if saga.context != context:
         raise ForeignSaga(f"{saga.name} started in a transaction of {context}")
-    registered = registry.get(saga.name, saga.version)
+    registered = rollout.to_start(registry.get(saga.name, saga.version), key)
     new = new_saga(
         registered, state, saga_id=saga_id, key=key, subject_id=subject_id, context=context
     )

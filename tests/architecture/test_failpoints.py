@@ -73,6 +73,7 @@ EXEMPT = {
     "sagas.orchestration.branch_stops.stop": IN_A_TRANSACTION,
     "sagas.orchestration.skipping.carry_out": IN_A_TRANSACTION,
     "sagas.orchestration.skipping.close": IN_A_TRANSACTION,
+    "sagas.orchestration.rollout.ensure": LAST,
     "sagas.orchestration.sweep._wait_for_deadline": LAST,
     "sagas.orchestration.branch_stops.leave": LAST,
     "sagas.orchestration.versions.leave": LAST,

@@ -296,6 +296,8 @@ CONSTRAINTS = (
     "sagas_clock.sagas_clock_one",
     "sagas_deadletter.sagas_deadletter_once",
     "sagas_lock.sagas_lock_once",
+    "sagas_rollout.sagas_rollout_once",
+    "sagas_rollout.sagas_rollout_percent",
     "sagas_saga.sagas_saga_cursor",
     "sagas_saga.sagas_saga_finished",
     "sagas_saga.sagas_saga_no_return",

@@ -8,6 +8,7 @@ from django.db import connections
 
 from config import audit, roles
 from sagas import groups
+from sagas.orchestration import rollout
 
 # Of two deployments that migrate at once the second one waits for the first.
 LOCK: Final = 0x636F6E63
@@ -50,6 +51,7 @@ class Command(Migrate):
             super().handle(*args, **options)
             audit.install(connection)
             groups.ensure(using=connection.alias)
+            rollout.ensure(using=connection.alias)
             if roles.create_roles(connection):
                 roles.grant_privileges(connection)
         finally:

@@ -169,7 +169,7 @@ def test_the_list_offers_only_the_acts_that_the_role_has(role, broker):
 
 def test_nobody_adds_edits_or_deletes_what_the_product_writes():
     client = signed_in("administrator")
-    editable = {"product", "sku"}
+    editable = {"product", "sku", "rollout"}
     for model in apps.get_models():
         label, name = model._meta.app_label, model._meta.model_name
         if label not in OURS[:4] or not admin.site.is_registered(model):
@@ -262,5 +262,6 @@ def test_migrate_makes_the_groups_and_repairs_them():
             "view_group",
             "change_product",
             "change_sku",
+            "change_rollout",
         },
     }

@@ -22,6 +22,7 @@ LOCK = (
     "INSERT INTO sagas_lock (target_type, target_id, saga_id, taken_at)"
     " VALUES ('order', %(id)s, %(id)s, now())"
 )
+ROLLOUT = "INSERT INTO sagas_rollout (name, version, percent) VALUES ('orders.trial', 2, {})"
 LETTER = (
     "INSERT INTO sagas_deadletter (id, context, producer, event_id, event_name, aggregate_type,"
     " aggregate_id, sequence, attempts, reason, traceback, first_at, last_at)"
@@ -58,6 +59,8 @@ REFUSED = {
     "sagas_clock_one": ["INSERT INTO sagas_clock (id, ahead) VALUES (2, interval '1s')"],
     "sagas_deadletter_once": [LETTER, LETTER],
     "sagas_lock_once": [LOCK, LOCK],
+    "sagas_rollout_once": [ROLLOUT.format(1), ROLLOUT.format(2)],
+    "sagas_rollout_percent": [ROLLOUT.format(101)],
     "sagas_saga_cursor": [SAGA.format("cursor = 6")],
     "sagas_saga_finished": [SAGA.format("finished_at = now()")],
     "sagas_saga_no_return": [SAGA.format("past_return = true, status = 'compensating'")],
