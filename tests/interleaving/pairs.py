@@ -69,7 +69,7 @@ class Pair:
             story.prepare(world)
             for job in self.jobs:
                 world.begin(lambda job=job: job(world), job.__name__)
-            while able := world.actors.ready() or world.actors.blocked():
+            while able := world.able() or world.actors.blocked():
                 self._decide(world, able, prefix, choices)
             world.heal()
         names = [job.__name__ for job in self.jobs]

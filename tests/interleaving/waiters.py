@@ -84,6 +84,15 @@ def waiter(world):
     carry(world.story.ids[1], 0, 3)
 
 
+def other_life(world):
+    """The holder ends, the lease of who looks has run out, and another worker carries that saga."""
+    last_step(world)
+    world.nature.pass_time(world.lease)
+    waiter(world)
+    world.nature.pass_time(COOL)
+    waiter(world)
+
+
 def canceler(world):
     cancel(world.story.ids[1], reason="no", by="alice")
 
@@ -158,6 +167,7 @@ WAITING_PAIRS = {
     "end and cancel": (Awaited, last_step, canceler),
     "end and look": (LookedFor, last_step, waiter),
     "look and cancel": (LookedFor, waiter, canceler),
+    "look and the other's life": (LookedFor, waiter, other_life),
     "timer and cancel": (Cooling, forward, customer),
     "timer and timer": (Cooling, forward, second_worker),
     "parent and parent": (Sending, forward, second_worker),

@@ -103,8 +103,15 @@ class World:
         """Return all that has been found to be wrong."""
         return [*self.provider.wrongs, *self.faults, *self.story.judge(self)]
 
+    def able(self):
+        """Return who could go on; look also at those who came to their end after a wait."""
+        able = self.actors.ready()
+        for actor in self.actors.actors:
+            self._look_at(actor)
+        return able
+
     def _decide(self):
-        ready = self.actors.ready()
+        ready = self.able()
         if self.frozen in ready and self.actors.blocked():
             self._thaw()  # somebody waits for it
         running = [actor for actor in ready if actor is not self.frozen]
@@ -141,7 +148,7 @@ class World:
     def _unblocked(self):
         if not self.actors.blocked():
             return False
-        self.actors.ready()
+        self.able()
         return True
 
     def go_on(self, actor):

@@ -21,11 +21,17 @@ MODELS = Path(__file__).parents[2] / "docs" / "models"
 README = MODELS / "README.md"
 BEGIN, END = "<!-- results of {} -->", "<!-- end of results -->"
 GUARDS = {
+    "child.pml": "LOCK AFTER FIND FENCE SAME WAKE ORDER AGAIN CALL UNDO B_CLEAR",
+    "group.pml": (
+        "B_STATE B_GROUP I_SAGA I_TOKEN C_SAGA C_STATE C_TOKEN COUNT READ_AFTER BARRIER R_TOKEN"
+        " TAKE TOMBSTONE VISIT UNDO_IF U_FENCE P_TOKEN"
+    ),
     "link.pml": (
         "C_STATUS C_CURSOR C_LEASE C_DELAY C_PARKED M_STATUS M_CURSOR M_TOKEN BARRIER F_STATUS"
         " F_TOKEN B_PAST B_STATUS B_TOKEN TOMBSTONE UNDO_IF RELEASE LIMIT RENEW G_TOKEN G_COUNT"
         " K_AFTER K_SWEPT SWEEP"
     ),
+    "lock.pml": "SHARE AGAIN KEEP EXCLUDE WAKES OWN LOOK STILL",
     "wait.pml": (
         "L_WAIT L_SIGNAL READ_AFTER KEEP UNIQUE CONSUME FENCE ONCE WAKE B_CLEAR R_CLEAR C_DELAY"
     ),
@@ -39,6 +45,7 @@ ALONG = "CRASH=1 FREEZE=1 LOSS=0 COPY=1 CANCEL=0 SLICE=0 BATCH=2 FAULT=1"
 REDIS = "CRASH=1 FREEZE=0 LOSS=1 COPY=1 CANCEL=1 SLICE=0 FALSE_KEY=1"
 APART = "CRASH=1 FREEZE=1 LOSS=1 COPY=0 CANCEL=1 SLICE=0 DETACHED HIT_GOES_ON"
 SLEEP = "PARK=1 TWICE=1"
+FANNED = "NO=1 PARK=1"
 CALM = "CRASH=0 FREEZE=0 LOSS=0 COPY=0 CANCEL=0 SLICE=1"
 
 
@@ -73,6 +80,21 @@ def wait(what: str, budget: str = "", without: str = "", *, safe: bool = False) 
 def wake(what: str, budget: str = "", without: str = "", *, safe: bool = False) -> Variant:
     """Return a variant of wake.pml."""
     return Variant("wake.pml", what, budget, without, bool(without) and not safe)
+
+
+def group(what: str, budget: str = FANNED, without: str = "", *, safe: bool = False) -> Variant:
+    """Return a variant of group.pml."""
+    return Variant("group.pml", what, budget, without, bool(without) and not safe)
+
+
+def lock(what: str, budget: str = "", without: str = "") -> Variant:
+    """Return a variant of lock.pml."""
+    return Variant("lock.pml", what, budget, without, bool(without))
+
+
+def child(what: str, budget: str = "", without: str = "", *, safe: bool = False) -> Variant:
+    """Return a variant of child.pml."""
+    return Variant("child.pml", what, budget, without, bool(without) and not safe)
 
 
 VARIANTS = (
@@ -138,6 +160,51 @@ VARIANTS = (
     wake("the key removed after the look, nobody sweeps", "", "FIRST SWEEP"),
     wake("no ring for the rest, nobody sweeps", "", "FULL SWEEP"),
     wake("the key of a refused message stays", "REFUSED=1", "TAKE_BACK"),
+    group("deaths, a frozen worker, a no, a cancel, an operator who parks"),
+    group("two deaths, two frozen workers", "CRASH=2 FREEZE=2 NO=1"),
+    group("a done branch is claimed again", without="B_STATE", safe=True),
+    group("a branch begins in a saga that compensates", without="B_GROUP"),
+    group("an intent in a saga that compensates", without="I_SAGA", safe=True),
+    group("an intent of who has lost the branch", without="I_TOKEN"),
+    group("a commit in a saga that compensates", without="C_SAGA"),
+    group("a commit of a branch that is done", without="C_STATE", safe=True),
+    group("a commit of who has lost the branch", without="C_TOKEN"),
+    group("counted down in a transaction of its own", without="COUNT"),
+    group("the replies are read before the row is locked", without="READ_AFTER"),
+    group("no barrier", without="BARRIER", safe=True),
+    group("a no of who has lost the branch", without="R_TOKEN", safe=True),
+    group("a branch is not taken before it is undone", without="TAKE", safe=True),
+    group("no tombstone", without="TOMBSTONE", safe=True),
+    group("claimed again, done again", without="B_STATE C_STATE BARRIER"),
+    group("an intent after its compensation", without="I_SAGA BARRIER TAKE"),
+    group("a commit after its compensation", without="C_SAGA BARRIER TAKE"),
+    group("what was only intended is not undone", without="VISIT"),
+    group("undo of what never was", without="UNDO_IF"),
+    group("no fence in the compensation", without="U_FENCE"),
+    group("a parking that leaves the branches their tokens", without="P_TOKEN"),
+    lock("three sagas, one started twice, deaths, a cancel, a false ring"),
+    lock("two deaths, two cancels, two rings", "CRASH=2 CANCEL=2 RING=2 TWICE=0"),
+    lock("who meets it does not share it", without="SHARE"),
+    lock("who meets it does not ask again when it is gone", without="AGAIN"),
+    lock("a second start gives the lock of the first away", without="KEEP"),
+    lock("who ends looks before it has the lock's row", without="EXCLUDE"),
+    lock("a canceled waiter is handed the lock", without="WAKES"),
+    lock("handed on after the commit that ends it", without="OWN"),
+    lock("a false ring lets a waiter go on without it", without="LOOK"),
+    lock("a canceled waiter that was looking goes on", without="STILL"),
+    child("a child that ends well, or not; deaths, a cancel, a false ring"),
+    child("two deaths, two frozen workers, two rings", "CRASH=2 FREEZE=2 RING=2"),
+    child("the parent looks without its row", without="LOCK"),
+    child("the parent looks before it has its row", without="AFTER"),
+    child("a child is started at each arrival", without="FIND"),
+    child("a frozen worker goes on in a saga that was canceled", without="FENCE"),
+    child("the parent is told after the commit", without="SAME"),
+    child("a child's end does not wake", without="WAKE"),
+    child("called back with the parent's row in hand", without="ORDER"),
+    child("called back, and not looked at again", without="AGAIN"),
+    child("a child is not called back", without="CALL", safe=True),
+    child("a completed child is not undone", without="UNDO"),
+    child("canceled in its sleep, and sleeps on", without="B_CLEAR"),
 )
 
 
