@@ -9,7 +9,7 @@ from django.db import connection, connections
 from config import audit, roles
 from config.audit.files import is_derived
 from config.audit.uniting import is_needed
-from tests.processes import test_database_url
+from sagas.transactions import connection_of
 
 pytestmark = pytest.mark.django_db
 
@@ -82,10 +82,10 @@ def test_every_column_can_be_selected_by_the_audit_role(view):
         assert [column.name for column in cursor.description] == columns.split(", ")
 
 
-@pytest.mark.colocated
 def test_the_audit_role_sees_no_table_and_changes_nothing():
+    connection = connection_of("orders")
     role = connection.ops.quote_name(roles.role_of(connection, "audit"))
-    with psycopg.connect(test_database_url()) as session:
+    with psycopg.connect(**connection.get_connection_params()) as session:
         session.execute(f"SET ROLE {role}")
         with pytest.raises(psycopg.errors.InsufficientPrivilege), session.transaction():
             session.execute("SELECT 1 FROM orders.orders_order")
@@ -111,8 +111,8 @@ def test_installing_again_gives_the_same_views_and_the_same_rights():
         assert cursor.fetchall() == rights
 
 
-@pytest.mark.colocated
 def test_a_view_whose_table_is_gone_is_left_out_and_named(caplog):
+    connection = connection_of("payments")
     with connection.cursor() as cursor:
         cursor.execute("DROP VIEW audit.v_webhooks")
         cursor.execute("ALTER TABLE payments.payments_webhookevent RENAME TO elsewhere")
@@ -123,13 +123,14 @@ def test_a_view_whose_table_is_gone_is_left_out_and_named(caplog):
     assert "v_webhooks is left out" in caplog.text
 
 
-@pytest.mark.colocated
 def test_the_views_stand_while_nothing_is_to_be_migrated_and_go_before_a_migration():
+    connection = connection_of("orders")
+    before = installed_in(connection)
     audit.drop_before_migrating(connection)
-    assert sorted(installed()) == audit.view_names()
+    assert installed_in(connection) == before
 
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM django_migrations WHERE app = 'orders'")
     audit.drop_before_migrating(connection)
 
-    assert installed() == {}
+    assert installed_in(connection) == {}

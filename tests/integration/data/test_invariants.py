@@ -96,7 +96,7 @@ def test_a_violation_is_found_and_named(planting, plant):
     assert words in violations.get(invariant, "nothing"), violations
 
 
-@pytest.mark.colocated
+@pytest.mark.colocated  # whether the plants are complete; each of them is planted in both modes
 def test_every_part_is_violated_by_some_plant(planting):
     missing = {(each.id, part.says) for each in INVARIANTS for part in each.parts}
 
