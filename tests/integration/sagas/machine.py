@@ -19,6 +19,8 @@ from django.test import override_settings
 
 from sagas import clock
 from sagas.api import (
+    Lock,
+    Meeting,
     Rejected,
     Saga,
     Unknown,
@@ -31,6 +33,7 @@ from sagas.api import (
     transaction,
     wait_for,
 )
+from sagas.models import SemanticLock
 from sagas.orchestration import registry
 from sagas.orchestration.steps import StepRejected
 from sagas.sometimes import sometimes
@@ -41,19 +44,35 @@ from tests.integration.sagas.trial import SCRIPT, TrialState
 from tests.integration.sagas.waiting import Approved
 from tests.together import PATIENCE
 
+STEPS = (
+    begun("open", undo=trial.build_close),
+    compensatable("take", do=trial.build_take, undo=trial.build_put_back),
+    compensatable("hold", do=trial.build_hold, undo=trial.build_release, keep=trial.keep_hold),
+    wait_for("approve", signal=Approved, within=timedelta(minutes=3)),
+    pivot("capture", do=trial.build_capture),
+    retriable("book", do=trial.build_book),
+)
 MACHINE = Saga(
     name="orders.machine",
     version=1,
     state=TrialState,
     deadline=timedelta(minutes=5),
-    steps=(
-        begun("open", undo=trial.build_close),
-        compensatable("take", do=trial.build_take, undo=trial.build_put_back),
-        compensatable("hold", do=trial.build_hold, undo=trial.build_release, keep=trial.keep_hold),
-        wait_for("approve", signal=Approved, within=timedelta(minutes=3)),
-        pivot("capture", do=trial.build_capture),
-        retriable("book", do=trial.build_book),
-    ),
+    steps=STEPS,
+)
+
+
+def the_order(state: TrialState) -> tuple[str, UUID]:
+    return "orders.order", UUID(int=9)
+
+
+# Of these one at a time has the order that all want, and the others wait for it.
+LOCKED = Saga(
+    name="orders.machine_with_lock",
+    version=1,
+    state=TrialState,
+    deadline=timedelta(minutes=5),
+    steps=STEPS,
+    lock=Lock(on=the_order, meeting=Meeting.WAIT),
 )
 BACK = {"take": "put_back", "open": "close"}
 ANSWERS = ("yes", "no", "wrong no", "fault", "lost", "down", "dies before", "dies after")
@@ -264,21 +283,22 @@ class World:
 
 
 def register() -> None:
-    """Make the saga known, once."""
-    if (MACHINE.name, MACHINE.version) not in registry.SAGAS:
-        registry.add(MACHINE)
+    """Make the sagas known, once."""
+    for saga in (MACHINE, LOCKED):
+        if (saga.name, saga.version) not in registry.SAGAS:
+            registry.add(saga)
 
 
-def begin(key: str) -> UUID:
+def begin(saga: Saga[TrialState], key: str) -> UUID:
     """Start a saga under a business key, or find the one that was."""
     saga_id = UUID(int=int(key) + 1)
     with transaction("orders"):
-        return start(MACHINE, TrialState(subject=saga_id), key=key, saga_id=saga_id)
+        return start(saga, TrialState(subject=saga_id), key=key, saga_id=saga_id)
 
 
 FILLED = (
     *("sagas_saga", "sagas_steprun", "sagas_stepfault", "sagas_signal", "sagas_operatoraction"),
-    *("sagas_clock", "orders_barrier", "payments_barrier", "billing_barrier"),
+    *("sagas_lock", "sagas_clock", "orders_barrier", "payments_barrier", "billing_barrier"),
     # Where contexts are detached: what they ask of the engine, and its own steps.
     *("orders_outbox", "sagas_barrier", "sagas_inbox", "sagas_position"),
 )
@@ -306,6 +326,11 @@ def effects() -> dict[UUID, Counter[str]]:
             for saga, what in cursor.fetchall():
                 found[saga][what] += 1
     return found
+
+
+def holders() -> list[UUID]:
+    """Return which saga has the order that all want."""
+    return list(SemanticLock.objects.values_list("saga_id", flat=True))
 
 
 def let_time_pass() -> None:

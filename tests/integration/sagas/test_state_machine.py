@@ -56,8 +56,6 @@ ELSEWHERE = {
     "group.joined": "integration/sagas/test_groups.py",
     "child.called_back": "integration/sagas/test_children.py",
     "lock.refused": "integration/sagas/test_locks.py",
-    "lock.awaited": "integration/sagas/test_locks.py",
-    "lock.handed_on": "integration/sagas/test_locks.py",
 }
 
 
@@ -65,6 +63,7 @@ class Sagas(RuleBasedStateMachine):
     """The engine's public functions in any order, and a model of what must come of it."""
 
     publish = None
+    definition = machine.MACHINE
     memory = Memory()
 
     def __init__(self):
@@ -90,7 +89,7 @@ class Sagas(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 2), approved=st.booleans())
     def start(self, number, approved):
-        saga_id = machine.begin(str(number))
+        saga_id = machine.begin(self.definition, str(number))
         if saga_id not in self.ids:
             self.ids.append(saga_id)
             if approved:
@@ -207,8 +206,18 @@ class Sagas(RuleBasedStateMachine):
     def nothing_is_wrong(self):
         assert self.world.wrong == []
         effects = machine.effects()
-        for saga in SagaInstance.objects.filter(id__in=self.ids):
+        sagas = list(SagaInstance.objects.filter(id__in=self.ids))
+        for saga in sagas:
             self.look_at(saga, effects[saga.id], self.world.at_provider[saga.id])
+        if self.definition is machine.LOCKED:
+            unfinished = [saga.id for saga in sagas if saga.finished_at is None]
+            self.look_at_the_lock(unfinished, effects)
+
+    def look_at_the_lock(self, unfinished, effects):
+        holders = machine.holders()
+        assert set(holders) <= set(unfinished), "it had ended, and has the order"
+        inside = [saga_id for saga_id in unfinished if effects[saga_id]["take"]]
+        assert inside in ([], holders), "in the order beside its holder"
 
     def look_at(self, saga, effects, provider):
         assert set(effects.values()) <= {1}, "something took effect twice"
@@ -263,9 +272,16 @@ def sagas(monkeypatch, trial_saga, settings):
     return Sagas
 
 
-@pytest.mark.parametrize("queues", ["shared", "per-context"])
-def test_in_whatever_order_things_happen_the_rules_hold(sagas, settings, queues):
-    settings.STEP_QUEUES = queues
+WORLDS = {
+    "shared": ("shared", machine.MACHINE),
+    "per-context": ("per-context", machine.MACHINE),
+    "with a lock": ("shared", machine.LOCKED),
+}
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_in_whatever_order_things_happen_the_rules_hold(sagas, settings, world):
+    settings.STEP_QUEUES, sagas.definition = WORLDS[world]
 
     run_state_machine_as_test(sagas, settings=SHORT)
 
@@ -273,8 +289,8 @@ def test_in_whatever_order_things_happen_the_rules_hold(sagas, settings, queues)
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_in_many_more_orders_the_rules_hold_and_every_guard_has_bitten(sagas, settings):
-    for queues in ("shared", "per-context"):
-        settings.STEP_QUEUES = queues
+    for queues, definition in WORLDS.values():
+        settings.STEP_QUEUES, sagas.definition = queues, definition
         run_state_machine_as_test(sagas, settings=LONG)
 
     never = {name for name, times in met().items() if times == 0}
