@@ -217,9 +217,10 @@ class Scheduler:
         holders = set()
         for actor in self.actors:
             if actor.blocked:
-                holders = self.sessions.holders(actor.pids)
-                if not holders:
+                found = self.sessions.holders(actor.pids)
+                if not found:
                     self._until_it_comes(actor)
+                holders |= found
         able = [actor for actor in self.actors if actor.busy and not actor.blocked]
         if not self.blocked():
             return able
