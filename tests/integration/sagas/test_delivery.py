@@ -8,8 +8,8 @@ import pytest
 
 from orders.models import Outbox
 from sagas import correlation
-from sagas.api import current_event
-from sagas.models import DeadLetter, OperatorAction
+from sagas.api import current_event, start, uuid7
+from sagas.models import DeadLetter, OperatorAction, SagaInstance
 from sagas.orchestration.orchestrator import ReasonMissing
 from sagas.outbox import dead_letters
 from sagas.outbox.delivery import deliver
@@ -39,6 +39,20 @@ def bring(*event_ids, consumer="billing"):
 
 
 # -- once and in order -----------------------------------------------------------------------------
+
+
+def test_an_event_starts_its_saga_once_however_often_and_at_once_it_comes(broker):
+    def begin(text):
+        start(trial.TRIAL, trial.TrialState(subject=uuid7()), key=text)
+
+    listen("orders", begin)
+    [event_id] = tell(a_teller(), "order-1")
+    broker.take()
+
+    together(*[lambda: bring(event_id, consumer="orders")] * 4)
+    bring(event_id, consumer="orders")
+
+    assert list(SagaInstance.objects.values_list("key", flat=True)) == ["order-1"]
 
 
 def test_an_event_is_applied_with_position_and_inbox_row():
