@@ -10,7 +10,12 @@ from django.conf import settings
 from config.chaos.servers import wait_for
 from config.chaos.stage import Record, Stage
 
-OPERATIONS: Final = {"hang_after": "capture", "drop_after": "confirm", "error_after": "capture"}
+OPERATIONS: Final = {
+    "hang_after": "capture",
+    "drop_after": "confirm",
+    "error_after": "capture",
+    "refuse": "capture",
+}
 TIMES: Final = 4
 SECONDS: Final = 4.0
 
