@@ -72,6 +72,21 @@ def test_each_definite_no_makes_one_new_key(provider):
     assert driver.operation("capture").status == "unknown"
 
 
+def test_a_worker_that_thaws_after_several_keys_sets_none_of_them_back(provider):
+    driver = to_capture(Driver())
+    lose_the_hold(provider, driver)
+
+    with driver.attempt(api.CapturePayment(payment_id=driver.payment_id)) as frozen:
+        frozen.intend()
+        for _ in range(3):
+            with pytest.raises(ProviderRefusal):
+                driver.capture()
+        with pytest.raises(ProviderRefusal):
+            frozen.call()
+
+    assert driver.operation("capture").idempotency_key.endswith(":capture_payment:do:3")
+
+
 @pytest.mark.parametrize(
     ("operation", "step", "before"),
     [
