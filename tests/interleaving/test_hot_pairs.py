@@ -19,7 +19,7 @@ def pair(stage, name, switches):
 FEW, MANY = 1, 2
 SHORT = (
     *("step and cancel", "step and step", "relay and", "writer and", "wait and", "signal and"),
-    *("end and cancel", "start and", "timer and"),
+    *("end and cancel", "timer and"),
 )
 
 
