@@ -58,7 +58,12 @@ def run_tests(arguments: List[str]) -> None:
 
 def _divided(arguments: List[str]) -> List[str]:
     """Let two processes share the whole suite; most of its time it waits for real processes."""
-    chosen = [a for a in arguments if not a.startswith("-") or a in ("-n", "-m", "-k", "-x")]
+    chosen = [
+        argument
+        for i, argument in enumerate(arguments)
+        if argument in ("-n", "-m", "-k", "-x")
+        or not (argument.startswith("-") or arguments[i - 1 : i] in (["--seed"], ["--durations"]))
+    ]
     return [] if chosen or (os.cpu_count() or 1) < 2 else ["-n", "2", "--dist", "worksteal"]
 
 

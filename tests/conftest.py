@@ -85,6 +85,12 @@ def chromium():
     return shutil.which("chromium") or shutil.which("chromium-browser")
 
 
+@pytest.fixture(autouse=True)
+def unhurried(settings):
+    """A link in a test's own process is not cut short because the machine is slow."""
+    settings.SAGAS = {**settings.SAGAS, "TIME_SLICE": 60.0, "STEP_TIMEOUT": 120.0}
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(request, django_test_environment, django_db_blocker):
     """The test database, made also when no test of the run bears pytest-django's own mark."""

@@ -56,3 +56,22 @@ def test_an_old_python_with_no_newer_one_beside_it_says_what_is_needed(monkeypat
 
     with pytest.raises(SystemExit, match=r"Python 3\.11 or newer is needed"):
         bootstrap._newest_python()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "divided"),
+    [
+        ([], True),
+        (["-q"], True),
+        (["--seed", "11"], True),
+        (["--seed=11", "--durations", "5"], True),
+        (["tests/unit"], False),
+        (["-m", "long"], False),
+        (["-n", "4"], False),
+        (["-x"], False),
+    ],
+)
+def test_two_processes_share_the_suite_unless_a_part_is_chosen(arguments, divided, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+
+    assert bool(bootstrap._divided(arguments)) is divided
