@@ -16,15 +16,16 @@ test, ``tests/concurrency/sagas/test_detached.py``):
 
 Note [Not every step waits for the disk]
 
-Where the same worker goes on with the next step at once, and no other system was called, the
-commit of a step does not wait for the disk (``synchronous_commit = off`` for this transaction): the
-link's last commit, the intent before a call and what a call came to wait, and take with them
-everything before. A crash of the server may so lose the last steps of a link, each with its
-effect, its events and its cursor, as if they had not been begun, and they are done again. What
-keeps this right:
+A step that may still be undone, and an undo, do not wait for the disk where the same worker goes on
+with the next one at once and no other system was called (``synchronous_commit = off`` for that
+transaction). The link's last commit waits, and so do a no, the intent before a call and what the
+call came to, and all that is past the return; each takes with it everything before. A crash of the
+server may so lose the last steps of a link, each with its effect, its events and its cursor, as if
+they had not been begun, and they are done again. What keeps this right:
 
 * the log is written in order, so a commit that is kept has all before it;
 * every commit names the cursor it relies on, so nobody goes on from a step that is lost;
+* whatever decides how the saga ends waits: a no, a cancel, the way past the return;
 * what leaves the database is preceded by a commit that waits: an intent, a relay's lease, the
   end of the link. Another database is outside too, so with detached contexts every commit waits.
 """

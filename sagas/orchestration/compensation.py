@@ -110,8 +110,8 @@ def _has_effect(work: Work) -> bool:
 def _forward_run(work: Work) -> str | None:
     """Return what the forward run came to; one that has not come never will.
 
-    Not asked where this worker has committed it a moment ago: that is final. Should the server
-    have lost it since, then the cursor of this compensation with it, and the move is refused.
+    Not asked where this worker has committed it in this very task: that is final, and on the disk,
+    since the commit of the no that came after it waited.
     """
     if work.forward is not None:
         return work.forward

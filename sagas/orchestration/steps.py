@@ -155,13 +155,14 @@ def move_on(work: Work, state: Any, reply: Any, outcome: RunState = RunState.DON
 def _forward(work: Work, state: Any, reply: Any, outcome: RunState) -> Done:
     cursor = work.number + 1
     finished = cursor > work.saga.last
+    past_return = work.claimed.past_return or cursor >= work.saga.first_retriable
     keeps = not work.saga.ends_chain(cursor) and work.keeps_lease()
     target = Target(
         status=Status.COMPLETED if finished else Status.RUNNING,
         cursor=cursor,
-        past_return=work.claimed.past_return or cursor >= work.saga.first_retriable,
+        past_return=past_return,
         keep_lease=keeps,
-        deferred=keeps and work.may_defer(Direction.DO),
+        deferred=keeps and not past_return and work.may_defer(Direction.DO),
         state=None if state is work.state else codec.encode(state),
         finished=finished,
     )
@@ -204,13 +205,11 @@ def turn_round(work: Work, rejected: Rejected) -> Done:
 
 
 def _turn_step_round(work: Work, rejected: Rejected) -> Done:
-    keeps = work.turns_here()
     target = Target(
         status=Status.COMPENSATING,
         cursor=work.saga.last,
         past_return=False,
-        keep_lease=keeps,
-        deferred=keeps and work.may_defer(Direction.DO),
+        keep_lease=work.turns_here(),
         failure=rejected.reason,
         failed_step=work.step.name,
         new_token=True,

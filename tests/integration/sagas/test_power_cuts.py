@@ -7,14 +7,27 @@ is lost for certain, and not only perhaps.
 import os
 import signal
 import threading
+from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 from django.conf import settings
 from django.db import OperationalError, connection, connections
 
 from sagas import failpoints
-from sagas.api import Rejected
+from sagas.api import (
+    Cancellation,
+    Rejected,
+    Saga,
+    begun,
+    cancel,
+    retriable,
+    start,
+    transaction,
+    uuid7,
+)
 from sagas.core.keys import Direction
+from sagas.orchestration import registry
 from sagas.orchestration.executor import LinkEnd, run_link
 from sagas.orchestration.sweep import sweep
 from tests.integration.sagas import trial
@@ -74,6 +87,27 @@ def power_cut():
 def power_comes_back():
     settings.EMBEDDED.start(fast=True)
     connections.close_all()
+
+
+@contextmanager
+def a_saga_of_two_retriable_steps():
+    saga = Saga(
+        name="orders.told",
+        version=1,
+        state=trial.TrialState,
+        deadline=timedelta(minutes=5),
+        steps=(
+            begun("open", undo=trial.build_close),
+            retriable("book", do=trial.build_book),
+            retriable("take", do=trial.build_take),
+        ),
+    )
+    registry.add(saga)
+    started = uuid7()
+    with transaction("orders"):
+        start(saga, trial.TrialState(subject=started), key=str(started), saga_id=started)
+    yield started
+    del registry.SAGAS[saga.name, saga.version]
 
 
 def at(place, detail, act):
@@ -177,17 +211,40 @@ def test_a_compensation_that_had_not_reached_the_disk_is_done_again_once(broker,
     assert trial.effects(saga_id) == ["take", "hold", "release", "put_back", "close"]
 
 
-def test_a_no_that_had_not_reached_the_disk_is_asked_for_again(broker, saga_id):
-    def no():
-        raise Rejected("sold out")
+def sold_out():
+    raise Rejected("sold out")
 
-    trial.SCRIPT["take"] = no
-    cut_at("reject.committed", "take", saga_id)
 
-    lost = row(saga_id)
-    assert (lost.status, lost.cursor, lost.fencing_token) == ("running", 1, 1)
+def test_a_no_is_on_the_disk_before_anybody_can_be_told_of_it(broker, saga_id):
+    told = []
+
+    def ask_and_cut():
+        told.append(cancel(saga_id, reason="changed my mind", by="customer"))
+        power_cut()
+
+    trial.SCRIPT["take"] = sold_out
+    with at("reject.committed", "take", ask_and_cut), pytest.raises(OperationalError):
+        run_link(saga_id, 1, 4, Direction.DO)
+    power_comes_back()
+    trial.SCRIPT.clear()  # meanwhile somebody has given the goods back
+
+    assert told == [Cancellation.FINISHED]
+    kept = row(saga_id)
+    assert (kept.status, kept.failure, kept.fencing_token) == ("compensating", "sold out", 2)
     assert brought_to_its_end(broker, saga_id) == "compensated"
     assert trial.effects(saga_id) == ["close"]
+
+
+def test_what_is_past_the_return_is_on_the_disk(broker, saga_id):
+    """Two retriable steps follow each other at once; the first may be told to a customer."""
+    with a_saga_of_two_retriable_steps() as other:
+        broker.take()
+        with at("step.committed", "book", power_cut), pytest.raises(OperationalError):
+            run_link(other, 1, 2, Direction.DO)
+        power_comes_back()
+
+        assert (row(other).cursor, row(other).past_return) == (2, True)
+        assert trial.effects(other) == ["book"]
 
 
 def test_with_a_context_in_a_database_of_its_own_no_commit_is_deferred(broker, saga_id, settings):
