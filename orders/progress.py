@@ -51,6 +51,7 @@ _REASONS: Mapping[str, str] = {
     "payment_method_gone": (
         "The payment method you chose is no longer there. You were not charged."
     ),
+    "hold_gone": "Your bank no longer held the money for this order. You were not charged.",
     "deadline": "The checkout took too long and was stopped. You were not charged.",
     "canceled_by_customer": "You canceled this order. You were not charged.",
 }

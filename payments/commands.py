@@ -83,7 +83,8 @@ class VoidPayment(Command[None]):
 class CapturePayment(Command[CapturedPayment]):
     """Take the money that is held; a pivot.
 
-    Rejects with the provider's code, after the provider has closed the payment for good.
+    Rejects with the provider's code, or ``hold_gone`` where the bank has let the money go, after
+    the provider has closed the payment for good.
     """
 
     name: ClassVar[str] = "payments.CapturePayment"

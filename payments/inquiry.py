@@ -70,6 +70,16 @@ def check_same_money(payment: Payment, intent: ProviderIntent) -> None:
         raise ProviderDefect(f"{intent.ref} is over {theirs}, payment {payment.id} is not")
 
 
+def whole(payment: Payment, outcome: ProviderIntent, moved: int) -> ProviderIntent:
+    """Return an outcome that is over the amount of the payment.
+
+    :raises ProviderDefect: if other money has moved
+    """
+    if moved != payment.amount:
+        raise ProviderDefect(f"{outcome.ref}: {moved} moved instead of {payment.amount}")
+    return outcome
+
+
 def ref_of(payment: Payment) -> str:
     """Return the provider's name of a payment.
 

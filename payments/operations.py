@@ -3,7 +3,9 @@
 The key sent to the provider is the engine's effect key and a number.  It stays the same for as
 long as the outcome is unknown, since the provider replays the first answer under it.  Only a
 definite no raises the number (``noting_refusals``): it is stored under the key, so no earlier
-request can take effect any more, and a later one would be told the same for ever.
+request can take effect any more, and a later one would be told the same for ever.  A no to the
+cancel that makes a refusal final raises the number of that cancel alone: the refused call keeps
+its key, so that the bank is not asked again for what it has refused.
 """
 
 from collections.abc import Iterator
@@ -59,30 +61,33 @@ def open_operation(payment: Payment, kind: OperationKind) -> Opened:
 
 
 @contextmanager
-def noting_refusals(opened: Opened) -> Iterator[None]:
+def noting_refusals(opened: Opened, *, closing: bool = False) -> Iterator[None]:
     """Count a definite no of the provider to a call of this block, and pass it on.
 
     The count is a fact about the provider, whoever has heard it, and so a commit of its own.
+
+    :param closing: the call is the cancel that makes the refusal of the operation final
     """
     try:
         yield
     except ProviderRefusal:
-        _raise_key(opened)
+        _raise_key(opened, closing=closing)
         raise
 
 
-def _raise_key(opened: Opened) -> None:
+def _raise_key(opened: Opened, *, closing: bool) -> None:
     """Let the next attempt have a new key, if nobody has seen to that.
 
     Only the key that was answered has a successor: the same no that comes twice, or reaches a
     worker that was frozen meanwhile, is counted once.
     """
     run, negatives = current_run(), opened.negatives + 1
+    key = opened.call.key if closing else _key(run.effect_key, negatives)
     with transaction("payments"):
-        answered = _unresolved(run.effect_key).filter(idempotency_key=opened.call.key)
-        noted = answered.update(
-            negatives=negatives, idempotency_key=_key(run.effect_key, negatives)
+        answered = _unresolved(run.effect_key).filter(
+            idempotency_key=opened.call.key, negatives=opened.negatives
         )
+        noted = answered.update(negatives=negatives, idempotency_key=key)
         failpoint("negative.before_commit", run.place)
     failpoint("negative.committed", run.place)
     sometimes("key.raised" if noted else "refusal.repeated")
@@ -129,7 +134,7 @@ def note_refusal(rejected: Rejected) -> None:
 
 def note_closing(refused: Opened) -> None:
     """Record the cancel by which the refusal of an operation was made final."""
-    payment, key = refused.payment, closing_key(refused.call.key)
+    payment, key = refused.payment, closing_key(refused)
     now = clock.now()
     PaymentOperation.objects.create(
         payment=payment,
@@ -143,9 +148,9 @@ def note_closing(refused: Opened) -> None:
     )
 
 
-def closing_key(key: str) -> str:
+def closing_key(refused: Opened) -> str:
     """Return the key of the cancel that makes the refusal of another call final."""
-    return f"{key}:close"
+    return f"{refused.call.key}:close:{refused.negatives}"
 
 
 def _unresolved(effect_key: str) -> QuerySet[PaymentOperation]:

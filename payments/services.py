@@ -95,6 +95,15 @@ def authorize(payment: Payment) -> None:
     publish(PaymentAuthorized(**_facts(payment)), aggregate=payment)
 
 
+def check_held(payment: Payment) -> None:
+    """Refuse to take money that is not held.
+
+    :raises PaymentMoved: if the payment is not authorized
+    """
+    if payment.status != PaymentStatus.AUTHORIZED:
+        raise PaymentMoved(f"{payment.id} is {payment.status}, so no money is held to take")
+
+
 def decline(payment: Payment, code: str) -> None:
     """Record that the hold was refused.
 

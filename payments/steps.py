@@ -18,7 +18,7 @@ from payments.commands import (
     PreparePayment,
     VoidPayment,
 )
-from payments.gateway import IntentStatus, NewIntent, ProviderDefect, ProviderIntent
+from payments.gateway import IntentStatus, NewIntent, ProviderIntent
 from payments.gateways import gateway
 from payments.models import OperationKind, Payment, PaymentMethod
 from payments.operations import (
@@ -136,7 +136,7 @@ def send_confirm(command: AuthorizePayment, intent: Opened) -> ProviderIntent:
     found = inquiry.outcome_before(gateway(), intent, "confirm")
     with noting_refusals(intent):
         outcome = found or gateway().confirm(ref, intent.call)
-    return _whole(intent.payment, outcome, outcome.authorized)
+    return inquiry.whole(intent.payment, outcome, outcome.authorized)
 
 
 def refuse_authorization(command: AuthorizePayment, intent: Opened, rejected: Rejected) -> None:
@@ -161,8 +161,13 @@ def record_authorization(
 
 
 def open_capture(command: CapturePayment) -> Opened:
-    """Write the operation that takes the money."""
-    return open_operation(_payment(command.payment_id), OperationKind.CAPTURE)
+    """Write the operation that takes the money.
+
+    :raises PaymentMoved: if none is held; past the point of no return that would be too late
+    """
+    opened = open_operation(_payment(command.payment_id), OperationKind.CAPTURE)
+    services.check_held(opened.payment)
+    return opened
 
 
 def send_capture(command: CapturePayment, intent: Opened) -> ProviderIntent:
@@ -175,7 +180,7 @@ def send_capture(command: CapturePayment, intent: Opened) -> ProviderIntent:
     found = inquiry.outcome_before(gateway(), intent, "capture")
     with noting_refusals(intent):
         outcome = found or gateway().capture(ref, intent.call)
-    return _whole(intent.payment, outcome, outcome.captured)
+    return inquiry.whole(intent.payment, outcome, outcome.captured)
 
 
 def make_refusal_final(command: CapturePayment, intent: Opened) -> ProviderIntent | None:
@@ -184,10 +189,10 @@ def make_refusal_final(command: CapturePayment, intent: Opened) -> ProviderInten
     Safe to repeat: a cancel is final, and the answer is the same each time. Told that the money
     was taken after all, the outcome is the capture.
     """
-    with noting_refusals(intent):
-        end = inquiry.cancel_for_good(gateway(), intent, closing_key(intent.call.key))
+    with noting_refusals(intent, closing=True):
+        end = inquiry.cancel_for_good(gateway(), intent, closing_key(intent))
     if end.status is IntentStatus.CAPTURED:
-        return _whole(intent.payment, end, end.captured)
+        return inquiry.whole(intent.payment, end, end.captured)
     return None
 
 
@@ -291,10 +296,3 @@ def _payment(payment_id: UUID) -> Payment:
     if payment is None:
         raise UnknownPayment(payment_id)
     return payment
-
-
-def _whole(payment: Payment, outcome: ProviderIntent, moved: int) -> ProviderIntent:
-    """Refuse an outcome over another amount than the payment."""
-    if moved != payment.amount:
-        raise ProviderDefect(f"{outcome.ref}: {moved} moved instead of {payment.amount}")
-    return outcome

@@ -31,6 +31,12 @@ DONE_ALREADY = {
     "cancel": frozenset({"already_captured"}),
 }
 """Refusals which tell that the effect was there before, or what is there in its place."""
+ABOUT_STATE = frozenset(
+    {"already_authorized", "already_captured", "canceled", "not_authorized", "not_captured"}
+)
+"""409s about where an intent stands, which the provider keeps under the key."""
+HOLD_GONE = "hold_gone"
+"""The bank no longer holds the money: only a new payment could hold it again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,7 +81,10 @@ class HttpGateway:
         return self._post("confirm", f"/v1/intents/{quote(ref, safe='')}/confirm", {}, call)
 
     def capture(self, ref: str, call: ProviderCall) -> ProviderIntent:
-        """Take the money; an intent that is captured already is done."""
+        """Take the money; an intent that is captured already is done.
+
+        Only for an intent that has held the money: one that holds none has lost it.
+        """
         return self._post("capture", f"/v1/intents/{quote(ref, safe='')}/capture", {}, call)
 
     def cancel(self, ref: str, call: ProviderCall) -> ProviderIntent:
@@ -113,8 +122,8 @@ class HttpGateway:
             return _intent(answer.body)
         if answer.status == 409 and answer.code in DONE_ALREADY.get(operation, ()):
             return _intent(answer.body.get("intent"))
-        if answer.status == 402 or (answer.status == 409 and answer.code == "canceled"):
-            raise Rejected(answer.code or "declined")
+        if no := _business_no(operation, answer):
+            raise Rejected(no)
         if _is_kept(answer):
             raise ProviderRefusal(_told(operation, answer))
         return _fail(operation, answer)
@@ -185,15 +194,27 @@ def _intent(body: Any) -> ProviderIntent:
         raise Unknown("an answer of the provider that cannot be read") from unreadable
 
 
+def _business_no(operation: str, answer: _Answer) -> str:
+    """Return why the bank will not do it, or nothing if it has not said that."""
+    if answer.status == 402:
+        return answer.code or "declined"
+    if answer.status != 409:
+        return ""
+    if operation == "capture" and answer.code == "not_authorized":
+        return HOLD_GONE
+    return answer.code if answer.code == "canceled" else ""
+
+
 def _is_kept(answer: _Answer) -> bool:
     """Return whether an answer is a no that its key will be given for ever.
 
     A no about the state of an intent is, and whatever came out of the provider's store. Of any
-    other 4xx it is not known, and the same request under the same key is right for it.
+    other 4xx it is not known, and the same request under the same key is right for it: a 409 may
+    come from something in between, while an earlier call under the key is still under way.
     """
     if not 400 <= answer.status < 500 or _is_busy(answer):
         return False
-    return answer.status == 409 or answer.replayed
+    return answer.replayed or (answer.status == 409 and answer.code in ABOUT_STATE)
 
 
 def _is_busy(answer: _Answer) -> bool:

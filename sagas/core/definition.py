@@ -185,6 +185,8 @@ def _check_builders(saga: Saga[Any], step: Step[Any]) -> str:
     _check_same_context(undo, context_of(command.name), where)
     _check_when(step.when, saga.state, where)
     if step.keep is not None:
+        if step.skippable:
+            raise InvalidDefinition(f"{where}: later steps build on its reply; not skippable")
         kept = list(hints_of(step.keep, where).values())
         promised = reply_type(command)
         if kept != [saga.state, promised, saga.state]:

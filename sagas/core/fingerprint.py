@@ -5,9 +5,9 @@ state, whether there is a lock) and four for each step. So an instance that keep
 refused by a definition that is another one, and told which step differs.
 
 In it go names, kinds, commands with their fields and replies, groups, waits, children and the
-fields of the state. Not in it go the bodies of functions, retry policies and durations, which may
-change under an instance's feet. What is not set is left out, so that an engine that learns more
-about steps gives the definitions of today the fingerprint that they have.
+fields of the state. Not in it go the bodies of functions, retry policies, durations and what an
+operator may skip, which may change under an instance's feet. What is not set is left out, so that
+an engine that learns more about steps gives the definitions of today the fingerprint they have.
 """
 
 import dataclasses
@@ -65,6 +65,7 @@ def _digest(value: Any, length: int) -> str:
 
 def _step(number: int, step: Any) -> dict[str, Any]:
     described = _fields(step)
+    described.pop("skippable", None)
     if described.get("group") is not None:
         # Counted from the step itself, so that a step that is put in before changes nothing here.
         described["group"] = number - described["group"] + 1

@@ -53,6 +53,8 @@ class Step(Generic[S]):
     """Asked once, when the step's turn has come; it is skipped where the answer is no."""
     group: int | None = None
     """The number of the first branch of the group it belongs to; given by the saga."""
+    skippable: bool = False
+    """An operator may let a parked saga go on without it; not part of the fingerprint."""
     branches: tuple["Step[S]", ...] = ()
     """Of what ``parallel`` returns; the saga puts them in its place."""
 
@@ -70,9 +72,13 @@ def compensatable(
     keep: Callable[[S, R], S] | None = None,
     retry: RetryPolicy = DEFAULT,
     when: Callable[[S], bool] | None = None,
+    skippable: bool = False,
 ) -> Step[S]:
-    """Return a step that can be undone; comes before the pivot."""
-    return Step(name, Kind.COMPENSATABLE, do, undo, keep, retry, when=when)
+    """Return a step that can be undone; comes before the pivot.
+
+    :param skippable: an operator may let a parked saga go on without it
+    """
+    return Step(name, Kind.COMPENSATABLE, do, undo, keep, retry, when=when, skippable=skippable)
 
 
 def pivot(
@@ -94,9 +100,13 @@ def retriable(
     keep: Callable[[S, R], S] | None = None,
     retry: RetryPolicy = DEFAULT,
     when: Callable[[S], bool] | None = None,
+    skippable: bool = False,
 ) -> Step[S]:
-    """Return a step that must succeed in the end; comes after the pivot."""
-    return Step(name, Kind.RETRIABLE, do, None, keep, retry, when=when)
+    """Return a step that must succeed in the end; comes after the pivot.
+
+    :param skippable: an operator may let a parked saga go on without it
+    """
+    return Step(name, Kind.RETRIABLE, do, None, keep, retry, when=when, skippable=skippable)
 
 
 def parallel(*branches: Step[S]) -> Step[S]:

@@ -210,8 +210,8 @@ def park(saga_id: UUID, *, by: str, reason: str) -> bool:
 def skip(saga_id: UUID, *, by: str, reason: str, step: str | None = None) -> bool:
     """Settle the step that a parked saga stands at by hand, and let the saga go on.
 
-    On the way back it says that a person has undone the step. Refused for a pivot, a wait, and a
-    step whose reply the saga keeps. Safe when two press at once: the second gets False.
+    On the way back it says that a person has undone the step. Forward only a step may be
+    skipped whose definition says so. Safe when two press at once: the second gets False.
 
     :param step: its name, as a check; needed in a group of which more than one branch is left
     :raises ReasonMissing: if the reason is empty

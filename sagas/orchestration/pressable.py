@@ -8,7 +8,6 @@ from sagas.models.saga import SagaInstance, Status
 from sagas.models.step_run import StepRun
 from sagas.orchestration import registry
 from sagas.orchestration.handover import is_lock
-from sagas.orchestration.skipping import may_be_missed
 
 
 def refusals(saga: SagaInstance) -> dict[str, str | None]:
@@ -54,22 +53,25 @@ def skip(saga: SagaInstance, branch: str = "") -> str | None:
 
 
 def _of_group(saga: SagaInstance, branch: str) -> str | None:
-    if branch:
-        return None if branch in branches(saga) else f"{branch} is done or cannot be missed"
-    if saga.pending == 1:
+    if saga.pending > 1 and not branch:
+        return "several steps side by side are left: choose one (a terminal takes --step)"
+    named = branch or ", ".join(left(saga))
+    if named in _missed(saga):
         return None
-    return "several steps side by side are left: choose one (a terminal takes --step)"
+    return f"{named} is done or cannot be missed: {_instead(saga)}"
 
 
 def branches(saga: SagaInstance) -> tuple[str, ...]:
     """Return the branches of a group that can be settled by hand, where more than one is left."""
     if saga.pending < 2 or saga.parked_at is None:
         return ()
-    if (saga.name, saga.def_version) not in registry.SAGAS:
-        return ()
-    names = {
-        step.name for step in registry.get(saga.name, saga.def_version).steps if may_be_missed(step)
-    }
+    return _missed(saga) if (saga.name, saga.def_version) in registry.SAGAS else ()
+
+
+def _missed(saga: SagaInstance) -> tuple[str, ...]:
+    """Return the branches that are left and whose definition says that they may be missed."""
+    steps = registry.get(saga.name, saga.def_version).steps
+    names = {step.name for step in steps if step.skippable}
     return tuple(name for name in left(saga) if name in names)
 
 
@@ -81,11 +83,21 @@ def left(saga: SagaInstance) -> tuple[str, ...]:
 
 def _needed(saga: SagaInstance) -> str | None:
     step = registry.get(saga.name, saga.def_version).steps[saga.cursor]
+    if step.skippable:
+        return None
     if step.do is None:
-        return "it stands at a wait"
-    if step.kind is Kind.PIVOT:
-        return "it stands at its pivot, which decides everything"
-    return "later steps build on what this one answers" if step.keep is not None else None
+        what = "it stands at a wait"
+    elif step.kind is Kind.PIVOT:
+        what = "it stands at its pivot, which decides everything"
+    else:
+        what = f"its definition does not let {step.name} be missed"
+    return f"{what}: {_instead(saga)}"
+
+
+def _instead(saga: SagaInstance) -> str:
+    """Return what an operator can do where nothing may be skipped."""
+    mended = "mend the cause and resume it"
+    return mended if compensate(saga) is not None else f"{mended}, or compensate it"
 
 
 def _ended(saga: SagaInstance) -> str | None:

@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 
 from sagas.conf import conf
 from sagas.core import codec
-from sagas.core.definition import Kind, Saga, Step
+from sagas.core.definition import Saga, Step
 from sagas.core.keys import Direction, effect_key
 from sagas.models.saga import SagaInstance, Status
 from sagas.models.step_run import StepRun
@@ -53,9 +53,9 @@ class Skip:
 def find(saga_id: UUID, step: str | None) -> Skip | None:
     """Return what there is to skip, or None where a skip is refused.
 
-    Refused are a saga that is not parked, a pivot (going on without it decides nothing), a wait,
-    and a step whose reply the saga keeps (later steps build on it). In a group the branch has to
-    be named where more than one is left.
+    Refused are a saga that is not parked and, forward, every step whose definition does not say
+    that it may be missed: what comes later relies on it. In a group the branch has to be named
+    where more than one is left.
     """
     row = SagaInstance.objects.filter(id=saga_id, parked_at__isnull=False).first()
     if row is None or (row.name, row.def_version) not in registry.SAGAS:
@@ -68,12 +68,7 @@ def find(saga_id: UUID, step: str | None) -> Skip | None:
     if number is None or (step is not None and saga.steps[number].name != step):
         return None
     found = Skip(row=row, saga=saga, number=number, direction=direction)
-    return found if direction is Direction.UNDO or may_be_missed(found.step) else None
-
-
-def may_be_missed(step: Step[Any]) -> bool:
-    """Return whether a saga can go on forward without a step."""
-    return step.do is not None and step.keep is None and step.kind is not Kind.PIVOT
+    return found if direction is Direction.UNDO or found.step.skippable else None
 
 
 def _number(

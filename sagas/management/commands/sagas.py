@@ -13,7 +13,7 @@ from django.db.models import Q
 
 from sagas.management import acting, definitions, holding, outlook, signaling
 from sagas.models import SagaInstance, Status, StepFault, StepRun
-from sagas.orchestration import orchestrator, parked
+from sagas.orchestration import orchestrator, parked, pressable
 from sagas.orchestration.asleep import wait_of
 
 ACTS = {
@@ -26,8 +26,7 @@ REFUSED = {
     "resume": "it is not parked",
     "compensate": "it is past the point of no return, or no longer running",
     "park": "it has ended or is parked already",
-    "skip": "it is not parked, or stands at a pivot, a wait or a step whose reply it keeps;"
-    " in a group, name the branch with --step",
+    "skip": "somebody was faster, or it does not stand at that step",
 }
 
 
@@ -40,6 +39,13 @@ STANDING = {
 
 def _id(text: str) -> UUID:
     return acting.parse_ids([text], what="saga", where="sagas list")[0]
+
+
+def _why(verb: str, saga_id: UUID, options: dict[str, Any]) -> str:
+    if verb != "skip":
+        return REFUSED[verb]
+    saga = SagaInstance.objects.get(id=saga_id)
+    return pressable.skip(saga, options["step"] or "") or REFUSED[verb]
 
 
 class Command(BaseCommand):
@@ -191,24 +197,25 @@ class Command(BaseCommand):
             return ACTS[verb](saga_id, by=options["by"], reason=options["reason"], **chosen)
 
         if options["id"]:
-            self._act_on_one(verb, _id(options["id"]), do, as_json=options["json"])
+            self._act_on_one(verb, options, do)
             return
         ids = parked.alike(options["cause"], options["name"])
         acting.on_each(self, verb, ids, do, as_json=options["json"])
 
-    def _act_on_one(self, verb: str, saga_id: UUID, do: acting.Do, *, as_json: bool) -> None:
+    def _act_on_one(self, verb: str, options: dict[str, Any], do: acting.Do) -> None:
+        saga_id = _id(options["id"])
         if not SagaInstance.objects.filter(id=saga_id).exists():
             raise CommandError(f"there is no saga {saga_id}")
         try:
             accepted = do(saga_id)
         except orchestrator.ReasonMissing as missing:
             raise CommandError(str(missing), returncode=2) from missing
-        if as_json:
+        if options["json"]:
             self.stdout.write(json.dumps({"saga_id": str(saga_id), "accepted": accepted}))
         elif accepted:
             self.stdout.write(f"{verb}: done")
         else:
-            self.stdout.write(f"{verb}: refused, {REFUSED[verb]}")
+            self.stdout.write(f"{verb}: refused, {_why(verb, saga_id, options)}")
         if not accepted:
             sys.exit(1)
 

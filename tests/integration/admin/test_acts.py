@@ -181,7 +181,7 @@ def test_buttons_that_cannot_be_pressed_say_why(broker):
     assert refusals("administrator") == [
         "",
         "it is past the point of no return",
-        "",
+        "its definition does not let book be missed: mend the cause and resume it",
         "it is parked already",
     ]
     assert refusals("viewer") == ["your account may not do this"] * 4

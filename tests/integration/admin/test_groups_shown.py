@@ -23,6 +23,7 @@ from tests.integration.sagas.test_commands import said
 from tests.integration.sagas.test_link_ends import raising
 
 NAMES = "pack, hold, score"
+NOT_MISSED = "is done or cannot be missed: mend the cause and resume it, or compensate it"
 
 
 @pytest.fixture
@@ -166,8 +167,8 @@ def test_of_two_who_skip_a_branch_one_hears_that_it_goes_on_already(parked):
 @pytest.mark.parametrize(
     ("branch", "why"),
     [
-        ("pack", "pack is done or cannot be missed"),
-        ("nothing", "nothing is done or cannot be missed"),
+        ("pack", f"pack {NOT_MISSED}"),
+        ("nothing", f"nothing {NOT_MISSED}"),
         ("", "several steps side by side are left: choose one (a terminal takes --step)"),
     ],
 )
@@ -183,6 +184,18 @@ def test_a_branch_that_cannot_be_missed_is_not_skipped(parked, branch, why):
     assert (row(parked).pending, row(parked).parked_at is None) == (3, False)
     refused = OperatorAction.objects.get(action="skip")
     assert (refused.target_id, refused.outcome) == (str(parked), "refused")
+
+
+@pytest.mark.parametrize(
+    ("left", "refusal"), [(fan.SCORE, ""), (fan.HOLD, f"hold {NOT_MISSED}")], ids=["score", "hold"]
+)
+def test_the_last_branch_that_is_left_has_the_button_of_a_step(in_a_group, left, refusal):  # noqa: F811
+    for branch in {fan.PACK, fan.HOLD, fan.SCORE} - {left}:
+        run_branch(in_a_group, branch)
+    assert orchestrator.park(in_a_group, by="alice", reason="look at it") is True
+
+    url = f"{act_url('sagas_sagainstance', 'skip')}?id={in_a_group}"
+    assert skip_buttons("administrator", in_a_group) == [("Skip step…", url, refusal)]
 
 
 def test_a_saga_that_is_gone_has_no_branch_to_skip():

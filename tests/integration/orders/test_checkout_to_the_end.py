@@ -1,21 +1,24 @@
 """The whole checkout in one process: real provider, real database, every step and every event."""
 
+import psycopg
 import pytest
 from django.apps import apps
 
 from billing.queries import invoice_for_order, trial_balance
+from config.processes import simulator_environment
 from orders.inventory.models import StockLevel
 from orders.queries import notifications_of, order_of
 from orders.services import cancel_order
 from payments.api import payment_for_order
 from payments.models import PaymentOperation
-from sagas.api import resume, saga_status
+from sagas.api import compensate, resume, saga_status
 from sagas.core.keys import Direction
 from sagas.models import SagaInstance, StepRun
 from sagas.orchestration import canvas, executor
 from sagas.outbox.delivery import deliver
 from tests.factories import a_customer, a_sku, an_order
 from tests.integration.sagas.conftest import make_due
+from tests.processes import test_database_url
 from tests.workers.shop import misfortune
 
 pytestmark = pytest.mark.usefixtures("committed_db", "session_provider")
@@ -23,9 +26,9 @@ pytestmark = pytest.mark.usefixtures("committed_db", "session_provider")
 CONTEXTS = ("orders", "billing", "payments")
 
 
-def run(order):
+def run(order, first=1):
     """Run the checkout forward, and back if it turns round, then deliver every event."""
-    if executor.run_link(order.saga_id, 1, 7, Direction.DO) is executor.LinkEnd.REJECTED:
+    if executor.run_link(order.saga_id, first, 7, Direction.DO) is executor.LinkEnd.REJECTED:
         executor.run_link(order.saga_id, 0, 7, Direction.UNDO)
     tell()
     return order_of(order.customer_id, order.id)
@@ -100,6 +103,53 @@ def test_a_capture_that_is_refused_turns_the_checkout_round():
     assert level() == (5, 0)
     payment = payment_for_order(order.id)
     assert (payment.captured, payment.open_hold) == (0, 0)
+
+
+def test_an_order_whose_hold_the_bank_let_go_is_undone_and_its_customer_told_why():
+    a_sku("MUG", stock=5)
+    order = an_order(("MUG", 2))
+    executor.run_link(order.saga_id, 1, 3, Direction.DO)
+    lose_the_hold(PaymentOperation.objects.filter(payment__purpose_id=order.id)[0].payment)
+
+    shown = run(order, 4)
+
+    assert (shown.status, shown.reason, shown.saga_status) == ("failed", "hold_gone", "compensated")
+    why = "Your bank no longer held the money for this order. You were not charged."
+    assert shown.progress.text == why
+    [message] = notifications_of(order.customer_id)
+    assert why in message.body
+    assert level() == (5, 0)
+    payment = payment_for_order(order.id)
+    assert (payment.status, payment.captured, payment.open_hold) == ("voided", 0, 0)
+
+
+def lose_the_hold(payment):
+    """The bank lets the hold go, and the provider says so from then on."""
+    told = simulator_environment(database_url=test_database_url(), site="", key="", secrets=())
+    with psycopg.connect(told["SIMULATOR_DATABASE_URL"]) as book:
+        lost = book.execute(
+            "UPDATE simulator_intent SET status = 'prepared', amount_authorized = 0 WHERE ref = %s",
+            [payment.provider_ref],
+        )
+    assert lost.rowcount == 1
+
+
+def test_a_checkout_that_holds_no_money_stops_before_the_point_of_no_return():
+    """However it has come there: what is stopped here can still be undone."""
+    a_sku("MUG", stock=5)
+    order = an_order(("MUG", 2))
+    executor.run_link(order.saga_id, 1, 2, Direction.DO)
+    SagaInstance.objects.filter(id=order.saga_id).update(cursor=4)
+    make_due(order.saga_id)
+
+    assert executor.run_link(order.saga_id, 4, 4, Direction.DO) is executor.LinkEnd.STOPPED
+
+    saga = SagaInstance.objects.get(id=order.saga_id)
+    assert (saga.cursor, saga.past_return) == (4, False)
+    assert compensate(order.saga_id, by="alice", reason="nothing is held") is True
+    executor.run_link(order.saga_id, 0, 7, Direction.UNDO)
+    assert order_of(order.customer_id, order.id).saga_status == "compensated"
+    assert level() == (5, 0)
 
 
 def test_an_order_canceled_at_once_gives_everything_back():

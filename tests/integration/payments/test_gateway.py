@@ -7,8 +7,9 @@ from payments.gateway import (
     ProviderCall,
     ProviderDefect,
     ProviderFault,
+    ProviderRefusal,
 )
-from payments.gateways.http import HttpGateway
+from payments.gateways.http import HttpGateway, _Answer
 from sagas.api import Rejected, Unknown
 from tests.integration.simulator.world import free_port
 
@@ -107,6 +108,63 @@ def test_after_a_cancel_the_answer_is_a_definite_no(port):
         assert rejected.value.reason == "canceled"
 
 
+def test_a_capture_of_what_is_not_held_is_a_no_with_a_name_of_its_own(port):
+    ref = prepared(port)
+
+    for key in ("one", "one", "two"):
+        with pytest.raises(Rejected) as rejected:
+            port.capture(ref, call(key))
+        assert rejected.value.reason == "hold_gone"
+
+
+def answering(monkeypatch, status, body, *, replayed=False):
+    """A port to a provider that says only this, or to something that stands before it."""
+    port = HttpGateway(url="http://127.0.0.1", key="k", timeout=1)
+    answer = _Answer(status=status, body=body, replayed=replayed)
+    monkeypatch.setattr(port, "_send", lambda *_, **__: answer)
+    return port
+
+
+def coded(code):
+    return {"error": {"code": code}}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [None, coded(""), coded("lock_timeout")],
+    ids=["not json", "no code", "another lock"],
+)
+def test_a_409_that_is_about_no_state_is_not_taken_for_a_stored_no(monkeypatch, body):
+    """It may come from a proxy, or from a lock beside the key: an earlier call may be under way."""
+    port = answering(monkeypatch, 409, body)
+
+    with pytest.raises(ProviderDefect, match="capture: 409") as no:
+        port.capture("in_1", call("one"))
+
+    assert no.type is ProviderDefect
+
+
+@pytest.mark.parametrize(
+    ("body", "replayed"),
+    [(coded("not_captured"), False), (coded("lock_timeout"), True), (None, True)],
+    ids=["about the state", "from the store", "from the store, not json"],
+)
+def test_a_409_about_the_state_or_out_of_the_store_is_kept_under_its_key(
+    monkeypatch, body, replayed
+):
+    port = answering(monkeypatch, 409, body, replayed=replayed)
+
+    with pytest.raises(ProviderRefusal, match="capture: 409"):
+        port.capture("in_1", call("one"))
+
+
+def test_a_key_that_is_busy_is_busy_also_out_of_the_store(monkeypatch):
+    port = answering(monkeypatch, 409, coded("key_in_progress"), replayed=True)
+
+    with pytest.raises(ProviderBusy):
+        port.capture("in_1", call("one"))
+
+
 def test_our_own_mistakes_are_defects_and_say_nothing_about_the_money(port, provider):
     ref = prepared(port)
     unknown_card = NewIntent(amount=1, currency="GBP", token="card_of_nobody", reference="r")
@@ -116,7 +174,6 @@ def test_our_own_mistakes_are_defects_and_say_nothing_about_the_money(port, prov
         lambda: port.prepare(unknown_card, call("card")),
         lambda: port.capture("in_none", call("none")),
         lambda: port.find("in_none"),
-        lambda: port.capture(ref, call("not-authorized")),
         lambda: port.confirm(ref, call("prepare")),
         lambda: stranger.find(ref),
     ):

@@ -152,6 +152,17 @@ def test_a_busy_provider_is_a_fault_and_changes_nothing(provider):
     assert driver.operation("capture").negatives == 0
 
 
+def test_no_money_is_asked_for_that_is_not_held(provider):
+    """Before the point of no return: the transaction that would pass it is this one."""
+    driver = Driver()
+    driver.prepare()
+
+    with pytest.raises(PaymentMoved, match="is created, so no money is held to take"):
+        driver.capture()
+
+    assert provider.calls(operation="capture") == []
+
+
 def test_a_refused_capture_is_made_final_before_it_is_recorded(provider):
     driver = to_capture(Driver(card="card_capture_declined"))
 

@@ -170,11 +170,13 @@ FAN = Saga(
     state=FanState,
     deadline=timedelta(minutes=5),
     steps=(
-        compensatable("take", do=build_take, undo=build_put_back),
+        compensatable("take", do=build_take, undo=build_put_back, skippable=True),
         parallel(
             compensatable("pack", do=build_pack, undo=build_unpack, keep=keep_box),
             compensatable("hold", do=build_hold, undo=build_release, keep=keep_hold),
-            compensatable("score", do=build_score, undo=build_unscore, when=is_risky),
+            compensatable(
+                "score", do=build_score, undo=build_unscore, when=is_risky, skippable=True
+            ),
         ),
         pivot("capture", do=build_capture),
         parallel(

@@ -32,7 +32,7 @@ def the_order(state: ChangeState) -> tuple[str, UUID]:
 
 STEPS = (
     compensatable("take", do=build_take, undo=build_put_back),
-    retriable("book", do=build_book),
+    retriable("book", do=build_book, skippable=True),
 )
 RETURN = Saga(
     name="orders.return",

@@ -225,6 +225,7 @@ def test_a_context_that_is_none_is_wrong_use():
 
 # -- parked sagas ----------------------------------------------------------------------------------
 
+INSTEAD = "mend the cause and resume it"
 BANK = "take: TimeoutError: the bank is silent for #s"
 
 
@@ -347,13 +348,22 @@ def test_past_the_point_of_no_return_only_a_person_helps(stuck):
 @pytest.mark.parametrize(
     ("facts", "why"),
     [
-        ({"cursor": 2}, "later steps build on what this one answers"),
-        ({"cursor": 3}, "it stands at its pivot, which decides everything"),
+        (
+            {"cursor": 2},
+            f"its definition does not let hold be missed: {INSTEAD}, or compensate it",
+        ),
+        (
+            {"cursor": 3},
+            f"it stands at its pivot, which decides everything: {INSTEAD}, or compensate it",
+        ),
+        (
+            {"cursor": 4, "past_return": True},
+            f"its definition does not let book be missed: {INSTEAD}",
+        ),
         ({"status": "compensating"}, None),
         ({"parked_at": None}, "it is not parked"),
         ({"def_version": 99}, "no release that runs here knows its definition"),
         ({"waiting_for": "lock:orders.order/1"}, "it waits for its turn, which cannot be skipped"),
-        ({"pending": 1}, None),
         (
             {"pending": 2},
             "several steps side by side are left: choose one (a terminal takes --step)",

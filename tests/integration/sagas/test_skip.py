@@ -4,6 +4,7 @@ import pytest
 
 from orders.models import Barrier
 from sagas.api import ReasonMissing, Rejected, Unknown, cancel, park, resume, skip
+from sagas.management.commands.sagas import ACTS
 from sagas.models import OperatorAction, StepRun
 from sagas.orchestration import registry
 from sagas.orchestration.branches import run_branch
@@ -16,6 +17,8 @@ from tests.integration.sagas.watching import barrier, branch, bring_to_its_end, 
 from tests.together import together
 
 pytestmark = pytest.mark.usefixtures("fan_saga")
+
+NOT_MISSED = "is done or cannot be missed: mend the cause and resume it, or compensate it"
 
 
 def pause(saga_id):
@@ -97,7 +100,7 @@ def test_refused_for_a_saga_that_is_not_parked_and_for_one_that_is_not_there(bro
     assert settle(trial.uuid7()) is False
 
 
-def test_refused_for_a_pivot_for_a_kept_reply_for_another_step_and_an_unknown_saga(
+def test_refused_for_a_pivot_for_what_may_not_be_missed_for_another_step_and_an_unknown_saga(
     broker, monkeypatch
 ):
     saga_id = trial.begin()
@@ -105,7 +108,7 @@ def test_refused_for_a_pivot_for_a_kept_reply_for_another_step_and_an_unknown_sa
     assert settle(saga_id, step="hold") is False
     assert settle(saga_id, step="take") is True
     pause(saga_id)
-    assert settle(saga_id) is False, "the saga keeps what hold answers"
+    assert settle(saga_id) is False, "its definition does not say that it may be missed"
     resume(saga_id, by="alice", reason="go")
     trial.SCRIPT["capture"] = raising(Unknown("no answer"))
     broker.drain()
@@ -153,7 +156,7 @@ def test_on_the_way_back_the_door_is_closed_and_the_last_step_ends_the_saga(brok
 def test_a_branch_is_named_where_more_than_one_is_left(broker, group):
     pause(group)
     assert settle(group) is False
-    assert settle(group, step="pack") is False, "its reply is kept"
+    assert settle(group, step="pack") is False, "its definition does not let it be missed"
     assert settle(group, step="score") is True
 
     assert (row(group).pending, row(group).parked_at) == (2, None)
@@ -183,10 +186,11 @@ def test_a_call_that_may_have_been_made_is_undone_although_its_step_was_skipped(
 ):
     """Nobody knows whether it took effect, so a skip does not close the books on it."""
     steps = tuple(
-        fan.replace(step, keep=None) if step.name == "hold" else step for step in trial.TRIAL.steps
+        fan.replace(step, keep=None, skippable=True) if step.name == "hold" else step
+        for step in trial.TRIAL.steps
     )
-    unkept = fan.replace(trial.TRIAL, steps=steps)
-    monkeypatch.setitem(registry.SAGAS, (unkept.name, 1), unkept)
+    missable = fan.replace(trial.TRIAL, steps=steps)
+    monkeypatch.setitem(registry.SAGAS, (missable.name, 1), missable)
     trial.SCRIPT["hold"] = raising(Unknown("no answer"))
     saga_id = trial.begin()
     broker.drain()
@@ -204,7 +208,23 @@ def test_skip_from_a_terminal(broker, group):
     pause(group)
     chosen = ("skip", group, "--reason", "by hand", "--by", "bob")
 
-    refused, code = said(*chosen)
-    assert (refused.startswith("skip: refused, it is not parked, or stands at"), code) == (True, 1)
+    several = "several steps side by side are left: choose one (a terminal takes --step)"
+    assert said(*chosen) == (f"skip: refused, {several}\n", 1)
+    assert said(*chosen, "--step", "pack") == (f"skip: refused, pack {NOT_MISSED}\n", 1)
     assert said(*chosen, "--step", "score") == ("skip: done\n", 0)
-    assert [who for who, *_ in acts(group)] == ["bob", "bob"]
+    assert [who for who, *_ in acts(group)] == ["bob"] * 3
+
+
+def test_a_terminal_that_names_another_step_skips_nothing(parked):
+    told = said("skip", parked, "--reason", "by hand", "--step", "capture")
+    assert told == (f"skip: refused, capture {NOT_MISSED}\n", 1)
+    assert row(parked).cursor == fan.TAKE
+
+
+def test_a_terminal_that_is_too_late_to_hear_why_says_that_somebody_was_faster(parked, monkeypatch):
+    monkeypatch.setitem(ACTS, "skip", lambda *_, **__: False)
+
+    assert said("skip", parked, "--reason", "by hand") == (
+        "skip: refused, somebody was faster, or it does not stand at that step\n",
+        1,
+    )

@@ -257,7 +257,7 @@ TRIAL = Saga(
     deadline=timedelta(minutes=5),
     steps=(
         begun("open", undo=build_close),
-        compensatable("take", do=build_take, undo=build_put_back),
+        compensatable("take", do=build_take, undo=build_put_back, skippable=True),
         compensatable("hold", do=build_hold, undo=build_release, keep=keep_hold),
         pivot("capture", do=build_capture),
         retriable("book", do=build_book),

@@ -54,6 +54,10 @@ def test_what_could_be_done_before_the_pivot_is_undone_by_name():
     }
 
 
+def test_only_the_message_to_the_customer_may_be_missed():
+    assert [step.name for step in CHECKOUT.steps if step.skippable] == ["notify_customer"]
+
+
 def test_the_customer_is_told_the_number_of_the_invoice():
     state = keep_invoice(STATE, billing.IssuedInvoice(invoice_id=uuid7(), number="INV2026-000007"))
 

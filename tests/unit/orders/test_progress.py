@@ -51,7 +51,7 @@ def test_a_compensating_order_can_no_longer_be_canceled():
 
 @pytest.mark.parametrize("status", [OrderStatus.FAILED, OrderStatus.CANCELED])
 def test_an_order_that_came_to_nothing_says_that_nothing_was_charged(status):
-    for reason in ("out_of_stock", "deadline", "some code nobody has seen"):
+    for reason in ("out_of_stock", "hold_gone", "deadline", "some code nobody has seen"):
         said = progress_of(status, reason, None)
 
         assert said.is_final

@@ -207,6 +207,25 @@ def test_a_right_keep_is_accepted():
     assert a_saga(backable(keep=keep)).steps[0].keep is keep
 
 
+def test_a_step_is_skippable_only_if_it_says_so():
+    saga = a_saga(
+        opened(),
+        backable("a"),
+        parallel(backable("b"), backable("c", skippable=True)),
+        deciding(),
+        ahead("d", skippable=True),
+        ahead("e"),
+    )
+
+    assert [step.name for step in saga.steps if step.skippable] == ["c", "d"]
+
+
+@pytest.mark.parametrize("verb", [backable, ahead])
+def test_a_step_whose_reply_is_kept_cannot_be_skippable(verb):
+    with pytest.raises(InvalidDefinition, match="later steps build on its reply; not skippable"):
+        a_saga(verb(keep=keep, skippable=True))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Maybe(Command[Reply | None]):
     name: ClassVar[str] = "orders.UnitMaybe"

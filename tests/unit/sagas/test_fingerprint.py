@@ -110,8 +110,9 @@ def test_the_fingerprint_of_today_is_the_one_of_tomorrow():
         parcels(deadline=timedelta(days=9)),
         parcels(OPEN, replace(SEND, retry=RetryPolicy(max_attempts=99)), TELL),
         parcels(OPEN, replace(SEND, do=send_otherwise), TELL),
+        parcels(OPEN, replace(SEND, skippable=True), replace(TELL, skippable=True)),
     ],
-    ids=["nothing", "deadline", "retry policy", "body of a builder"],
+    ids=["nothing", "deadline", "retry policy", "body of a builder", "what may be skipped"],
 )
 def test_what_an_instance_does_not_rely_on_changes_nothing(after):
     assert after.fingerprint == BEFORE.fingerprint
