@@ -244,7 +244,8 @@ def test_a_definition_taken_away_under_living_instances_is_refused_to_workers(
     versions.refuse_unfit()
 
 
-def test_the_check_is_only_made_where_a_database_is_named(broker, monkeypatch):
+def test_the_check_is_only_made_where_a_database_is_named(broker, monkeypatch, settings):
+    settings.SAGAS = {**settings.SAGAS, "STEP_TIMEOUT": settings.SAGAS["HARD_LIMIT"] - 0.5}
     trial.begin()
     release(monkeypatch)
 
