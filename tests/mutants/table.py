@@ -186,6 +186,11 @@ BY_HAND = {
         "return saga.lock is not None and is_lock(claimed.waiting_for) and not obtain(claimed)",
         "return False",
     ),
+    "only what may be missed is skipped": (
+        "sagas.orchestration.skipping",
+        "return found if direction is Direction.UNDO or found.step.skippable else None",
+        "return found",
+    ),
     "no step is skipped without its lock": (
         "sagas.orchestration.skipping",
         "if is_lock(row.waiting_for):",
