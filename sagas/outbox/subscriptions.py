@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
+from django.apps import apps
+
 from sagas.core.definition import InvalidDefinition
 from sagas.core.errors import SagasError
 
@@ -51,7 +53,7 @@ class NotHandlingAnEvent(SagasError):
 
 
 def on(event: str, version: int = 1) -> Callable[[Callable[[E], None]], Callable[[E], None]]:
-    """Subscribe a function of ``<context>/handlers.py`` to an event, by its name.
+    """Subscribe a function of an app's ``handlers.py`` to an event, by its name.
 
     The annotation of its one parameter is a dataclass of the consumer's own with the fields it
     needs; further fields of the event are ignored. It runs once per event, in a transaction of
@@ -67,7 +69,7 @@ def on(event: str, version: int = 1) -> Callable[[Callable[[E], None]], Callable
         found = Subscription(
             event=event,
             version=version,
-            context=function.__module__.partition(".")[0],
+            context=_context_of(function.__module__),
             payload=payload,
             handler=function,
         )
@@ -75,6 +77,15 @@ def on(event: str, version: int = 1) -> Callable[[Callable[[E], None]], Callable
         return function
 
     return register
+
+
+def _context_of(module: str) -> str:
+    """Return the label of the app that a module belongs to, wherever the app lies.
+
+    Its tables and queues bear the label, and the module's path need not begin with it.
+    """
+    app = apps.get_containing_app_config(module)
+    return app.label if app is not None else module.partition(".")[0]
 
 
 def consumers_of(event: str) -> list[str]:

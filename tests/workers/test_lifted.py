@@ -174,6 +174,86 @@ def test_it_needs_no_schema_but_one_for_its_functions(project, database):
     project.manage("check", "--database", "default", "--fail-level", "WARNING")
 
 
+APP_IN_A_PACKAGE = """
+from django.apps import AppConfig
+
+
+class BakeryConfig(AppConfig):
+    name = "shop.bakery"
+    label = "bakery"
+"""
+HEARD = """
+
+
+class Loaf(Aggregate):
+    pass
+
+
+class Heard(models.Model):
+    text = models.TextField()
+"""
+LISTENER = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+from sagas.api import Event, on
+from shop.bakery.models import Heard
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Baked(Event):
+    name: ClassVar[str] = "bakery.Baked"
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Seen:
+    text: str
+
+
+@on("bakery.Baked")
+def hear(seen: Seen) -> None:
+    Heard.objects.create(text=seen.text)
+"""
+TELL = """
+    from sagas.api import publish, transaction
+    from sagas.outbox.delivery import deliver
+    from sagas.outbox.subscriptions import consumers_of
+    from shop.bakery.handlers import Baked
+    from shop.bakery.models import Loaf
+    with transaction("bakery"):
+        event = publish(Baked(text="bread"), aggregate=Loaf.objects.create())
+    for consumer in consumers_of("bakery.Baked"):
+        deliver("bakery", consumer, [str(event)])
+"""
+
+
+def move_into_a_package(directory):
+    (directory / "shop").mkdir()
+    (directory / "shop" / "__init__.py").write_text("")
+    bakery = (directory / "bakery").rename(directory / "shop" / "bakery")
+    (bakery / "apps.py").write_text(APP_IN_A_PACKAGE)
+    models = (bakery / "models.py").read_text()
+    models = models.replace("from sagas.models import ", "from sagas.models import Aggregate, ")
+    (bakery / "models.py").write_text(models + HEARD)
+    sagas = (bakery / "sagas.py").read_text()
+    (bakery / "sagas.py").write_text(sagas.replace("from bakery.", "from shop.bakery."))
+    (bakery / "handlers.py").write_text(LISTENER)
+    settings_of_it = directory / "lifted" / "settings.py"
+    settings_of_it.write_text(settings_of_it.read_text().replace('"bakery"', '"shop.bakery"'))
+
+
+def test_an_app_that_lies_in_a_package_hears_events_under_its_label(project, database):
+    move_into_a_package(project.directory)
+    project.manage("makemigrations", "bakery")
+    project.manage("migrate", "--verbosity", "0")
+    project.manage("shell", "-c", textwrap.dedent(TELL))
+
+    assert database.execute("SELECT text FROM bakery_heard").fetchall() == [("bread",)]
+    assert database.execute("SELECT sequence FROM bakery_position").fetchall() == [(1,)]
+
+
 def test_its_saga_is_written_in_less_than_forty_lines():
     lines = (LIFTED / "bakery" / "sagas.py").read_text().splitlines()
 
