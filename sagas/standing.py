@@ -8,13 +8,13 @@ from sagas import clock
 from sagas.core.definition import Kind, Saga, Step
 from sagas.durations import duration, relative
 from sagas.models import RunState, SagaInstance, Status, StepFault, StepRun
-from sagas.orchestration import handover, locks, registry
+from sagas.orchestration import handover, locks, versions
 from sagas.orchestration.asleep import Wait
 
 
 def definition_of(saga: SagaInstance) -> Saga[Any] | None:
     """Return the definition that a saga follows, or None if this release does not know it."""
-    return registry.SAGAS.get((saga.name, saga.def_version))
+    return versions.found(saga)
 
 
 def step_under_cursor(saga: SagaInstance) -> Step[Any] | None:

@@ -34,7 +34,8 @@ def run_batch(
     failpoint("claim.before")
     own = None if remembered and not swept else saga_id
     # A process that does not know the definition takes no more of them than it was told to.
-    known = (wake.name, wake.version) in registry.SAGAS
+    saga = registry.SAGAS.get((wake.name, wake.version))
+    known = saga is not None and wake.high <= saga.last
     most = int(conf.CLAIM_BATCH) if known else 1
     claimed = claims.claim_batch(own, wake, status=STATUS[direction], most=most)
     if claimed:

@@ -165,7 +165,7 @@ UPDATE sagas_steprun AS r SET hints = r.hints + 1, leased_until = NULL, not_befo
     due_at = clock_timestamp() + make_interval(secs =>
         least(%(grace)s * power(1.7, least(r.hints, 20)), %(cap)s))
 FROM due, sagas_saga AS s WHERE r.id = due.id AND s.id = r.saga_id
-RETURNING r.saga_id, r.step_no, s.name, s.def_version, s.traceparent,
+RETURNING r.saga_id, r.step_no, s.traceparent, s.name, s.def_version, s.fingerprint, s.last_step,
     s.status = 'running' AND s.parked_at IS NULL, due.due_at
 """
 
@@ -185,7 +185,7 @@ def sweep(*, patience: float) -> int:
         # What comes back of an UPDATE is in no order.
         rows = sorted(cursor.fetchall(), key=itemgetter(-1))
     failpoint("sweep.claimed")
-    hinted = sum(_take_up(*row[:5]) for row in rows if row[5])
+    hinted = sum(_take_up(*row[:7]) for row in rows if row[7])
     if hinted:
         sometimes("sweep.hinted")
         failpoint("sweep.published")
@@ -193,12 +193,15 @@ def sweep(*, patience: float) -> int:
     return hinted
 
 
-def _take_up(saga_id: UUID, step_no: int, name: str, version: int, trace: str | None) -> bool:
-    try:
-        saga = registry.get(name, version)
-    except registry.UnknownSaga as unknown:
-        # Another release of the code may know it; the row stays due.
-        log.warning("saga_unknown", extra={"saga_id": str(saga_id), "error": str(unknown)})
+def _take_up(saga_id: UUID, step_no: int, trace: str | None, *began: Any) -> bool:
+    name, version, fingerprint, last_step = began
+    saga = versions.to_ring(
+        saga_id,
+        versions.Beginning(
+            name=name, def_version=version, fingerprint=fingerprint, last_step=last_step
+        ),
+    )
+    if saga is None:
         return False
     canvas.send_branches(saga, saga_id, [step_no], traceparent=trace)
     return True

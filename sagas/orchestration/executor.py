@@ -127,13 +127,10 @@ class Carried:
         self._send(self.claimed.cursor, self.direction)
 
     def _send(self, cursor: int, direction: Direction) -> None:
-        canvas.send(
-            registry.get(self.claimed.name, self.claimed.def_version),
-            self.claimed.saga_id,
-            cursor=cursor,
-            direction=direction,
-            traceparent=self.claimed.traceparent,
-        )
+        saga_id, trace = self.claimed.saga_id, self.claimed.traceparent
+        saga = self.saga or versions.to_ring(saga_id, self.claimed)
+        if saga is not None:  # else one that was given back unbegun: the sweeper rings for it
+            canvas.send(saga, saga_id, cursor=cursor, direction=direction, traceparent=trace)
 
     def _run(self, *, calls: bool) -> LinkEnd:
         if self.saga is None:

@@ -24,6 +24,7 @@ from sagas.orchestration import (
     rollout,
     skipping,
     stops,
+    versions,
 )
 from sagas.orchestration.starting import Again, Started, start_once
 from sagas.orchestration.status import NoSuchSaga
@@ -177,14 +178,15 @@ def ask_to_cancel(saga_id: UUID, *, reason: str, by: str) -> Cancellation:
 
 
 def _ring_undo(saga_id: UUID) -> None:
-    name, version, last, trace = SagaInstance.objects.values_list(
-        "name", "def_version", "last_step", "traceparent"
-    ).get(id=saga_id)
+    row = SagaInstance.objects.get(id=saga_id)
 
     def ring() -> None:
         failpoint("cancel.committed")
-        saga = registry.get(name, version)
-        canvas.send(saga, saga_id, cursor=last, direction=Direction.UNDO, traceparent=trace)
+        saga, trace = versions.to_ring(saga_id, row), row.traceparent
+        if saga is not None:
+            canvas.send(
+                saga, saga_id, cursor=row.last_step, direction=Direction.UNDO, traceparent=trace
+            )
 
     after_commit(ring)
 

@@ -6,7 +6,7 @@ Only the act itself knows for sure, since somebody may be faster; this is what i
 from sagas.core.definition import Kind
 from sagas.models.saga import SagaInstance, Status
 from sagas.models.step_run import StepRun
-from sagas.orchestration import registry
+from sagas.orchestration import versions
 from sagas.orchestration.handover import is_lock
 
 
@@ -43,7 +43,7 @@ def skip(saga: SagaInstance, branch: str = "") -> str | None:
     """Return why the step that a saga stands at, or a branch of it, cannot be settled by hand."""
     if (stopped := resume(saga)) is not None:
         return stopped
-    if (saga.name, saga.def_version) not in registry.SAGAS:
+    if versions.found(saga) is None:
         return "no release that runs here knows its definition"
     if is_lock(saga.waiting_for):
         return "it waits for its turn, which cannot be skipped"
@@ -65,12 +65,12 @@ def branches(saga: SagaInstance) -> tuple[str, ...]:
     """Return the branches of a group that can be settled by hand, where more than one is left."""
     if saga.pending < 2 or saga.parked_at is None:
         return ()
-    return _missed(saga) if (saga.name, saga.def_version) in registry.SAGAS else ()
+    return _missed(saga) if versions.found(saga) is not None else ()
 
 
 def _missed(saga: SagaInstance) -> tuple[str, ...]:
     """Return the branches that are left and whose definition says that they may be missed."""
-    steps = registry.get(saga.name, saga.def_version).steps
+    steps = versions.fitting(saga).steps
     names = {step.name for step in steps if step.skippable}
     return tuple(name for name in left(saga) if name in names)
 
@@ -82,7 +82,7 @@ def left(saga: SagaInstance) -> tuple[str, ...]:
 
 
 def _needed(saga: SagaInstance) -> str | None:
-    step = registry.get(saga.name, saga.def_version).steps[saga.cursor]
+    step = versions.fitting(saga).steps[saga.cursor]
     if step.skippable:
         return None
     if step.do is None:

@@ -23,7 +23,7 @@ from sagas.ids import uuid7
 from sagas.models.operator_action import OperatorAction
 from sagas.models.saga import SagaInstance, Status
 from sagas.models.signal import Signal
-from sagas.orchestration import canvas, registry, requests
+from sagas.orchestration import canvas, requests, versions
 from sagas.orchestration.orchestrator import ReasonMissing
 from sagas.orchestration.status import NoSuchSaga
 from sagas.orchestration.store import engine_cursor
@@ -68,7 +68,8 @@ class Kept:
 
 
 _LOCK = """
-SELECT name, def_version, status, cursor, waiting_for, parked_at IS NOT NULL, traceparent
+SELECT name, def_version, fingerprint, last_step, status, cursor, waiting_for,
+    parked_at IS NOT NULL, traceparent
 FROM sagas_saga WHERE id = %(id)s FOR UPDATE
 """
 
@@ -102,7 +103,8 @@ def signal(saga_id: UUID, name: str, payload: Any, *, key: str) -> Signaled:
     :raises NoSuchSaga: if there is none with this id
     :raises UnknownSignal: if the saga has no step that waits for this name
     :raises UnfitPayload: if a field of the payload is missing, unknown, or of another type
-    :raises UnknownSaga: if the running code does not have the saga's definition
+    :raises UnknownSaga: if the running code does not have the saga's definition, or has another
+        one in its place
     """
     context = current_context()
     if context is not None and is_detached(context):
@@ -144,8 +146,9 @@ def _receive(saga_id: UUID, name: str, payload: Any, key: str) -> Signaled:
         row = cursor.fetchone()
         if row is None:
             raise NoSuchSaga
-        saga_name, version, status, at, waiting_for, parked, trace = row
-        saga = registry.get(saga_name, version)
+        status, at, waiting_for, parked, trace = row[4:]
+        began = dict(zip(("name", "def_version", "fingerprint", "last_step"), row, strict=False))
+        saga = versions.fitting(versions.Beginning(**began))
         number, awaits = _listener(saga, name)
         told |= {"signal": uuid7(), "payload": Jsonb(_fit(saga, name, awaits.payload, payload))}
         cursor.execute(_KNOWN, told)
@@ -173,7 +176,7 @@ def _ask(saga_id: UUID, name: str, payload: Any, key: str) -> Signaled:
     row = SagaInstance.objects.filter(id=saga_id).first()
     if row is None:
         raise NoSuchSaga
-    saga = registry.get(row.name, row.def_version)
+    saga = versions.fitting(row)
     number, awaits = _listener(saga, name)
     told = _fit(saga, name, awaits.payload, payload)
     if Signal.objects.filter(saga_id=saga_id, name=name, key=key).exists():

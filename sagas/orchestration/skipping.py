@@ -17,7 +17,7 @@ from sagas.core.definition import Saga, Step
 from sagas.core.keys import Direction, effect_key
 from sagas.models.saga import SagaInstance, Status
 from sagas.models.step_run import StepRun
-from sagas.orchestration import branch_stops, group, registry
+from sagas.orchestration import branch_stops, group, versions
 from sagas.orchestration.handover import ended, is_lock
 from sagas.orchestration.store import StaleFencingToken, engine_cursor
 from sagas.orchestration.worker import worker_name
@@ -58,11 +58,11 @@ def find(saga_id: UUID, step: str | None) -> Skip | None:
     where more than one is left.
     """
     row = SagaInstance.objects.filter(id=saga_id, parked_at__isnull=False).first()
-    if row is None or (row.name, row.def_version) not in registry.SAGAS:
+    saga = versions.found(row) if row is not None else None
+    if row is None or saga is None:
         return None
     if is_lock(row.waiting_for):
         return None  # past a step it would go on without its lock
-    saga = registry.get(row.name, row.def_version)
     direction = Direction.DO if row.status == Status.RUNNING else Direction.UNDO
     number = _number(row, saga, step, direction)
     if number is None or (step is not None and saga.steps[number].name != step):

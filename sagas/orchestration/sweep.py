@@ -14,7 +14,7 @@ from sagas.conf import conf
 from sagas.core.keys import Direction
 from sagas.failpoints import failpoint
 from sagas.models.saga import SagaInstance, Status
-from sagas.orchestration import branches, canvas, registry, stops
+from sagas.orchestration import branches, canvas, registry, stops, versions
 from sagas.orchestration.store import engine_cursor
 from sagas.sometimes import sometimes
 
@@ -39,7 +39,8 @@ UPDATE sagas_saga AS s SET hints = hints + 1, leased_until = NULL, not_before = 
     due_at = clock_timestamp() + make_interval(secs =>
         least(%(grace)s * power(1.7, least(hints, 20)), %(cap)s))
 FROM due WHERE s.id = due.id
-RETURNING s.id, s.name, s.def_version, s.status, s.cursor, s.last_step, s.past_return,
+RETURNING s.id, s.name, s.def_version, s.fingerprint, s.last_step, s.status, s.cursor,
+    s.past_return,
     s.parked_at IS NOT NULL, s.deadline_at, s.traceparent, s.attempts = 0 AND s.hints = 1,
     due.due_at
 """
@@ -76,8 +77,8 @@ def sweep() -> int:
 
 
 def _take_up(row: tuple[Any, ...], now: Any) -> None:
-    saga_id, name, version, status, cursor, last_step, past_return, parked = row[:8]
-    deadline, trace, is_fresh = row[8:11]
+    saga_id, name, version, fingerprint, last_step, status, cursor, past_return, parked = row[:9]
+    deadline, trace, is_fresh = row[9:12]
     overdue = status == Status.RUNNING and not past_return and deadline <= now
     if overdue and stops.begin_compensation(saga_id, failure=stops.DEADLINE, by=None):
         failpoint("deadline.committed")
@@ -85,11 +86,11 @@ def _take_up(row: tuple[Any, ...], now: Any) -> None:
     elif parked:
         _wait_for_deadline(saga_id)
         return
-    try:
-        saga = registry.get(name, version)
-    except registry.UnknownSaga as unknown:
-        # Another release of the code may know it; the row stays due.
-        log.warning("saga_unknown", extra={"saga_id": str(saga_id), "error": str(unknown)})
+    began = versions.Beginning(
+        name=name, def_version=version, fingerprint=fingerprint, last_step=last_step
+    )
+    saga = versions.to_ring(saga_id, began)
+    if saga is None:
         return
     direction = Direction.DO if status == Status.RUNNING else Direction.UNDO
     if direction is Direction.DO and saga.branches(cursor):
@@ -124,24 +125,18 @@ def continue_saga(saga_id: UUID) -> bool:
     decides nothing. Lost, doubled or false calls are harmless.
     """
     failpoint("continue.before")
-    row = (
-        SagaInstance.objects.filter(id=saga_id, finished_at=None, parked_at=None)
-        .values_list(
-            "name", "def_version", "status", "cursor", "traceparent", "leased_until", "not_before"
-        )
-        .first()
-    )
+    row = SagaInstance.objects.filter(id=saga_id, finished_at=None, parked_at=None).first()
     if row is None:
         sometimes("callback.late")
         return False
-    name, version, status, cursor, trace, leased_until, not_before = row
-    if leased_until is not None or not_before is not None:
+    if row.leased_until is not None or row.not_before is not None:
         sometimes("callback.late")
         return False  # a worker has it, or a delay runs: the sweeper comes when it ends
-    direction = Direction.DO if status == Status.RUNNING else Direction.UNDO
-    saga = registry.SAGAS.get((name, version))
+    direction = Direction.DO if row.status == Status.RUNNING else Direction.UNDO
+    saga = versions.to_ring(saga_id, row)
     if saga is None:
         return False  # a release that knows it has to run: the sweeper keeps it due
-    if direction is Direction.DO and saga.branches(cursor):
+    trace = row.traceparent
+    if direction is Direction.DO and saga.branches(row.cursor):
         return branches.send_claimable(saga, saga_id, traceparent=trace)
-    return canvas.send(saga, saga_id, cursor=cursor, direction=direction, traceparent=trace)
+    return canvas.send(saga, saga_id, cursor=row.cursor, direction=direction, traceparent=trace)

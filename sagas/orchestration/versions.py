@@ -1,10 +1,11 @@
 """Definitions against the instances that live: an instance ends on what it began with.
 
-Three places look. A link that has claimed a saga gives it back, without an attempt, when the code
-that runs here does not have the saga's definition (``leave``); that one is the guarantee. The
-start of a worker or of the web, and ``check --database``, refuse a release that could not carry
-out what lives (``refuse_unfit``); that is the early word, and no more, since an older release may
-still start sagas a moment later.
+Whoever touches a living saga asks by its fingerprint (``fitting``, ``found``):
+a link that has claimed it gives it back, without an attempt, when the code that runs here does not
+have its definition (``leave``), an act is refused, and the sweeper leaves the row due; that is the
+guarantee. The start of a worker or of the web, and ``check --database``, refuse a release that
+could not carry out what lives (``refuse_unfit``); that is the early word, and no more, since an
+older release may still start sagas a moment later.
 """
 
 import logging
@@ -12,7 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
+from uuid import UUID
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error
@@ -57,18 +59,70 @@ class Standing:
     differs: str = ""
 
 
-def fitting(claimed: Claim) -> Saga[Any]:
-    """Return the definition that a claimed saga began with.
+class Began(Protocol):
+    """What a saga's row says of the definition it began with."""
+
+    @property
+    def name(self) -> str:
+        """Return the definition's name."""
+
+    @property
+    def def_version(self) -> int:
+        """Return its version."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Return what it looked like; empty where nobody noted it."""
+
+    @property
+    def last_step(self) -> int:
+        """Return the number of its last step."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Beginning:
+    """The same, read by a statement."""
+
+    name: str
+    def_version: int
+    fingerprint: str
+    last_step: int
+
+
+def fitting(began: Began) -> Saga[Any]:
+    """Return the definition that a saga began with.
 
     :raises UnknownSaga: if this release does not have it, or has another one in its place
     """
-    saga = registry.get(claimed.name, claimed.def_version)
-    if _fit(saga, claimed.fingerprint) is Fit.CHANGED and not _is_silenced(CHANGED):
-        differs = difference(saga, claimed.fingerprint)
+    saga = registry.get(began.name, began.def_version)
+    if _fit(saga, began.fingerprint) is Fit.CHANGED and not _is_silenced(CHANGED):
+        differs = difference(saga, began.fingerprint)
         raise registry.UnknownSaga(
             f"{saga.name} version {saga.version} is another one here: {differs}"
         )
+    if saga.last < began.last_step:  # whatever was silenced: it may stand past the end
+        raise registry.UnknownSaga(f"{saga.name} version {saga.version} has fewer steps here")
     return saga
+
+
+def found(began: Began) -> Saga[Any] | None:
+    """Return the definition that a saga began with, or None if this release does not have it."""
+    try:
+        return fitting(began)
+    except registry.UnknownSaga:
+        return None
+
+
+def to_ring(saga_id: UUID, began: Began) -> Saga[Any] | None:
+    """Return the definition of a saga that is to be rung for; None leaves that to others.
+
+    Another release may know it: the row stays due, and nobody behind it is held up.
+    """
+    try:
+        return fitting(began)
+    except registry.UnknownSaga as unknown:
+        log.warning("saga_unknown", extra={"saga_id": str(saga_id), "error": str(unknown)})
+        return None
 
 
 def _fit(saga: Saga[Any] | None, fingerprint: str) -> Fit:

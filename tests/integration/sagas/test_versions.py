@@ -3,21 +3,40 @@
 import io
 import json
 import logging
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from django.core.checks import Tags, run_checks
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, ProgrammingError
 
-from sagas.api import Rejected, Saga, cancel, compensatable, retriable, start, transaction, uuid7
+from sagas.api import (
+    Cancellation,
+    Rejected,
+    Saga,
+    Signaled,
+    cancel,
+    compensatable,
+    park,
+    retriable,
+    signal,
+    skip,
+    start,
+    transaction,
+    uuid7,
+)
 from sagas.conf import conf
+from sagas.core.keys import Direction
 from sagas.models import SagaInstance, StepFault, StepRun
-from sagas.orchestration import registry, versions
+from sagas.orchestration import executor, registry, store, versions
 from sagas.orchestration.sweep import continue_saga, sweep
-from tests.integration.sagas import trial
+from tests.integration.sagas import fan, trial, waiting
 from tests.integration.sagas.conftest import make_due, row
+from tests.integration.sagas.test_commands import said
 from tests.integration.sagas.test_link_ends import raising
 from tests.integration.sagas.test_sweep import seconds_ahead
+from tests.integration.sagas.watching import make_branches_due
 
 SECOND = Saga(
     name=trial.TRIAL.name,
@@ -327,3 +346,113 @@ def test_what_does_not_fit_is_said_and_the_code_is_one(broker, monkeypatch):
     SagaInstance.objects.all().delete()
     release(monkeypatch)
     assert told() == ("no definition is registered\n", 0)
+
+
+SHORTER = replace(trial.TRIAL, steps=trial.TRIAL.steps[:2])
+
+
+def halfway(broker):
+    """A parked saga that stands where a shorter definition has no step."""
+    saga_id = trial.begin()
+    broker.take()
+    SagaInstance.objects.filter(id=saga_id).update(cursor=3)
+    park(saga_id, by="alice", reason="look")
+    return saga_id
+
+
+def test_a_skip_by_a_release_whose_definition_is_another_one_is_refused(broker, monkeypatch):
+    """Else a shorter one completes a saga with nothing held, captured or booked."""
+    saga_id = trial.begin()
+    broker.take()
+    park(saga_id, by="alice", reason="look")
+    release(monkeypatch, SHORTER)
+
+    assert skip(saga_id, by="bob", reason="by hand") is False
+    assert (row(saga_id).status, row(saga_id).cursor) == ("running", 1)
+
+
+@pytest.mark.parametrize("silenced", [[], [versions.CHANGED]], ids=["checked", "silenced"])
+def test_sagas_that_do_not_fit_do_not_stop_the_sweep(broker, monkeypatch, settings, silenced):
+    """Even where the check is silenced: a saga may stand past the end of a shorter definition."""
+    settings.SILENCED_SYSTEM_CHECKS = silenced
+    old = halfway(broker)
+    assert cancel(old, reason="no", by="alice") is Cancellation.ACCEPTED
+    release(monkeypatch, SHORTER, SECOND)
+    other = begin_second()
+    broker.take()
+    make_due(other)
+    make_due(old)
+    SagaInstance.objects.filter(id=old).update(due_at=row(old).started_at - timedelta(days=1))
+
+    assert sweep() == 2
+    assert [message.args[0] for message in broker.take()] == [str(other)]
+
+
+def test_branches_that_do_not_fit_are_left_to_others(broker, group, monkeypatch):
+    release(monkeypatch, replace(fan.FAN, steps=fan.FAN.steps[:2]))
+    make_branches_due(group)
+
+    assert sweep() == 0
+    assert continue_saga(group) is False
+    assert broker.take() == []
+
+
+def test_a_cancel_by_a_release_whose_definition_is_another_one_rings_for_nobody(
+    broker, monkeypatch
+):
+    saga_id = trial.begin()
+    broker.take()
+    release(monkeypatch, SHORTER)
+
+    assert cancel(saga_id, reason="no", by="alice") is Cancellation.ACCEPTED
+    assert broker.take() == []
+
+
+def test_a_signal_by_a_release_whose_definition_is_another_one_is_refused(broker, monkeypatch):
+    """Else it may be told that it comes too late, and the saga that waits sleeps on."""
+    waiting.register()
+    saga_id = waiting.begin()
+    broker.drain()
+    first, second, third = waiting.LISTENING.steps
+    with monkeypatch.context() as other:
+        release(other, replace(waiting.LISTENING, steps=(second, first, third)))
+        with pytest.raises(registry.UnknownSaga, match="is another one here"):
+            signal(saga_id, "approve", waiting.Approved(by="alice"), key="k")
+
+    told = signal(saga_id, "approve", waiting.Approved(by="alice"), key="k")
+    assert told is Signaled.DELIVERED
+
+
+def test_a_batch_of_a_definition_that_is_too_short_takes_nobody_along(broker, monkeypatch):
+    saga_id = trial.begin()
+    [message] = broker.take()
+    behind = trial.begin()
+    broker.take()
+    release(monkeypatch, SHORTER)
+    broker.run_chain(message)
+
+    assert (row(saga_id).attempts, row(behind).fencing_token) == (0, 0)
+
+
+def test_a_saga_that_is_given_back_unbegun_and_does_not_fit_is_rung_for_by_nobody(
+    broker, monkeypatch
+):
+    saga_id = trial.begin()
+    broker.take()
+    claimed = store.claim(saga_id, status="running", low=1, high=4)
+    release(monkeypatch, SHORTER)
+    executor.Carried(claimed, 1, 4, Direction.DO).send()
+
+    assert broker.take() == []
+
+
+def test_what_an_operator_asks_of_a_saga_whose_definition_became_shorter_is_answered(
+    broker, monkeypatch
+):
+    saga_id = halfway(broker)
+    release(monkeypatch, SHORTER)
+    unknown = "no release that runs here knows its definition"
+
+    assert said("skip", saga_id, "--reason", "by hand") == (f"skip: refused, {unknown}\n", 1)
+    shown, code = said("show", saga_id)
+    assert (f"skip: {unknown}" in shown, code) == (True, 0)
