@@ -6,7 +6,7 @@ Only the act itself knows for sure, since somebody may be faster; this is what i
 from sagas.core.definition import Kind
 from sagas.models.saga import SagaInstance, Status
 from sagas.models.step_run import StepRun
-from sagas.orchestration import versions
+from sagas.orchestration import skipping, versions
 from sagas.orchestration.handover import is_lock
 
 
@@ -48,8 +48,13 @@ def skip(saga: SagaInstance, branch: str = "") -> str | None:
     if is_lock(saga.waiting_for):
         return "it waits for its turn, which cannot be skipped"
     if saga.status == Status.COMPENSATING:
-        return None
+        return _of_child(saga)
     return _of_group(saga, branch) if saga.pending or branch else _needed(saga)
+
+
+def _of_child(saga: SagaInstance) -> str | None:
+    lives = skipping.has_living_child(saga)
+    return "its child still runs: resume it, which calls the child back" if lives else None
 
 
 def _of_group(saga: SagaInstance, branch: str) -> str | None:

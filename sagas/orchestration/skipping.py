@@ -55,7 +55,8 @@ def find(saga_id: UUID, step: str | None) -> Skip | None:
 
     Refused are a saga that is not parked and, forward, every step whose definition does not say
     that it may be missed: what comes later relies on it. In a group the branch has to be named
-    where more than one is left.
+    where more than one is left. On the way back a step whose child lives is refused: nobody can
+    have undone what the child has still to do.
     """
     row = SagaInstance.objects.filter(id=saga_id, parked_at__isnull=False).first()
     saga = versions.found(row) if row is not None else None
@@ -67,8 +68,16 @@ def find(saga_id: UUID, step: str | None) -> Skip | None:
     number = _number(row, saga, step, direction)
     if number is None or (step is not None and saga.steps[number].name != step):
         return None
+    if direction is Direction.UNDO and has_living_child(row):
+        return None
     found = Skip(row=row, saga=saga, number=number, direction=direction)
     return found if direction is Direction.UNDO or found.step.skippable else None
+
+
+def has_living_child(row: SagaInstance) -> bool:
+    """Return whether the step that a saga stands at has a child that has not ended."""
+    children = SagaInstance.objects.filter(parent_id=row.id, parent_step=row.cursor)
+    return children.filter(finished_at=None).exists()
 
 
 def _number(

@@ -6,10 +6,10 @@ from datetime import timedelta
 import pytest
 
 from sagas import clock, failpoints
-from sagas.api import Signaled, cancel, compensate, park, resume, signal, transaction
+from sagas.api import Signaled, cancel, compensate, park, resume, signal, skip, transaction
 from sagas.failpoints import FailpointHit
 from sagas.models import SagaInstance, Signal, StepFault, StepRun
-from sagas.orchestration import orchestrator
+from sagas.orchestration import orchestrator, pressable
 from sagas.orchestration.sweep import sweep
 from tests.integration.sagas import trial, waiting
 from tests.integration.sagas.conftest import make_due, row
@@ -246,6 +246,27 @@ def test_a_parked_parent_learns_of_its_child_when_it_is_resumed(broker):
     resume(saga_id, by="alice", reason="fine")
     broker.drain()
     assert row(saga_id).waiting_for == "signal:approve"
+
+
+def test_a_step_whose_child_still_runs_is_not_skipped_on_the_way_back(broker):
+    """Else the parent is compensated, and what its child does later is undone by nobody."""
+    saga_id = sent(broker)
+    child = child_of(saga_id).id
+    cancel(saga_id, reason="no", by="alice")
+    for _ in ("book", "approve"):
+        park(saga_id, by="alice", reason="look")
+        assert skip(saga_id, by="bob", reason="by hand") is True
+    park(saga_id, by="alice", reason="look")
+
+    assert skip(saga_id, by="bob", reason="by hand") is False
+    why = "its child still runs: resume it, which calls the child back"
+    assert pressable.skip(row(saga_id)) == why
+    compensate(child, by="bob", reason="by hand")
+    broker.drain()
+    assert (row(child).status, pressable.skip(row(saga_id))) == ("compensated", None)
+    assert skip(saga_id, by="bob", reason="by hand") is True
+    broker.drain()
+    assert row(saga_id).status == "compensated"
 
 
 def test_a_key_that_belongs_to_somebody_else_is_a_fault_that_names_it(broker):
