@@ -6,12 +6,11 @@ its commit names all that it relies on.
 """
 
 import logging
-import traceback
 from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
-from sagas import clock
+from sagas import clock, error_texts
 from sagas.conf import conf
 from sagas.core import codec
 from sagas.core.commands import Unknown
@@ -126,7 +125,7 @@ class _Branch:
         return int(chosen or conf.MAX_ATTEMPTS)
 
     def _fault(self, name: str, kind: str, error: BaseException) -> LinkEnd:
-        text = f"{type(error).__name__}: {error}"
+        text = error_texts.text_of(error)
         log.warning(
             "step_fault",
             extra={"saga_id": self.saga_id, "step": name, "error": text},
@@ -134,7 +133,7 @@ class _Branch:
         parked = None
         if self.claimed.attempts >= self._bound():
             parked = f"{name}: {self.claimed.attempts} attempts, the last: {text}"
-        self._store(name, kind, text, "".join(traceback.format_exception(error)), parked=parked)
+        self._store(name, kind, text, error_texts.trace_of(error), parked=parked)
         return LinkEnd.STOPPED
 
     def _store(self, name: str, kind: str, error: str, trace: str, *, parked: str | None) -> None:

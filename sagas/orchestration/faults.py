@@ -1,12 +1,12 @@
 """What becomes of an attempt that went wrong: another one later, or an operator."""
 
 import logging
-import traceback
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import DatabaseError
 
+from sagas import error_texts
 from sagas.conf import conf
 from sagas.core.definition import Saga
 from sagas.core.keys import Direction
@@ -41,7 +41,7 @@ def record(attempt: Attempt, name: str, kind: str, error: BaseException) -> None
     :raises StaleFencingToken: if the saga is no longer this worker's, or the step is done after all
     """
     claimed = attempt.claimed
-    text = f"{type(error).__name__}: {error}"
+    text = error_texts.text_of(error)
     log.warning("step_fault", extra={"saga_id": str(claimed.saga_id), "step": name, "error": text})
     parked = None
     if claimed.attempts >= attempt.most:
@@ -52,7 +52,7 @@ def record(attempt: Attempt, name: str, kind: str, error: BaseException) -> None
         direction=attempt.direction,
         kind=kind,
         error=text,
-        traceback="".join(traceback.format_exception(error)),
+        traceback=error_texts.trace_of(error),
     )
     try:
         _store(attempt, fault, parked)

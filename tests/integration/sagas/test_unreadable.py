@@ -6,10 +6,12 @@ from django.db import OperationalError
 from sagas.api import Unknown, resume
 from sagas.models import SagaInstance, StepFault
 from sagas.orchestration import stops
+from sagas.orchestration.branches import run_branch
 from sagas.orchestration.sweep import sweep
-from tests.integration.sagas import trial
+from tests.integration.sagas import fan, trial
 from tests.integration.sagas.conftest import make_due, row
 from tests.integration.sagas.test_link_ends import raising
+from tests.integration.sagas.watching import branch
 
 
 @pytest.mark.parametrize(
@@ -87,3 +89,33 @@ def test_a_parked_saga_that_was_stopped_for_its_faults_has_all_attempts_again(br
     sweep()
     broker.drain()
     assert "two" in row(saga_id).parked_reason
+
+
+class Mute(Exception):
+    def __str__(self):
+        raise RuntimeError("it says nothing")
+
+
+UNSTORABLE = {
+    "zero byte": (ValueError("a\x00b"), r"ValueError: a\x00b"),
+    "lone surrogate": (ValueError("caf\udce9"), r"ValueError: caf\udce9"),
+    "no text": (Mute(), "Mute: <its text failed: RuntimeError>"),
+}
+
+
+@pytest.mark.parametrize(("error", "told"), UNSTORABLE.values(), ids=UNSTORABLE)
+def test_a_fault_whose_text_cannot_be_stored_is_a_fault_all_the_same(broker, error, told):
+    trial.SCRIPT["take"] = raising(error)
+    saga_id = trial.begin()
+    broker.drain()
+
+    assert StepFault.objects.get(saga_id=saga_id).error == told
+    assert row(saga_id).leased_until is None
+
+
+def test_a_fault_of_a_branch_whose_text_cannot_be_stored_is_one_all_the_same(broker, group):
+    trial.SCRIPT["pack"] = raising(ValueError("a\x00b\udce9"))
+    run_branch(group, fan.PACK)
+
+    assert StepFault.objects.get(saga_id=group).error == r"ValueError: a\x00b\udce9"
+    assert branch(group, fan.PACK).leased_until is None
