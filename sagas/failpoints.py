@@ -70,7 +70,7 @@ PLACES: dict[str, str] = {
     "republish.found": "events without an inbox row are found, not yet delivered again",
     "republish.delivered": "events are delivered again, those applied by everybody not marked",
     "letter.before_commit": "a handler's fault is written down, not yet committed",
-    "letter.committed": "a handler's fault is written down, nobody has been told",
+    "letter.committed": "a handler's fault, or an attempt to come, is written down",
     "request.before_commit": "a request's effect and answer are written, not yet committed",
     "request.committed": "a request is committed, its answer is not sent",
 }

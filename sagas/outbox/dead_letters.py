@@ -8,7 +8,7 @@ from datetime import timedelta
 from enum import Enum
 from uuid import UUID
 
-from django.db.models import Count, F, Q
+from django.db.models import Count, F, Q, QuerySet
 from django.db.models.functions import Now
 
 from sagas.conf import conf
@@ -47,8 +47,13 @@ def standing(consumer: str, aggregate_type: str, aggregate_id: UUID) -> Standing
     return Standing.DUE if held["all"] else Standing.FREE
 
 
-def note(producer: str, consumer: str, envelope: Envelope, *, reason: str, trace: str) -> None:
-    """Count one attempt that went wrong, and say when the next is due or that a person must act."""
+def note(
+    producer: str, consumer: str, envelope: Envelope, *, reason: str, trace: str, counted: bool
+) -> None:
+    """Count one attempt that went wrong, and say when the next is due or that a person must act.
+
+    :param counted: whether it was counted when it began
+    """
     with transaction("sagas"):
         letter, _ = DeadLetter.objects.get_or_create(
             context=consumer,
@@ -61,11 +66,12 @@ def note(producer: str, consumer: str, envelope: Envelope, *, reason: str, trace
                 "sequence": envelope.sequence,
             },
         )
-        attempts = letter.attempts + 1
+        more = 0 if counted else 1
+        attempts = letter.attempts + more
         delay = DEFAULT.delay(attempts, base=conf.DELAY_BASE, cap=conf.DELAY_CAP)
         final = attempts >= int(conf.HANDLER_ATTEMPTS)
         DeadLetter.objects.filter(id=letter.id).update(
-            attempts=F("attempts") + 1,
+            attempts=F("attempts") + more,
             reason=reason,
             traceback=trace,
             last_at=Now(),
@@ -78,20 +84,26 @@ def note(producer: str, consumer: str, envelope: Envelope, *, reason: str, trace
 
 def settle_up_to(consumer: str, aggregate_type: str, aggregate_id: UUID, sequence: int) -> None:
     """Close the dead letters of an aggregate that its consumer has got past."""
-    DeadLetter.objects.filter(
-        context=consumer,
-        aggregate_type=aggregate_type,
-        aggregate_id=aggregate_id,
-        sequence__lte=sequence,
-        resolved_at=None,
-    ).update(resolved_at=Now())
+    _close(
+        DeadLetter.objects.filter(
+            context=consumer,
+            aggregate_type=aggregate_type,
+            aggregate_id=aggregate_id,
+            sequence__lte=sequence,
+            resolved_at=None,
+        )
+    )
 
 
 def settle(consumer: str, event_ids: list[UUID]) -> None:
     """Close the dead letters of events that have been applied after all."""
-    DeadLetter.objects.filter(context=consumer, event_id__in=event_ids, resolved_at=None).update(
-        resolved_at=Now()
-    )
+    _close(DeadLetter.objects.filter(context=consumer, event_id__in=event_ids, resolved_at=None))
+
+
+def _close(letters: QuerySet[DeadLetter]) -> None:
+    # Without a reason it was a first attempt that went well.
+    letters.filter(reason="").delete()
+    letters.update(resolved_at=Now())
 
 
 def retry_due() -> int:

@@ -7,7 +7,6 @@ changes nothing, and a hole can only be a row that is not there.
 
 import json
 import logging
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,12 +14,17 @@ from enum import Enum
 from typing import Any
 from uuid import UUID
 
+from django.db import InterfaceError, OperationalError
+
+from sagas import error_texts
+from sagas.conf import conf
 from sagas.core import codec
 from sagas.core.errors import SagasError
 from sagas.correlation import Correlation, correlated
 from sagas.failpoints import failpoint
 from sagas.models.dead_letter import DeadLetter
-from sagas.outbox import dead_letters
+from sagas.outbox import attempts, dead_letters
+from sagas.outbox.dead_letters import Standing
 from sagas.outbox.subscriptions import (
     ENVELOPE,
     Envelope,
@@ -36,7 +40,8 @@ log = logging.getLogger(__name__)
 PAGE = 100
 
 _READ = """
-SELECT id, type, version, sequence, occurred_at, correlation_id, causation_id, traceparent, payload
+SELECT id, type, version, sequence, occurred_at, correlation_id, causation_id, traceparent, payload,
+    coalesce(published_at <= clock_timestamp() - make_interval(secs => %s), false)
 FROM {outbox} WHERE aggregatetype = %s AND aggregateid = %s AND sequence > %s
 ORDER BY sequence LIMIT %s
 """
@@ -53,7 +58,7 @@ class End(Enum):
     NOT_NEXT = "not next"
     """Somebody else has applied it, or an earlier one is missing."""
     BURIED = "buried"
-    """It could not be handled and waits as a dead letter."""
+    """It could not be handled and waits as a dead letter, or somebody else is at it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,16 +67,27 @@ class Message:
 
     envelope: Envelope
     payload: Any
+    is_late: bool
+    """It was sent so long ago that it has been sent again: nobody has come to its end."""
 
 
 def deliver(producer: str, consumer: str, event_ids: list[str]) -> int:
     """Apply what is new of the aggregates that these events belong to; return how many events.
 
-    Safe to repeat, in any order and by several workers at once.
+    Safe to repeat, in any order and by several workers at once. What goes wrong with one aggregate
+    is raised when the others have had their turn.
     """
-    return sum(
-        _catch_up(producer, consumer, *aggregate) for aggregate in _aggregates(producer, event_ids)
-    )
+    applied, trouble = 0, None
+    for aggregate in _aggregates(producer, event_ids):
+        try:
+            applied += _catch_up(producer, consumer, *aggregate)
+        except (OperationalError, InterfaceError):
+            raise  # the database is gone, for the others as well
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other aggregates go on
+            trouble = trouble or error
+    if trouble is not None:
+        raise trouble
+    return applied
 
 
 def _aggregates(producer: str, event_ids: list[str]) -> list[tuple[str, UUID]]:
@@ -86,33 +102,60 @@ def _aggregates(producer: str, event_ids: list[str]) -> list[tuple[str, UUID]]:
 
 def _catch_up(producer: str, consumer: str, aggregate_type: str, aggregate_id: UUID) -> int:
     aggregate = (aggregate_type, aggregate_id)
-    letters = dead_letters.standing(consumer, *aggregate)
-    if letters is dead_letters.Standing.HELD:
-        return 0
-    applied = _apply_news(producer, consumer, aggregate_type, aggregate_id)
-    if letters is dead_letters.Standing.DUE:
+    applied = 0
+    while (letters := dead_letters.standing(consumer, *aggregate)) is not Standing.HELD:
+        news = _News(producer=producer, consumer=consumer, is_due=letters is Standing.DUE)
+        news.apply_all(aggregate_type, aggregate_id)
+        applied += news.applied
+        if not news.counted and letters is Standing.FREE:
+            return applied
         dead_letters.settle_up_to(consumer, *aggregate, position(consumer, *aggregate))
+        if not news.applied:
+            return applied
+        # While an attempt was counted, other deliveries of the aggregate were sent away.
     return applied
 
 
-def _apply_news(producer: str, consumer: str, aggregate_type: str, aggregate_id: UUID) -> int:
-    applied, before = 0, -1
-    # Another delivery may be at work on the same aggregate: as long as anybody gets on there may
-    # be more to do, since the other one has perhaps read before our event was there.
-    while (after := position(consumer, aggregate_type, aggregate_id)) > before:
-        before = after
-        messages = _read(producer, aggregate_type, aggregate_id, after)
-        for message in messages:
-            end = _apply_or_bury(producer, consumer, message)
-            if end is End.BURIED:
-                return applied
-            if end is End.NOT_NEXT:
-                break
-            applied += 1
-        else:
-            if len(messages) < PAGE:
-                return applied
-    return applied
+@dataclass(kw_only=True, slots=True)
+class _News:
+    """What one consumer has still to apply of an aggregate."""
+
+    producer: str
+    consumer: str
+    is_due: bool
+    """A dead letter of the aggregate is to be tried again."""
+    applied: int = 0
+    counted: bool = False
+    """An attempt was counted before it began."""
+
+    def apply_all(self, aggregate_type: str, aggregate_id: UUID) -> None:
+        before = -1
+        # Another delivery may be at work on the same aggregate: as long as anybody gets on there
+        # may be more to do, since the other one has perhaps read before our event was there.
+        while (after := position(self.consumer, aggregate_type, aggregate_id)) > before:
+            before = after
+            messages = _read(self.producer, aggregate_type, aggregate_id, after)
+            for message in messages:
+                end = self._attempt(message)
+                if end is End.BURIED:
+                    return
+                if end is End.NOT_NEXT:
+                    break
+                self.applied += 1
+            else:
+                if len(messages) < PAGE:
+                    return
+
+    def _attempt(self, message: Message) -> End:
+        counts = self.is_due or message.is_late
+        if counts:
+            self.counted = True
+            if not attempts.begin(self.producer, self.consumer, message.envelope):
+                return End.BURIED
+        end = _apply_or_bury(self.producer, self.consumer, message, counted=counts)
+        if counts and end is End.NOT_NEXT:
+            attempts.take_back(self.consumer, message.envelope)
+        return end
 
 
 def position(consumer: str, aggregate_type: str, aggregate_id: UUID) -> int:
@@ -131,7 +174,7 @@ def _read(producer: str, aggregate_type: str, aggregate_id: UUID, after: int) ->
     with connection_of(producer).cursor() as cursor:
         cursor.execute(
             _READ.format(outbox=table(producer, "outbox")),
-            [aggregate_type, aggregate_id, after, PAGE],
+            [conf.REPUBLISH_AFTER, aggregate_type, aggregate_id, after, PAGE],
         )
         rows = cursor.fetchall()
     return [
@@ -149,24 +192,26 @@ def _read(producer: str, aggregate_type: str, aggregate_id: UUID, after: int) ->
                 traceparent=row[7],
             ),
             payload=json.loads(row[8]),
+            is_late=row[9],
         )
         for row in rows
     ]
 
 
-def _apply_or_bury(producer: str, consumer: str, message: Message) -> End:
+def _apply_or_bury(producer: str, consumer: str, message: Message, *, counted: bool) -> End:
     with _correlated(message.envelope):
         try:
             applied = apply(consumer, message)
         except Exception as fault:  # noqa: BLE001 - whatever a handler raises keeps the event for a person
-            text = f"{type(fault).__name__}: {fault}"
+            text = error_texts.text_of(fault)
             log.warning("handler_fault", extra={"event": message.envelope.name, "error": text})
             dead_letters.note(
                 producer,
                 consumer,
                 message.envelope,
                 reason=text,
-                trace="".join(traceback.format_exception(fault)),
+                trace=error_texts.trace_of(fault),
+                counted=counted,
             )
             return End.BURIED
         failpoint("deliver.committed", consumer)

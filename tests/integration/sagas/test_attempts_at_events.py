@@ -1,0 +1,221 @@
+"""Attempts at events that end without a trace, and who does not wait for them."""
+
+import pytest
+from celery import current_app
+from django.db import DataError, OperationalError
+
+from orders.models import Outbox
+from sagas.models import DeadLetter
+from sagas.outbox import attempts, dead_letters, delivery, relay
+from sagas.outbox.republish import republish
+from tests.databases import rows
+from tests.integration.sagas import trial
+from tests.integration.sagas.news import Failing, a_teller, grow_old, listen, position, tell
+from tests.integration.sagas.test_delivery import bring
+from tests.together import together
+
+pytestmark = pytest.mark.usefixtures("broker", "nobody_listens")
+
+GONE = "an attempt ended without a trace: its worker died or froze"
+
+
+def raising(error):
+    def act(text):
+        if text == "poison":
+            raise error
+
+    return act
+
+
+def a_pair():
+    """One who tells poison and one who does not, the first of them first in every message."""
+    return sorted([a_teller(), a_teller()], key=lambda teller: teller.id)
+
+
+def grown_old(teller, *texts):
+    """Tell something that was sent long ago and not applied."""
+    ids = tell(teller, *texts)
+    relay.relay_batch("orders")
+    grow_old()
+    return ids
+
+
+def letters():
+    return list(DeadLetter.objects.values_list("attempts", "reason", "next_at"))
+
+
+@pytest.mark.parametrize("text", ["a\x00b", "caf\udce9"], ids=["zero byte", "lone surrogate"])
+def test_an_event_whose_fault_cannot_be_stored_holds_up_no_other_aggregate(text):
+    listen(act=raising(ValueError(text)))
+    first, second = a_pair()
+
+    assert delivery.deliver("orders", "billing", tell(first, "poison") + tell(second, "fine")) == 1
+    assert DeadLetter.objects.get().aggregate_id == first.id
+    assert position(second) == 1
+
+
+def test_an_event_that_kills_its_worker_waits_for_a_person_and_holds_up_no_other_aggregate(
+    broker, settings
+):
+    settings.SAGAS = {**settings.SAGAS, "HANDLER_ATTEMPTS": 2}
+    listen(act=raising(SystemExit("killed")))
+    first, second = a_pair()
+    tell(first, "poison")
+    tell(second, "fine")
+    relay.relay_batch("orders")
+
+    killed = 0
+    for _ in range(5):
+        for message in broker.take():
+            try:
+                current_app.tasks[message.task](*message.args)
+            except SystemExit:
+                killed += 1
+        grow_old()
+        republish()
+
+    assert position(second) == 1
+    assert killed == 3, "once uncounted, twice counted"
+    reason = "2 attempts, the last ended without a trace: its worker died or froze"
+    assert letters() == [(2, reason, None)]
+
+
+def test_an_event_that_kills_at_its_retry_is_counted_once_for_each_attempt(settings):
+    settings.SAGAS = {**settings.SAGAS, "HANDLER_ATTEMPTS": 3}
+    ends = [SystemExit("killed"), RuntimeError("no")]
+
+    def act(_text):
+        raise ends.pop()
+
+    listen(act=act)
+    [event_id] = tell(a_teller(), "a")
+    bring(event_id)
+    grow_old()
+    with pytest.raises(SystemExit):
+        bring(event_id)
+
+    [(count, reason, next_at)] = letters()
+    assert (count, reason) == (2, "RuntimeError: no")
+    assert next_at is not None
+    assert bring(event_id) == 0, "it belongs to that attempt for a lease"
+    assert ends == []
+
+
+def test_of_two_who_begin_at_once_one_counts():
+    listen()
+    teller = a_teller()
+    tell(teller, "a")
+    [message] = delivery._read("orders", teller.aggregate_type, teller.id, 0)
+
+    begun = [attempts.begin("orders", "billing", message.envelope) for _ in range(2)]
+    assert begun == [True, False]
+    assert DeadLetter.objects.get().attempts == 1
+
+
+def test_a_first_attempt_that_goes_well_leaves_no_letter_however_late_it_was():
+    listen()
+    assert bring(*grown_old(a_teller(), "a", "b")) == 2
+    assert letters() == []
+
+
+def test_a_second_attempt_that_goes_well_leaves_a_letter_that_tells_of_the_first():
+    ends = [None, SystemExit("killed")]
+
+    def act(_text):
+        if end := ends.pop():
+            raise end
+
+    listen(act=act)
+    ids = grown_old(a_teller(), "a")
+    with pytest.raises(SystemExit):
+        bring(*ids)
+    grow_old()
+
+    assert bring(*ids) == 1
+    letter = DeadLetter.objects.get()
+    assert (letter.attempts, letter.reason) == (2, GONE)
+    assert letter.resolved_at is not None
+
+
+def test_what_is_told_while_an_attempt_is_counted_is_applied_by_it():
+    teller = a_teller()
+
+    def act(text):
+        if text == "a":
+            assert together(lambda: bring(*tell(teller, "b"))) == [0]
+
+    listen(act=act)
+
+    assert bring(*grown_old(teller, "a")) == 2
+    assert trial.effects() == ["billing:a#1", "billing:b#2"]
+
+
+def test_an_event_behind_a_hole_is_not_counted():
+    listen()
+    teller = a_teller()
+    bring(*tell(teller, "a"))
+    lost, *ids = grown_old(teller, "b", "c")
+    Outbox.objects.filter(id=lost).delete()
+
+    assert bring(*ids) == 0
+    assert letters() == []
+
+
+def test_an_event_behind_a_hole_keeps_the_letter_it_had():
+    listen(act=Failing(c=1))
+    teller = a_teller()
+    lost, second = tell(teller, "b", "c")
+    bring(lost, second)
+    Outbox.objects.filter(id=lost).delete()
+    rows("UPDATE billing_position SET sequence = 0")
+    grow_old()
+
+    assert bring(second) == 0
+    [(count, reason, next_at)] = letters()
+    assert (count, reason) == (1, "RuntimeError: cannot hear c")
+    assert next_at is not None
+
+
+def test_a_letter_that_was_closed_too_early_opens_again_with_a_full_count():
+    listen(act=Failing(a=1))
+    ids = grown_old(a_teller(), "a")
+    bring(*ids)
+    DeadLetter.objects.update(resolved_at="2026-01-01T00:00Z", attempts=5, next_at=None)
+
+    assert bring(*ids) == 1
+    letter = DeadLetter.objects.get()
+    assert (letter.attempts, letter.reason) == (1, "RuntimeError: cannot hear a")
+    assert letter.resolved_at.year > 2025
+
+
+def test_what_goes_wrong_with_one_aggregate_is_raised_after_the_others(monkeypatch):
+    noted = []
+
+    def note(*_told, **_more):
+        noted.append(1)
+        raise DataError("cannot be written")
+
+    monkeypatch.setattr(dead_letters, "note", note)
+    listen(act=raising(ValueError("no")))
+    first, second = a_pair()
+    with pytest.raises(DataError):
+        bring(*tell(first, "poison"), *tell(second, "fine"))
+
+    assert (noted, position(first), position(second)) == ([1], 0, 1)
+
+
+def test_a_database_that_is_gone_is_not_asked_for_every_aggregate(monkeypatch):
+    asked = []
+
+    def begin(*_told):
+        asked.append(1)
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(attempts, "begin", begin)
+    listen()
+    first, second = a_pair()
+    ids = tell(second, "fine")
+    with pytest.raises(OperationalError):
+        bring(*grown_old(first, "fine"), *ids)
+
+    assert asked == [1]
