@@ -190,7 +190,7 @@ def _way_back(saga: SagaInstance) -> str:
     if saga.status == Status.COMPENSATING:
         left = saga.cursor + 1
         return f"It compensates, {_why(saga)}; {left} of {saga.last_step + 1} steps are left."
-    if saga.past_return:
+    if not saga.may_turn:
         return f"It is past the point of no return ({pivot}) and only goes forward."
     if not pivot:
         return "Whatever has been done can still be undone."

@@ -155,3 +155,9 @@ class SagaInstance(models.Model):
     def __str__(self) -> str:
         """Return the saga's name and key."""
         return f"{self.name} {self.key}"
+
+    @property
+    def may_turn(self) -> bool:
+        """Return whether a cancel or the deadline can still turn it round, while it runs."""
+        waits = str(self.waiting_for).startswith("lock:") and self.parent_id is None
+        return waits or not self.past_return

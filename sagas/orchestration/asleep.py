@@ -62,7 +62,7 @@ def _child(saga: SagaInstance) -> str:
 def _until(saga: SagaInstance) -> str:
     if saga.wait_until is not None:
         return f", until {_said(saga.wait_until)}{_then(saga)}"
-    if saga.status == Status.RUNNING and not saga.past_return:
+    if saga.status == Status.RUNNING and saga.may_turn:
         return f", at the longest until its deadline, {_said(saga.deadline_at)}"
     return ""
 

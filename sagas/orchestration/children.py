@@ -37,6 +37,10 @@ class ChildTaken(SagasError):
     """The key of a child belongs to a saga that this step has not started."""
 
 
+class LockedByItsParent(SagasError):
+    """A child wants an aggregate for itself that a saga above it has: both would sleep for ever."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Child:
     """What a parent knows of its child."""
@@ -72,6 +76,7 @@ def wait_for_child(work: Work, awaits: ChildAwaited) -> Done:
     :raises Waiting: if the saga sleeps now
     :raises StepRejected: if the child was compensated, and so this saga compensates
     :raises ChildTaken: if somebody else has started a saga under the child's key
+    :raises LockedByItsParent: if the child would wait for the lock of this saga, or of one above
     """
     stopped: SagasError = Waiting()
     with engine_transaction(work.context):
@@ -118,6 +123,35 @@ def _start(work: Work, awaits: ChildAwaited) -> None:
     )
     if not begun.is_new:
         raise ChildTaken(f"{saga.name} {key} was started by somebody else")
+    if begun.is_asleep:
+        _refuse_to_wait_for_a_parent(saga.name, begun.saga_id)
+
+
+# The holder ends only after its child, so whoever waits for it from below waits for itself.
+_HELD_ABOVE = """
+WITH RECURSIVE above (id, name, key, parent_id) AS (
+    SELECT p.id, p.name, p.key, p.parent_id FROM sagas_saga c JOIN sagas_saga p
+        ON p.id = c.parent_id WHERE c.id = %(child)s
+    UNION ALL
+    SELECT p.id, p.name, p.key, p.parent_id FROM above JOIN sagas_saga p ON p.id = above.parent_id)
+SELECT above.name, above.key, l.target_type, l.target_id
+FROM above JOIN sagas_lock l ON l.saga_id = above.id
+WHERE 'lock:' || l.target_type || '/' || l.target_id
+    = (SELECT waiting_for FROM sagas_saga WHERE id = %(child)s)
+"""
+
+
+def _refuse_to_wait_for_a_parent(name: str, child_id: UUID) -> None:
+    with engine_cursor() as cursor:
+        cursor.execute(_HELD_ABOVE, {"child": child_id})
+        held = cursor.fetchone()
+    if held is not None:
+        parent, key, kind, target_id = held
+        raise LockedByItsParent(
+            f"{name} would wait for {kind} {target_id}, which saga {parent} {key} above it has"
+            f" until its own end: give {name} a version without that lock, and the parent one"
+            " whose child it is"
+        )
 
 
 def undo_child(work: Work, awaits: ChildAwaited) -> Done:

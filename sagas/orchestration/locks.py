@@ -193,9 +193,7 @@ def obtain(claimed: Claim) -> bool:
     assert claimed.waiting_for is not None
     with transaction("sagas"):
         got = take(target_of(claimed.waiting_for), claimed.saga_id) is not Taking.MET
-        turns = not claimed.past_return
-        until = claimed.deadline_at if turns else clock.now() + LOOK_AGAIN
-        seconds = 0.0 if got else clock.seconds_until(until)
+        seconds = 0.0 if got else clock.seconds_until(_until(claimed))
         told: dict[str, Any] = {"id": claimed.saga_id, "token": claimed.token, "seconds": seconds}
         with cursor_of("sagas") as cursor:
             cursor.execute(_AWAKE if got else _SLEEP, told)
@@ -204,6 +202,12 @@ def obtain(claimed: Claim) -> bool:
         failpoint("lock.before_commit")
     failpoint("lock.committed")
     return got
+
+
+def _until(claimed: Claim) -> datetime:
+    """Return when to look again although nothing has rung; past it, its deadline turns nothing."""
+    now = clock.now()
+    return claimed.deadline_at if claimed.deadline_at > now else now + LOOK_AGAIN
 
 
 def words_for(waiting_for: str) -> str:

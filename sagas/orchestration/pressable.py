@@ -36,7 +36,7 @@ def compensate(saga: SagaInstance) -> str | None:
         return ended
     if saga.status != Status.RUNNING:
         return "it is compensating already"
-    return "it is past the point of no return" if saga.past_return else None
+    return "it is past the point of no return" if not saga.may_turn else None
 
 
 def skip(saga: SagaInstance, branch: str = "") -> str | None:

@@ -148,13 +148,12 @@ def ask_to_cancel(saga_id: UUID, *, reason: str, by: str) -> Cancellation:
 
     :raises NoSuchSaga: if there is none with this id, and the context has begun none
     """
-    saga = SagaInstance.objects.filter(id=saga_id).values_list("status", "past_return").first()
+    saga = SagaInstance.objects.filter(id=saga_id).first()
     if saga is None and not is_begun(saga_id):
         raise NoSuchSaga
-    status, past_return = saga or (Status.RUNNING, False)
-    if status != Status.RUNNING:
+    if saga is not None and saga.status != Status.RUNNING:
         return Cancellation.FINISHED
-    if past_return:
+    if saga is not None and not saga.may_turn:
         return Cancellation.TOO_LATE
     post(CancelAsked(saga_id=saga_id, reason=reason, by=by))
     return Cancellation.ASKED

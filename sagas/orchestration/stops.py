@@ -227,14 +227,17 @@ def note_rejection(claimed: Claim, fault: Fault) -> None:
 DEADLINE = "deadline"
 """Why a saga compensates that has run out of time."""
 
+# A saga that waits for its lock has done nothing yet, whatever its first step will be; but a child
+# of retriable steps may have a parent that cannot go back, and has to succeed.
 _COMPENSATE = """
 UPDATE sagas_saga SET status = 'compensating', cursor = last_step, failure = %(failure)s,
     canceled_by = %(by)s, fencing_token = fencing_token + 1, attempts = 0, hints = 0, pending = 0,
     leased_until = NULL, not_before = NULL, parked_at = NULL, parked_reason = NULL,
-    waiting_for = NULL, wait_until = NULL,
+    waiting_for = NULL, wait_until = NULL, past_return = false,
     due_at = clock_timestamp() + make_interval(secs => %(grace)s),
     updated_at = clock_timestamp()
-WHERE id = %(id)s AND status = 'running' AND NOT past_return
+WHERE id = %(id)s AND status = 'running'
+    AND (NOT past_return OR waiting_for ^@ 'lock:' AND parent_id IS NULL)
 """
 
 

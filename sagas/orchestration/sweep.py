@@ -40,7 +40,7 @@ UPDATE sagas_saga AS s SET hints = hints + 1, leased_until = NULL, not_before = 
         least(%(grace)s * power(1.7, least(hints, 20)), %(cap)s))
 FROM due WHERE s.id = due.id
 RETURNING s.id, s.name, s.def_version, s.fingerprint, s.last_step, s.status, s.cursor,
-    s.past_return,
+    s.past_return AND (s.parent_id IS NOT NULL OR s.waiting_for ^@ 'lock:' IS NOT TRUE),
     s.parked_at IS NOT NULL, s.deadline_at, s.traceparent, s.attempts = 0 AND s.hints = 1,
     due.due_at
 """

@@ -12,12 +12,14 @@ from django.core.management import call_command
 
 from sagas import clock
 from sagas.api import (
+    Cancellation,
     InvalidDefinition,
     Lock,
     Locked,
     Meeting,
     Saga,
     cancel,
+    child,
     holder_of,
     parallel,
     park,
@@ -30,14 +32,14 @@ from sagas.api import (
     uuid7,
 )
 from sagas.models import SagaInstance, SemanticLock
-from sagas.orchestration import registry, requests
+from sagas.orchestration import pressable, registry, requests
 from sagas.orchestration.orchestrator import compensate, new_saga
 from sagas.orchestration.sweep import sweep
 from sagas.transactions import engine_transaction
 from tests.architecture.source import modules
 from tests.integration.sagas import locking, trial
 from tests.integration.sagas.conftest import make_due, row
-from tests.integration.sagas.locking import CHANGE, RETURN, begin
+from tests.integration.sagas.locking import CHANGE, RETURN, STEPS, begin
 from tests.integration.sagas.test_link_ends import raising
 from tests.integration.sagas.test_sweep import seconds_ahead
 
@@ -232,6 +234,122 @@ def test_a_waiter_is_turned_round_by_its_deadline(broker, order_id):
 
     assert (row(second).status, row(second).failure) == ("compensated", "deadline")
     assert (row(first).status, holder(order_id)) == ("running", first)
+
+
+def book_alone(saga, **changed):
+    """The same saga with nothing but its retriable step."""
+    return replace(saga, name=f"{saga.name}_alone", steps=saga.steps[1:], **changed)
+
+
+def test_a_waiter_of_retriable_steps_can_be_canceled_until_it_has_the_lock(
+    broker, order_id, monkeypatch
+):
+    alone = book_alone(CHANGE)
+    monkeypatch.setitem(registry.SAGAS, (alone.name, 1), alone)
+    first, second, third = begin(CHANGE, order_id), begin(alone, order_id), begin(alone, order_id)
+    waiting = row(second)
+    assert (waiting.past_return, pressable.compensate(waiting)) == (True, None)
+    assert cancel(second, reason="changed my mind", by="customer") is Cancellation.ACCEPTED
+
+    broker.drain()
+    assert (row(second).status, row(second).failure) == ("compensated", "changed my mind")
+    assert [row(saga).status for saga in (first, third)] == ["completed", "completed"]
+    assert trial.effects() == ["take", "book", "book"]
+
+
+def test_who_has_got_the_lock_past_the_return_is_not_turned_round(broker, order_id, monkeypatch):
+    alone = book_alone(CHANGE)
+    monkeypatch.setitem(registry.SAGAS, (alone.name, 1), alone)
+    first, second = begin(CHANGE, order_id), begin(alone, order_id)
+    cancel(first, reason="no", by="alice")
+    for message in broker.take():
+        broker.run_chain(message)
+
+    assert holder(order_id) == second
+    assert cancel(second, reason="changed my mind", by="customer") is Cancellation.TOO_LATE
+
+
+def test_the_deadline_turns_a_waiter_of_retriable_steps_round(broker, order_id, monkeypatch):
+    alone = book_alone(CHANGE)
+    monkeypatch.setitem(registry.SAGAS, (alone.name, 1), alone)
+    first, second = begin(RETURN, order_id), begin(alone, order_id)
+    park(first, by="alice", reason="look")
+    broker.take()
+    make_due(second)
+    sweep()
+    broker.drain()
+    assert seconds_ahead(row(second).due_at) == pytest.approx(3600, abs=60)
+
+    clock.travel(timedelta(minutes=61))
+    SagaInstance.objects.filter(id=first).update(deadline_at=clock.now() + timedelta(hours=1))
+    sweep()
+    broker.drain()
+    assert (row(second).status, row(second).failure) == ("compensated", "deadline")
+
+
+def the_key(state: locking.ChangeState) -> str:
+    return f"child of {state.order_id}"
+
+
+def same(state: locking.ChangeState) -> locking.ChangeState:
+    return state
+
+
+def test_a_child_that_would_wait_for_a_saga_above_it_is_a_fault_that_says_what_to_do(
+    broker, order_id, monkeypatch, settings
+):
+    settings.SAGAS = {**settings.SAGAS, "MAX_ATTEMPTS": 1}
+    little = book_alone(CHANGE)
+    between = replace(
+        book_alone(CHANGE, lock=None),
+        name="orders.between",
+        steps=(*STEPS[1:], child("little", of=little, start=same, key=the_key)),
+    )
+    top = replace(
+        book_alone(RETURN),
+        name="orders.top",
+        steps=(*STEPS[1:], child("between", of=between, start=same, key=the_key)),
+    )
+    for saga in (little, between, top):
+        monkeypatch.setitem(registry.SAGAS, (saga.name, 1), saga)
+    begin(top, order_id, key="t-1")
+    broker.drain()
+
+    assert not SagaInstance.objects.filter(name=little.name).exists()
+    told = SagaInstance.objects.get(name=between.name).parked_reason
+    assert (
+        f"LockedByItsParent: orders.change_alone would wait for orders.order {order_id}, which saga"
+        " orders.top t-1 above it has until its own end: give orders.change_alone a version"
+        " without that lock, and the parent one whose child it is"
+    ) in told
+
+
+def test_a_child_may_wait_for_a_lock_that_no_saga_above_it_has(broker, order_id, monkeypatch):
+    little = book_alone(CHANGE)
+    top = replace(
+        book_alone(RETURN, lock=None),
+        name="orders.top",
+        steps=(*STEPS[1:], child("little", of=little, start=same, key=the_key)),
+    )
+    for saga in (little, top):
+        monkeypatch.setitem(registry.SAGAS, (saga.name, 1), saga)
+    first = begin(RETURN, order_id)
+    held = broker.take()
+    parent = begin(top, order_id)
+    broker.drain()
+    waiter = SagaInstance.objects.get(parent_id=parent)
+    assert (waiter.waiting_for is None, waiter.may_turn) == (False, False)
+    assert cancel(waiter.id, reason="no", by="alice") is Cancellation.TOO_LATE
+    SagaInstance.objects.filter(id=waiter.id).update(deadline_at=waiter.started_at)
+    make_due(waiter.id)
+    sweep()
+    broker.drain()
+    assert seconds_ahead(row(waiter.id).due_at) == pytest.approx(3600, abs=60)
+
+    for message in held:
+        broker.run_chain(message)
+    broker.drain()
+    assert (row(first).status, row(parent).status) == ("completed", "completed")
 
 
 def test_a_waiter_that_is_rung_for_nothing_sleeps_on_at_no_cost(broker, order_id):
