@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any, TypeVar
 from uuid import UUID
 
+from sagas.core.commands import type_name
 from sagas.core.errors import SagasError
 
 T = TypeVar("T")
@@ -50,6 +51,53 @@ def _key(key: Any) -> str:
     if not isinstance(key, str):
         raise CannotEncode(f"a key of type {type(key).__name__} has no exact JSON form")
     return key
+
+
+def encode_as(cls: Any, value: Any) -> Any:
+    """Return the JSON form of a value after making sure that it is read back as it was.
+
+    What is written once is all that is left of a value. Found out in the transaction that would
+    write it, an unfit one is a fault of whoever made it; found out by the next reader it could
+    be neither carried on nor undone.
+
+    :raises CannotEncode: if it is not of the type, or reads back as another value
+    """
+    if value is None and cls in {None, type(None)}:
+        return None
+    name = type_name(cls)
+    if dataclasses.is_dataclass(cls) and type(value) is not cls:
+        raise CannotEncode(f"expected a {name}, found {value!r:.80}")
+    encoded = _encoded(value, name)
+    try:
+        read = decode(cls, encoded)
+    except CannotDecode as wrong:
+        raise CannotEncode(
+            f"{wrong}, which could not be read back: give what is annotated"
+        ) from wrong
+    if read != value:
+        raise CannotEncode(f"{_where(value, read, name)}: give what is annotated")
+    return encoded
+
+
+def _encoded(value: Any, name: str) -> Any:
+    try:
+        return encode(value)
+    except CannotEncode as wrong:
+        if dataclasses.is_dataclass(value):
+            for field in dataclasses.fields(value):
+                _encoded(getattr(value, field.name), f"{name}.{field.name}")
+        raise CannotEncode(f"{name}: {wrong}") from wrong
+
+
+def _where(value: Any, read: Any, name: str) -> str:
+    if dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            was, becomes = getattr(value, field.name), getattr(read, field.name)
+            if was != becomes:
+                return (
+                    f"{name}.{field.name} is {was!r:.80} and would be read back as {becomes!r:.80}"
+                )
+    return f"{name} is {value!r:.80} and would be read back as {read!r:.80}"
 
 
 @cache

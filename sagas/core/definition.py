@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sagas.core.commands import Command, context_of, reply_type, type_name
 from sagas.core.fingerprint import fingerprint_of
+from sagas.core.readable import changeable, is_frozen, unreadable
 from sagas.core.step import (
     InvalidDefinition,
     Kind,
@@ -28,11 +29,11 @@ __all__ = [
     "Saga",
     "Step",
     "begun",
+    "check_readable",
     "command_of",
     "command_type",
     "compensatable",
     "hints_of",
-    "is_frozen",
     "parallel",
     "pivot",
     "retriable",
@@ -139,6 +140,10 @@ def _check_shape(saga: Saga[Any]) -> None:
         )
     if not is_frozen(saga.state):
         raise InvalidDefinition(f"{saga.name}: the state must be a frozen dataclass")
+    check_readable(saga.state, f"{saga.name}, state")
+    lost = changeable(saga.state)
+    if lost is not None:
+        raise InvalidDefinition(f"{saga.name}, state: {lost}")
     kinds = [step.kind for step in saga.steps]
     if not set(kinds) - {Kind.BEGUN}:
         raise InvalidDefinition(f"{saga.name}: a saga needs at least one step to carry out")
@@ -152,11 +157,14 @@ def _check_shape(saga: Saga[Any]) -> None:
         raise InvalidDefinition(f"{saga.name}: at most one begun step and one pivot")
 
 
-def is_frozen(state: Any) -> bool:
-    """Return whether a type is a frozen dataclass."""
-    # A state that keep changes in place would look unchanged, and never be stored.
-    parameters = getattr(state, "__dataclass_params__", None)
-    return parameters is not None and bool(parameters.frozen)
+def check_readable(of: Any, where: str) -> None:
+    """Refuse a type whose values could be written and never be read back.
+
+    :raises InvalidDefinition: if it is one
+    """
+    wrong = unreadable(of)
+    if wrong is not None:
+        raise InvalidDefinition(f"{where}: {wrong}")
 
 
 def _check_names(saga: Saga[Any]) -> None:
@@ -183,6 +191,7 @@ def _check_builders(saga: Saga[Any], step: Step[Any]) -> str:
         return saga.context
     command = command_of(step.do, saga.state, where)
     _check_same_context(undo, context_of(command.name), where)
+    check_readable(reply_type(command), f"{where}, reply of {command.name}")
     _check_when(step.when, saga.state, where)
     if step.keep is not None:
         if step.skippable:

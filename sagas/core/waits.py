@@ -11,7 +11,8 @@ from enum import StrEnum
 from typing import Any, Literal, TypeVar
 
 from sagas.core.commands import Command, type_name
-from sagas.core.definition import InvalidDefinition, Kind, Saga, Step, hints_of, is_frozen
+from sagas.core.definition import InvalidDefinition, Kind, Saga, Step, check_readable, hints_of
+from sagas.core.readable import is_frozen
 from sagas.core.retry import DEFAULT
 
 S = TypeVar("S")
@@ -125,6 +126,7 @@ def _check_signal(
         )
     if not is_frozen(awaits.payload):
         raise InvalidDefinition(f"{where}: a signal's payload is a frozen dataclass")
+    check_readable(awaits.payload, f"{where}, payload")
     _check_lasting(saga, awaits.within, where)
     _check_keep(saga, step, awaits.payload, where)
 

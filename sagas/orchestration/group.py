@@ -76,7 +76,7 @@ def join(saga: Saga[Any], saga_id: UUID, group: int, before: Any, *, past: bool)
             status=Status.COMPLETED if finished else Status.RUNNING,
             cursor=cursor,
             past_return=past or cursor >= saga.first_retriable,
-            state=None if state is before else codec.encode(state),
+            state=None if state is before else codec.encode_as(saga.state, state),
             finished=finished,
         ),
     )

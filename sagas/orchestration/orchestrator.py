@@ -65,6 +65,7 @@ def start(
     :raises OutsideTransaction: if no transaction is open
     :raises ForeignSaga: if the transaction is another context's
     :raises UnknownSaga: if the definition is not registered
+    :raises CannotEncode: if the state is of another type, or could not be read back as it is
     """
     context = transaction_required()
     if saga.context != context:
@@ -135,7 +136,7 @@ def new_saga(
         begun_step=begun,
         context=context,
         past_return=cursor >= saga.first_retriable,
-        state=codec.encode(state),
+        state=codec.encode_as(saga.state, state),
         deadline_at=clock.now() + saga.deadline,
         correlation_id=correlation.correlation_id,
         causation_id=correlation.causation_id,

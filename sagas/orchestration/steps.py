@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sagas.core import codec
-from sagas.core.commands import Command, Rejected
+from sagas.core.commands import Command, Rejected, reply_type
 from sagas.core.definition import Kind
 from sagas.core.errors import SagasError
 from sagas.core.keys import Direction
@@ -64,7 +64,7 @@ def _do_local(work: Work, command: Command[Any], handler: Handler) -> Done:
     if work.step.kind is Kind.PIVOT:
         enter_pivot(work)
     try:
-        return _commit(work, lambda: handler.carry_out(command))
+        return _commit(work, lambda: handler.carry_out(command), command)
     except Rejected as no:
         rejected = no
     return _reject(work, rejected)
@@ -107,14 +107,19 @@ def _do_intended(work: Work, command: Command[Any], handler: Handler, intent: An
 
 def _record(work: Work, handler: Handler, command: Any, intent: Any, outcome: Any) -> Done:
     try:
-        return _commit(work, lambda: handler.carry_out(command, intent, outcome))
+        return _commit(work, lambda: handler.carry_out(command, intent, outcome), command)
     except Rejected as no:
         raise CannotReject(f"{command.name}: {no}, after the call had succeeded") from no
 
 
-def _commit(work: Work, carry_out: Callable[[], Any]) -> Done:
+def _commit(work: Work, carry_out: Callable[[], Any], command: Command[Any]) -> Done:
+    promised = reply_type(type(command))
+
     def effect() -> Outcome:
-        return Outcome(state=RunState.DONE, reply=carry_out())
+        reply = carry_out()
+        # Before the commit: past it, it could be neither kept nor read, and the step not undone.
+        codec.encode_as(promised, reply)
+        return Outcome(state=RunState.DONE, reply=reply)
 
     return commit(work, Direction.DO, effect, _conclude)
 
@@ -163,7 +168,7 @@ def _forward(work: Work, state: Any, reply: Any, outcome: RunState) -> Done:
         past_return=past_return,
         keep_lease=keeps,
         deferred=keeps and not past_return and work.may_defer(Direction.DO),
-        state=None if state is work.state else codec.encode(state),
+        state=None if state is work.state else codec.encode_as(work.saga.state, state),
         finished=finished,
     )
     store.move(work.claimed, entry(work, Direction.DO, outcome, reply), target)
