@@ -9,6 +9,7 @@ from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from sagas.core.callables import uncallable
 from sagas.core.commands import Command, context_of, reply_type, type_name
 from sagas.core.fingerprint import fingerprint_of
 from sagas.core.readable import changeable, is_frozen, unreadable
@@ -29,6 +30,7 @@ __all__ = [
     "Saga",
     "Step",
     "begun",
+    "check_callable",
     "check_readable",
     "command_of",
     "command_type",
@@ -238,12 +240,25 @@ def command_of(builder: Callable[..., Any], state: type, where: str) -> type[Com
 def hints_of(function: Callable[..., Any], where: str) -> dict[str, Any]:
     """Return the types a function is annotated with.
 
-    :raises InvalidDefinition: if they cannot be read
+    :raises InvalidDefinition: if they cannot be read, or it cannot be called with values of them
     """
     try:
-        return typing.get_type_hints(function)
+        hints = typing.get_type_hints(function)
     except (NameError, TypeError) as wrong:
         raise InvalidDefinition(f"{where}: annotations cannot be read: {wrong}") from wrong
+    if hints:  # without any, what is asked for is missing anyway
+        check_callable(function, len(hints.keys() - {"return"}), where)
+    return hints
+
+
+def check_callable(function: Callable[..., Any], given: int, where: str) -> None:
+    """Refuse a function that cannot be called with so many values, or does nothing when it is.
+
+    :raises InvalidDefinition: if it is one
+    """
+    wrong = uncallable(function, given)
+    if wrong is not None:
+        raise InvalidDefinition(f"{where}: {wrong}")
 
 
 @cache

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sagas.core.commands import Command, Rejected, context_of, reply_type, type_name
-from sagas.core.definition import InvalidDefinition, Saga, command_type
+from sagas.core.definition import InvalidDefinition, Saga, check_callable, command_type
 from sagas.core.keys import Direction
 
 R = TypeVar("R")
@@ -97,6 +97,7 @@ def _add(handler: Handler) -> None:
     known = HANDLERS.get(name)
     if known is not None and _place(known.carry_out) != _place(handler.carry_out):
         raise InvalidDefinition(f"{name} has two handlers")
+    _check_callable(handler)
     answer = typing.get_type_hints(handler.carry_out).get("return")
     promised = reply_type(handler.command)
     if answer != promised:
@@ -104,6 +105,19 @@ def _add(handler: Handler) -> None:
             f"{name} promises {type_name(promised)}, its handler returns {answer!r}"
         )
     HANDLERS[name] = handler
+
+
+def _check_callable(handler: Handler) -> None:
+    name = handler.command.name
+    check_callable(handler.carry_out, 3 if handler.is_remote else 1, name)
+    for what, function, given in (
+        ("intent", handler.intent, 1),
+        ("call", handler.call, 2),
+        ("close", handler.close, 2),
+        ("refused", handler.refused, 3),
+    ):
+        if function is not None:
+            check_callable(function, given, f"{name}, {what}=")
 
 
 def _place(function: Callable[..., Any]) -> tuple[str, str]:

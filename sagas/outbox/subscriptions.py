@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.apps import apps
 
-from sagas.core.definition import InvalidDefinition
+from sagas.core.definition import InvalidDefinition, check_callable
 from sagas.core.errors import SagasError
 
 E = TypeVar("E")
@@ -66,6 +66,7 @@ def on(event: str, version: int = 1) -> Callable[[Callable[[E], None]], Callable
         payload = next(iter(hints.values()), None)
         if len(hints) != 1 or not (isinstance(payload, type) and is_dataclass(payload)):
             raise InvalidDefinition(f"{function.__qualname__}: takes one dataclass, the event")
+        check_callable(function, 1, f"handler of {event}")
         found = Subscription(
             event=event,
             version=version,
