@@ -110,12 +110,8 @@ def _add(handler: Handler) -> None:
 def _check_callable(handler: Handler) -> None:
     name = handler.command.name
     check_callable(handler.carry_out, 3 if handler.is_remote else 1, name)
-    for what, function, given in (
-        ("intent", handler.intent, 1),
-        ("call", handler.call, 2),
-        ("close", handler.close, 2),
-        ("refused", handler.refused, 3),
-    ):
+    for what, given in (("intent", 1), ("call", 2), ("close", 2), ("refused", 3)):
+        function = getattr(handler, what)
         if function is not None:
             check_callable(function, given, f"{name}, {what}=")
 
