@@ -11,7 +11,8 @@ before its start is tried again.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from uuid import UUID
@@ -194,10 +195,23 @@ def listen() -> None:
             subscriptions.on(name_of(context, kind))(handler)
 
 
-def _start(new: NewSaga) -> None:
-    from sagas.orchestration import orchestrator, registry
+@contextmanager
+def _definition_known(saga_id: UUID) -> Iterator[None]:
+    """Leave a request about a definition that this release does not have to one that has it."""
+    from sagas.orchestration import registry
 
-    saga = registry.get(new.name, new.def_version)
+    try:
+        yield
+    except registry.UnknownSaga as unknown:
+        log.warning("saga_unknown", extra={"saga_id": str(saga_id), "error": str(unknown)})
+        raise subscriptions.NotYet(str(unknown)) from unknown
+
+
+def _start(new: NewSaga) -> None:
+    from sagas.orchestration import orchestrator, versions
+
+    with _definition_known(new.saga_id):
+        saga = versions.fitting(new)
     started = orchestrator.begin(saga, new, refuses=False)
     if started.is_asleep and saga.lock is not None and saga.lock.meeting is Meeting.REFUSE:
         # Whoever asked has gone on and done the first step: it is undone.
@@ -216,4 +230,5 @@ def _cancel(asked: CancelAsked) -> None:
 def _signal(asked: SignalAsked) -> None:
     from sagas.orchestration import signals
 
-    signals.signal(asked.saga_id, asked.name, asked.payload, key=asked.key)
+    with _definition_known(asked.saga_id):
+        signals.signal(asked.saga_id, asked.name, asked.payload, key=asked.key)

@@ -28,6 +28,7 @@ from sagas.outbox.dead_letters import Standing
 from sagas.outbox.subscriptions import (
     ENVELOPE,
     Envelope,
+    NotYet,
     Subscription,
     consumers_of,
     handlers_of,
@@ -56,7 +57,7 @@ class End(Enum):
 
     APPLIED = "applied"
     NOT_NEXT = "not next"
-    """Somebody else has applied it, or an earlier one is missing."""
+    """Somebody else has applied it, or is to; or an earlier one is missing."""
     BURIED = "buried"
     """It could not be handled and waits as a dead letter, or somebody else is at it."""
 
@@ -202,6 +203,8 @@ def _apply_or_bury(producer: str, consumer: str, message: Message, *, counted: b
     with _correlated(message.envelope):
         try:
             applied = apply(consumer, message)
+        except NotYet:
+            return End.NOT_NEXT
         except Exception as fault:  # noqa: BLE001 - whatever a handler raises keeps the event for a person
             text = error_texts.text_of(fault)
             log.warning("handler_fault", extra={"event": message.envelope.name, "error": text})

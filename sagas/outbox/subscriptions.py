@@ -48,6 +48,10 @@ SUBSCRIPTIONS: dict[tuple[str, int], list[Subscription]] = {}
 ENVELOPE: ContextVar[Envelope | None] = ContextVar("envelope", default=None)
 
 
+class NotYet(SagasError):
+    """A handler's word that another release has to handle the event: no attempt is counted."""
+
+
 class NotHandlingAnEvent(SagasError):
     """No event is being handled here."""
 

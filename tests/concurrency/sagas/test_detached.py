@@ -4,6 +4,8 @@ Runs in every mode. Where the suite has one database, each context gets a connec
 it, so that nothing commits together that could not.
 """
 
+from dataclasses import replace
+
 import pytest
 from django.db import connection, connections
 
@@ -13,24 +15,27 @@ from sagas.api import (
     Cancellation,
     Locked,
     Rejected,
+    Signaled,
     cancel,
+    signal,
     transaction,
 )
 from sagas.core.keys import Direction
 from sagas.failpoints import FailpointHit
-from sagas.models import DeadLetter, SagaInstance
+from sagas.models import DeadLetter, SagaInstance, Signal
 from sagas.models.step_run import StepRun
-from sagas.orchestration import asking, barriers, commits, orchestrator, requests, store
+from sagas.orchestration import asking, barriers, commits, orchestrator, registry, requests, store
 from sagas.orchestration.executor import LinkEnd, run_link
-from sagas.outbox import dead_letters, relay, subscriptions
+from sagas.outbox import dead_letters, delivery, relay, subscriptions
 from sagas.transactions import EngineElsewhere, connection_of, is_detached
-from tests.integration.sagas import locking, trial
+from tests.integration.sagas import locking, trial, waiting
 from tests.integration.sagas.conftest import make_due, row
 from tests.integration.sagas.test_link_ends import raising
 from tests.together import together
 
 CONTEXTS = ("orders", "billing", "payments")
 FORWARD = ["take", "hold", "capture", "book"]
+CHANGED = replace(trial.TRIAL, steps=trial.TRIAL.steps[:-1])
 BACK = ["put_back", "release", "close"]
 
 
@@ -487,3 +492,61 @@ def test_a_cancel_that_comes_before_its_start_is_tried_again(broker, monkeypatch
     broker.drain()
     assert row(saga_id).status in {"compensated", "completed"}
     assert not DeadLetter.objects.filter(resolved_at=None).exists()
+
+
+# -- another release -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Requests that wait in the outbox of orders, since nobody delivers them at once."""
+
+    def ids(ask):
+        with monkeypatch.context() as slow:
+            slow.setattr(requests, "_deliver", lambda *_: None)
+            answer = ask()
+        with connection_of("orders").cursor() as cursor:
+            cursor.execute("SELECT id FROM orders_outbox WHERE settled_at IS NULL")
+            return answer, [str(each) for (each,) in cursor.fetchall()]
+
+    return ids
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
+@pytest.mark.parametrize("here", [{}, {(CHANGED.name, 1): CHANGED}], ids=["unknown", "changed"])
+def test_a_start_that_this_release_does_not_know_is_left_to_one_that_does(
+    broker, monkeypatch, asked, here, late
+):
+    """As a saga is that lives already: no attempt is counted, and no operator is needed."""
+    saga_id, ids = asked(trial.begin)
+    if late:
+        with connection_of("orders").cursor() as cursor:
+            cursor.execute("UPDATE orders_outbox SET published_at = now() - interval '1 hour'")
+    with monkeypatch.context() as older:
+        older.setattr(registry, "SAGAS", here)
+        assert [delivery.deliver("orders", "sagas", ids) for _ in range(6)] == [0] * 6
+    assert (DeadLetter.objects.count(), SagaInstance.objects.count()) == (0, 0)
+
+    assert delivery.deliver("orders", "sagas", ids) == 1
+    assert row(saga_id).status == "running"
+
+
+def test_a_signal_for_a_saga_that_this_release_does_not_know_is_left_too(
+    broker, monkeypatch, asked
+):
+    waiting.register()
+    saga_id = waiting.begin()
+
+    def approve():
+        with transaction("orders"):
+            return signal(saga_id, "approve", waiting.Approved(by="alice"), key="k")
+
+    answer, ids = asked(approve)
+    assert answer is Signaled.ASKED
+    with monkeypatch.context() as older:
+        older.setattr(registry, "SAGAS", {})
+        assert [delivery.deliver("orders", "sagas", ids) for _ in range(6)] == [0] * 6
+    assert (DeadLetter.objects.count(), Signal.objects.count()) == (0, 0)
+
+    assert delivery.deliver("orders", "sagas", ids) == 1
+    assert Signal.objects.get().saga_id == saga_id
