@@ -9,6 +9,11 @@ def contexts() -> tuple[str, ...]:
     chosen: tuple[str, ...] | None = getattr(settings, "CONTEXTS", None)
     if chosen is not None:
         return tuple(chosen)
+    return with_tables()
+
+
+def with_tables() -> tuple[str, ...]:
+    """Return the labels of the apps that have an outbox, and so can be contexts."""
     from sagas.models.contextual import OutboxBase
 
     tables = [model for model in apps.get_models() if issubclass(model, OutboxBase)]

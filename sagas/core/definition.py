@@ -13,6 +13,7 @@ from sagas.core.callables import uncallable
 from sagas.core.commands import Command, context_of, reply_type, type_name
 from sagas.core.fingerprint import fingerprint_of
 from sagas.core.readable import changeable, is_frozen, unreadable
+from sagas.core.retry import RetryPolicy
 from sagas.core.step import (
     InvalidDefinition,
     Kind,
@@ -130,16 +131,20 @@ def _flat(steps: tuple[Step[S], ...]) -> tuple[Step[S], ...]:
     return tuple(flat)
 
 
+# The context becomes a part of tables' names, and all of it stands in log lines and addresses.
+_NAME = re.compile(r"[a-z_][a-z0-9_]*(\.[A-Za-z0-9_-]+)+")
 _STEP_NAME = re.compile(r"[a-z][a-z0-9_]*")
 # Waits stand anywhere.
 _RANK = {Kind.BEGUN: 0, Kind.COMPENSATABLE: 1, Kind.PIVOT: 2, Kind.RETRIABLE: 3}
 
 
 def _check_shape(saga: Saga[Any]) -> None:
-    if "." not in saga.name or saga.version < 1 or saga.deadline <= timedelta(0):
+    if not is_name(saga.name) or saga.version < 1 or saga.deadline <= timedelta(0):
         raise InvalidDefinition(
-            f"{saga.name}: needs a name like 'context.what', a version from 1 and a deadline"
+            f"{saga.name!r}: needs a name like 'context.what', a version from 1 and a deadline"
         )
+    if not 0 <= saga.share <= 100:
+        raise InvalidDefinition(f"{saga.name}: share={saga.share} is no percentage: from 0 to 100")
     if not is_frozen(saga.state):
         raise InvalidDefinition(f"{saga.name}: the state must be a frozen dataclass")
     check_readable(saga.state, f"{saga.name}, state")
@@ -157,6 +162,11 @@ def _check_shape(saga: Saga[Any]) -> None:
         )
     if kinds.count(Kind.BEGUN) > 1 or kinds.count(Kind.PIVOT) > 1:
         raise InvalidDefinition(f"{saga.name}: at most one begun step and one pivot")
+
+
+def is_name(text: str) -> bool:
+    """Return whether a text can name a saga or a command: the label of an app, and what it is."""
+    return _NAME.fullmatch(text) is not None
 
 
 def check_readable(of: Any, where: str) -> None:
@@ -181,6 +191,7 @@ def _check_names(saga: Saga[Any]) -> None:
 
 def _check_builders(saga: Saga[Any], step: Step[Any]) -> str:
     where = f"{saga.name}, step {step.name}"
+    _check_retry(step.retry, where)
     undo = None if step.undo is None else command_of(step.undo, saga.state, where)
     if step.awaits is not None:
         # The verbs are written with this module's words.
@@ -208,6 +219,13 @@ def _check_builders(saga: Saga[Any], step: Step[Any]) -> str:
     return context_of(command.name)
 
 
+def _check_retry(retry: RetryPolicy, where: str) -> None:
+    if min(retry.base or 0, retry.cap or 0) < 0:
+        raise InvalidDefinition(f"{where}: nobody waits less than no time: base and cap from 0")
+    if retry.max_attempts is not None and retry.max_attempts < 1:
+        raise InvalidDefinition(f"{where}: max_attempts={retry.max_attempts}: at least 1")
+
+
 def _check_when(when: Callable[..., Any] | None, state: type, where: str) -> None:
     if when is None:
         return
@@ -232,6 +250,8 @@ def command_of(builder: Callable[..., Any], state: type, where: str) -> type[Com
         raise InvalidDefinition(f"{where}: the builder must be annotated to return a command")
     if not hasattr(command, "name"):
         raise InvalidDefinition(f"{where}: {command.__name__} has no name")
+    if not is_name(command.name):
+        raise InvalidDefinition(f"{where}: {command.name!r} is no name like 'context.What'")
     if list(hints.values()) != [state]:
         raise InvalidDefinition(f"{where}: the builder takes one {state.__name__}")
     return command

@@ -113,6 +113,8 @@ def check(saga: Saga[Any], step: Step[Any], where: str) -> None:
         _check_signal(saga, step, step.awaits, where, past=past)
     elif isinstance(step.awaits, TimeAwaited):
         _check_lasting(saga, step.awaits.lasts, where)
+        if not past:
+            _check_asleep(saga, number, where)
     elif isinstance(step.awaits, ChildAwaited):
         _check_child(saga, step, step.awaits, where, past=past)
 
@@ -155,6 +157,19 @@ def _check_lasting(saga: Saga[Any], lasting: Lasting, where: str) -> None:
             raise InvalidDefinition(f"{where}: a wait lasts longer than nothing")
         return
     _check_function(lasting, saga.state, timedelta, f"{where}: how long it waits")
+
+
+def _check_asleep(saga: Saga[Any], number: int, where: str) -> None:
+    """Refuse a sleep that nobody lives to see the end of."""
+    asleep = timedelta(0)
+    for step in saga.steps[: number + 1]:
+        if isinstance(step.awaits, TimeAwaited) and isinstance(step.awaits.lasts, timedelta):
+            asleep += step.awaits.lasts
+    if asleep > saga.deadline:
+        raise InvalidDefinition(
+            f"{where}: by then the saga has slept {asleep} and its deadline of {saga.deadline} has"
+            " turned it round: a longer deadline=, or sleep past the point of no return"
+        )
 
 
 def _check_function(function: Callable[..., Any], takes: Any, gives: Any, where: str) -> None:

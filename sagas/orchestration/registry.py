@@ -9,6 +9,7 @@ from typing import Any
 
 from django.apps import apps
 
+from sagas.contexts import with_tables
 from sagas.core.commands import reply_type
 from sagas.core.definition import InvalidDefinition, Kind, Saga, Step, command_type
 from sagas.core.errors import SagasError
@@ -26,18 +27,29 @@ class UnknownSaga(SagasError):
 def add(saga: Saga[Any]) -> Saga[Any]:
     """Register a definition.
 
-    :raises InvalidDefinition: if a command has no handler, a remote pivot cannot be closed, or
-        another definition has this name and version
+    :raises InvalidDefinition: if a context is unknown, a command has no handler, a remote pivot
+        cannot be closed, or another definition has this name and version
     """
     known = SAGAS.get((saga.name, saga.version))
     if known is not None and known is not saga:
         raise InvalidDefinition(f"{saga.name} version {saga.version} is defined twice")
+    _check_contexts(saga)
     for step in saga.steps:
         if isinstance(step.awaits, ChildAwaited):
             add(step.awaits.of)
         _check_step(saga, step)
     SAGAS[(saga.name, saga.version)] = saga
     return saga
+
+
+def _check_contexts(saga: Saga[Any]) -> None:
+    known = with_tables()
+    for named in dict.fromkeys((saga.context, *saga.contexts)):
+        if named not in known:
+            raise InvalidDefinition(
+                f"{saga.name}: {named} is no context; a name begins with the label of an app that"
+                f" has an outbox, here {', '.join(known)}"
+            )
 
 
 def _check_step(saga: Saga[Any], step: Step[Any]) -> None:

@@ -1,13 +1,15 @@
 """A definition that could not be carried out is refused when it is imported."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import ClassVar
 
 import pytest
 
-from sagas.api import Command, InvalidDefinition, parallel, sleep
+from sagas.api import Command, InvalidDefinition, RetryPolicy, parallel, retriable, sleep
 from sagas.core.definition import Kind
+from sagas.core.waits import TimeAwaited
 from tests.unit.sagas.words import (
     Do,
     OtherState,
@@ -366,3 +368,72 @@ def test_a_condition_takes_the_state_and_returns_a_bool():
     for wrong in (says_nothing, of_two_states, build_do):
         with pytest.raises(InvalidDefinition, match="when takes one State and returns a bool"):
             a_saga(deciding(when=wrong))
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"name": ".nothing"}, "'.nothing': needs a name like 'context.what'"),
+        ({"name": "orders."}, "'orders.': needs a name"),
+        ({"name": "a b.x\ny"}, r"'a b.x\ny': needs a name"),
+        ({"name": "orders.x\n"}, r"'orders.x\n': needs a name"),
+        ({"share": 500}, "orders.unit: share=500 is no percentage: from 0 to 100"),
+        ({"share": -1}, "orders.unit: share=-1 is no percentage"),
+    ],
+    ids=str,
+)
+def test_names_and_shares_that_nothing_could_be_done_with_are_refused(changed, said):
+    with pytest.raises(InvalidDefinition, match=re.escape(said)):
+        a_saga(**changed)
+
+
+@pytest.mark.parametrize("share", [0, 100])
+def test_nobody_and_everybody_are_shares(share):
+    assert a_saga(share=share).share == share
+
+
+@pytest.mark.parametrize(
+    ("retry", "said"),
+    [
+        (RetryPolicy(max_attempts=-1), "max_attempts=-1: at least 1"),
+        (RetryPolicy(max_attempts=0), "max_attempts=0: at least 1"),
+        (RetryPolicy(base=-5), "base and cap from 0"),
+        (RetryPolicy(cap=-5), "base and cap from 0"),
+    ],
+    ids=str,
+)
+def test_a_retry_policy_is_possible(retry, said):
+    with pytest.raises(InvalidDefinition, match=f"step reserve: .*{said}"):
+        a_saga(replace(backable("reserve"), retry=retry))
+
+
+def test_the_least_that_a_retry_policy_may_say_is_accepted():
+    step = replace(backable(), retry=RetryPolicy(base=0, cap=0, max_attempts=1))
+
+    assert a_saga(step).steps[0].retry.max_attempts == 1
+
+
+def test_nobody_sleeps_past_the_deadline_while_it_counts():
+    half = timedelta(seconds=30)
+    rest, doze = sleep("rest", lasts=half), sleep("doze", lasts=half)
+    night = sleep("night", lasts=timedelta(days=1))
+
+    assert a_saga(rest, doze, deciding(), night)
+    with pytest.raises(InvalidDefinition, match=r"step doze: by then the saga has slept 0:01:30"):
+        a_saga(rest, replace(doze, awaits=TimeAwaited(lasts=2 * half)), deciding())
+    with pytest.raises(InvalidDefinition, match=r"step night: .* deadline of 0:01:00"):
+        a_saga(night, deciding())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Blank(Command[None]):
+    name: ClassVar[str] = "a b.Do\n"
+
+
+def build_blank(state: State) -> Blank:
+    return Blank()
+
+
+def test_a_command_is_named_like_a_saga():
+    with pytest.raises(InvalidDefinition, match=r"'a b.Do\\n' is no name like 'context.What'"):
+        a_saga(retriable("ahead", do=build_blank))

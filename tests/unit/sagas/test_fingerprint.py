@@ -172,7 +172,7 @@ def test_a_wait_is_known_by_what_it_waits_for_and_not_by_how_long():
     hour, day = timedelta(hours=1), timedelta(days=1)
 
     def waiting(*steps):
-        return parcels(*steps, TELL).fingerprint
+        return parcels(*steps, TELL, deadline=2 * day).fingerprint
 
     assert waiting(sleep("rest", lasts=hour)) == waiting(sleep("rest", lasts=day))
     signals = {

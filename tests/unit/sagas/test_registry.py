@@ -11,8 +11,10 @@ from tests.unit.sagas.words import (
     AnsweringUndo,
     Do,
     Reply,
+    State,
     Undo,
     a_saga,
+    ahead,
     backable,
     build_answering_undo,
     deciding,
@@ -194,3 +196,24 @@ def test_a_handler_that_does_not_fit_an_optional_reply_is_refused_with_words():
 
     with pytest.raises(InvalidDefinition, match=r"orders\.UnitMaybe promises"):
         handles(Maybe)(always)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Nowhere(Command[None]):
+    name: ClassVar[str] = "nowhere.Do"
+
+
+def build_nowhere(state: State) -> Nowhere:
+    return Nowhere()
+
+
+def test_a_context_that_does_not_exist_is_refused_with_those_that_do():
+    handle_locally()
+    said = r"nowhere\.unit: nowhere is no context; .* here billing, orders, payments"
+
+    with pytest.raises(InvalidDefinition, match=said):
+        registry.add(a_saga(deciding(), name="nowhere.unit"))
+    saga = a_saga(ahead(do=build_nowhere))
+    with pytest.raises(InvalidDefinition, match=r"orders\.unit: nowhere is no context"):
+        registry.add(saga)
+    assert registry.SAGAS == {}
