@@ -18,6 +18,7 @@ from sagas.core.definition import Saga
 from sagas.core.errors import SagasError
 from sagas.core.keys import Direction
 from sagas.core.waits import SignalAwaited
+from sagas.error_texts import storable
 from sagas.failpoints import failpoint
 from sagas.ids import uuid7
 from sagas.models.operator_action import OperatorAction
@@ -210,9 +211,17 @@ def _fit(saga: Saga[Any], name: str, expected: type, payload: Any) -> Any:
         codec.decode(expected, payload)
     except codec.CannotDecode as wrong:
         raise UnfitPayload(f"{where}: {wrong}") from wrong
-    if "\\u0000" in json.dumps(payload):
-        raise UnfitPayload(f"{where}: a text with a zero byte cannot be stored")
+    if wrong_text := _unstorable(payload):
+        raise UnfitPayload(f"{where}: a text with {wrong_text} cannot be stored")
     return payload
+
+
+def _unstorable(payload: Any) -> str | None:
+    """Return what PostgreSQL does not hold of the texts in a payload."""
+    written = json.dumps(payload, ensure_ascii=False).replace(r"\\", "")
+    if r"\u0000" in written:
+        return "a zero byte"
+    return "half of a surrogate pair" if storable(written) != written else None
 
 
 def _encoded(payload: Any, field: str, where: str) -> Any:

@@ -166,6 +166,8 @@ def test_a_signal_in_the_transaction_of_what_it_tells_of_is_rolled_back_with_it(
         ({"by": "alice", "limt": 1}, r"Approved: unknown field 'limt'"),
         ({"by": "alice", "limit": "1"}, r"Approved\.limit: expected int, found '1'"),
         ({"by": "a\x00"}, "a text with a zero byte cannot be stored"),
+        ({"by": "\\\x00"}, "a text with a zero byte cannot be stored"),
+        ({"by": "\ud800"}, "a text with half of a surrogate pair cannot be stored"),
         ("alice", "Approved: expected an object, found 'alice'"),
         (waiting.ListenState(), "Approved expected, ListenState found"),
     ],
@@ -176,6 +178,14 @@ def test_a_payload_of_another_type_is_refused_by_the_name_of_its_field(broker, p
     with pytest.raises(UnfitPayload, match=f"orders.listening, signal approve: {said}"):
         signal(saga_id, "approve", payload, key="1")
     assert Signal.objects.count() == 0
+
+
+@pytest.mark.parametrize("by", [r"C:\u0000", r"C:\\u0000", r"\ud800", "\N{GRINNING FACE}"])
+def test_a_text_that_only_speaks_of_what_cannot_be_stored_is_taken(broker, by):
+    saga_id = asleep(broker)
+
+    assert signal(saga_id, "approve", Approved(by=by), key="1") is Signaled.DELIVERED
+    assert Signal.objects.get().payload["by"] == by
 
 
 def test_a_signal_that_nobody_listens_to_is_refused_with_the_names_that_are_listened_to(broker):
