@@ -9,6 +9,7 @@ the number of the furthest one. A late writer may set it back, which is a miss a
 """
 
 import logging
+import re
 from functools import cache
 from uuid import UUID
 
@@ -24,6 +25,7 @@ from sagas.failpoints import failpoint
 
 log = logging.getLogger(__name__)
 
+NUMBER = re.compile(rb"-?[0-9]{1,9}")
 NEARBY = "redis://127.0.0.1:6379/0"
 
 
@@ -68,7 +70,7 @@ def all_done(
     except redis.RedisError as error:
         log.warning("donekeys_unread", extra={"error": str(error)})
         return False
-    if not (isinstance(found, bytes) and found.lstrip(b"-").isdigit()):
+    if not (isinstance(found, bytes) and NUMBER.fullmatch(found)):
         return False
     furthest = int(found)
     return furthest >= high if direction is Direction.DO else furthest <= low

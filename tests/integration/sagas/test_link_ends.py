@@ -6,6 +6,7 @@ from django.db import IntegrityError, OperationalError
 from sagas.api import Cancellation, Rejected, Unknown, cancel
 from sagas.conf import conf
 from sagas.core.keys import Direction
+from sagas.ids import uuid7
 from sagas.models import SagaInstance, StepFault, StepRun
 from sagas.orchestration import canvas, donekeys, executor, stops, store
 from sagas.orchestration.executor import LinkEnd, run_link
@@ -446,6 +447,16 @@ def test_a_false_done_key_in_redis_costs_seconds_and_never_a_step(broker):
     sweep()
     broker.drain()
     assert row(saga_id).status == "completed"
+
+
+@pytest.mark.parametrize("value", [b"--5", b"-", b"", b"9" * 5000, "\u0665".encode()])
+def test_what_is_no_number_in_redis_is_taken_for_nothing(monkeypatch, value):
+    class Client:
+        def get(self, key):
+            return value
+
+    monkeypatch.setattr(donekeys, "client", Client)
+    assert donekeys.all_done(uuid7(), 0, 0, Direction.DO) is False
 
 
 def test_per_context_queues_split_the_chain_at_every_border(settings):

@@ -485,6 +485,17 @@ def test_whatever_ends_a_saga_hands_its_lock_on():
     }
 
 
+def test_a_lock_is_freed_though_the_definition_has_none_by_then(
+    broker, order_id, monkeypatch, settings
+):
+    saga_id = begin(RETURN, order_id)
+    settings.SILENCED_SYSTEM_CHECKS = ["sagas.E010"]
+    monkeypatch.setitem(registry.SAGAS, (RETURN.name, 1), replace(RETURN, lock=None))
+    broker.drain()
+
+    assert (row(saga_id).status, holder(order_id)) == ("completed", None)
+
+
 GROUPED = Saga(
     name="orders.grouped",
     version=1,
