@@ -164,7 +164,10 @@ def after_commit(ring: Callable[[], None]) -> None:
 
 
 def outside(ring: Callable[[], None]) -> None:
-    """Call what opens transactions of its own from a doorbell, which hangs on to its own."""
+    """Call what opens transactions of its own from a doorbell, which hangs on to its own.
+
+    Also from a transaction of the engine, for one in the database of a detached context.
+    """
 
     def call() -> None:
         _context.set(None)

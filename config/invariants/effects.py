@@ -67,7 +67,8 @@ I3_ONCE: Final = Invariant(
                 WHERE r.state IS DISTINCT FROM b.state
                     AND (NOT %(detached)s OR s.finished_at IS NOT NULL)
                     AND NOT (r.state IS NULL AND b.state = 'canceled')
-                    AND NOT (r.state = 'intended' AND coalesce(b.state, '') = 'abandoned')
+                    AND NOT (r.state IN ('intended', 'canceled', 'skipped')
+                        AND coalesce(b.state, '') = 'abandoned')
                     -- Two commits, and the way back came in between.
                     AND NOT (%(detached)s AND direction = 'do'
                         AND coalesce(r.state, 'intended') = 'intended'

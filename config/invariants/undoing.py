@@ -64,7 +64,7 @@ I7_COMPENSATION: Final = Invariant(
                     -- Its context knows of it although the saga does not: then it is undone.
                     AND NOT (%(detached)s AND b.state IS NOT NULL
                         AND (b.state IN ('abandoned', 'rejected')
-                            OR (b.state = 'done' AND u.state = 'done')))
+                            OR (b.state = 'done' AND u.state IN ('done', 'skipped'))))
             """,
         ),
     ),

@@ -167,6 +167,19 @@ def take(claimed: Claim) -> bool:
         return bool(cursor.rowcount == 1)
 
 
+def close(saga_id: UUID, step_no: int) -> None:
+    """Close a branch that a person has undone, if it is open; its saga's row is held."""
+    with engine_cursor() as cursor:
+        cursor.execute(
+            "UPDATE sagas_steprun SET fencing_token = fencing_token + 1, state = 'canceled',"
+            " leased_until = NULL, not_before = NULL, due_at = NULL,"
+            # Before the row that says it is undone, which this transaction has written.
+            " committed_at = transaction_timestamp()"
+            " WHERE saga_id = %s AND step_no = %s AND direction = 'do' AND due_at IS NOT NULL",
+            [saga_id, step_no],
+        )
+
+
 _RESET = """
 UPDATE sagas_steprun SET attempts = 0, hints = 0, leased_until = NULL, not_before = NULL,
     fencing_token = fencing_token + 1,

@@ -115,7 +115,7 @@ def _forward_run(work: Work) -> str | None:
     """
     if work.forward is not None:
         return work.forward
-    return store.tombstone(work.claimed, work.number, work.context)
+    return store.tombstone(work.claimed.saga_id, work.number, work.context)
 
 
 def _retreat(work: Work, outcome: Outcome) -> Done:

@@ -224,20 +224,13 @@ def skip(saga_id: UUID, *, by: str, reason: str, step: str | None = None) -> boo
         return _act("skip", saga_id, by=by, reason=reason, done=lambda: False)
 
     def done() -> bool:
-        skipped = skipping.carry_out(found, by=by, reason=reason)
-        if skipped and not is_detached(found.context):
-            skipping.close(found, by=by, reason=reason)
-        return skipped
+        return skipping.settle(found, by=by, reason=reason)
 
-    if is_detached(found.context) and reason.strip():
-        with transaction(found.context):
-            skipping.close(found, by=by, reason=reason)
-            failpoint("act.before_commit", "skip")
     context = ENGINE if is_detached(found.context) else found.context
     try:
         return _act("skip", saga_id, by=by, reason=reason, done=done, context=context)
     except StaleFencingToken:
-        # Rolled back: the journal has the step as done, so there is nothing to skip.
+        # Rolled back: somebody was faster, or the step is done, so there is nothing to skip.
         return _act("skip", saga_id, by=by, reason=reason, done=lambda: False)
 
 

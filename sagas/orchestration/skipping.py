@@ -1,7 +1,7 @@
 """An operator's skip: the step that a parked saga stands at is settled by hand.
 
 Forward it means "go on without it", on the way back "a person has undone it". Nothing is lost by
-a skip of a remote step whose call may have been made: its barrier stays ``intended``, and a
+a skip of a remote step whose call may have been made: its barrier says ``abandoned``, and a
 compensation undoes it all the same.
 """
 
@@ -15,14 +15,15 @@ from sagas.conf import conf
 from sagas.core import codec
 from sagas.core.definition import Saga, Step
 from sagas.core.keys import Direction, effect_key
+from sagas.failpoints import failpoint
 from sagas.models.saga import SagaInstance, Status
-from sagas.models.step_run import StepRun
+from sagas.models.step_run import RunState, StepRun
 from sagas.orchestration import branch_stops, group, versions
 from sagas.orchestration.handover import ended, is_lock
-from sagas.orchestration.store import StaleFencingToken, engine_cursor
+from sagas.orchestration.store import ABANDONED, StaleFencingToken, engine_cursor, tombstone
 from sagas.orchestration.worker import worker_name
 from sagas.statements import cursor_of
-from sagas.transactions import table
+from sagas.transactions import ENGINE, is_detached, outside, table, transaction
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,8 +42,10 @@ class Skip:
 
     @property
     def context(self) -> str:
-        """Return the context that carries the step out."""
-        return self.saga.contexts[self.number]
+        """Return the context that carries the step out: the engine, where it only waits."""
+        context = self.saga.contexts[self.number]
+        waits = self.step.awaits is not None and self.step.undo is None
+        return ENGINE if waits and is_detached(context) else context
 
     @property
     def is_branch(self) -> bool:
@@ -120,23 +123,59 @@ SELECT (SELECT pending FROM moved), (SELECT count(*) FROM moved), (SELECT count(
 """
 
 
-# What is there already stays: a call that may have been made, and an effect that was recorded.
+# Whoever is about to call is refused when it comes back, and what it has called is undone later.
 _CLOSE = """
-WITH door AS (
-    INSERT INTO {barrier} (saga_id, step_no, direction, state)
-    SELECT %(id)s, %(step_no)s, 'do', 'canceled' WHERE %(direction)s = 'undo'
-    ON CONFLICT DO NOTHING)
-INSERT INTO {barrier} (saga_id, step_no, direction, state, reply)
+INSERT INTO {barrier} AS b (saga_id, step_no, direction, state, reply)
 VALUES (%(id)s, %(step_no)s, %(direction)s, 'skipped', %(reply)s)
-ON CONFLICT DO NOTHING
+ON CONFLICT (saga_id, step_no, direction) DO UPDATE
+    SET state = CASE WHEN b.direction = 'do' THEN 'abandoned' ELSE 'skipped' END
+    WHERE b.state = 'intended'
 """
+_STATE = """
+SELECT state FROM {barrier}
+WHERE saga_id = %(id)s AND step_no = %(step_no)s AND direction = %(direction)s
+"""
+
+
+def settle(skip: Skip, *, by: str, reason: str) -> bool:
+    """Move the saga past the step and close its barrier; False when somebody was faster.
+
+    Colocated this is one transaction, and locks in the order of an undo: the forward barrier, the
+    saga's row, the barrier of the way back. A detached context's part is committed while the
+    saga's row is held, so that nobody lets the saga go on in between. If the process dies right
+    after it, the saga is still parked and whoever goes on with it passes the step over.
+
+    :raises StaleFencingToken: if the step is done after all; nothing was written
+    """
+    if is_detached(skip.context):
+        moved = carry_out(skip, by=by, reason=reason)
+        if moved:
+            outside(lambda: _close_elsewhere(skip, by=by, reason=reason))
+        return moved
+    close_the_way_forward(skip)
+    if not carry_out(skip, by=by, reason=reason):
+        raise StaleFencingToken
+    close(skip, by=by, reason=reason)
+    return True
+
+
+def _close_elsewhere(skip: Skip, *, by: str, reason: str) -> None:
+    with transaction(skip.context):
+        close_the_way_forward(skip)
+        close(skip, by=by, reason=reason)
+        failpoint("act.before_commit", "skip")
+
+
+def close_the_way_forward(skip: Skip) -> None:
+    """See to it that what a person has undone is not done by a worker that is late."""
+    if skip.direction is Direction.UNDO:
+        tombstone(skip.row.id, skip.number, skip.context)
 
 
 def close(skip: Skip, *, by: str, reason: str) -> None:
     """Write into the barrier that the step is settled, in a transaction of its context.
 
-    Where the context is detached this comes first: a worker that is faster than the rest of the
-    skip finds it, and passes the step over as well.
+    :raises StaleFencingToken: if something else is recorded there
     """
     parameters: dict[str, Any] = {
         "id": skip.row.id,
@@ -144,8 +183,15 @@ def close(skip: Skip, *, by: str, reason: str) -> None:
         "direction": skip.direction.value,
         "reply": Jsonb(_told(by, reason)),
     }
+    barrier = table(skip.context, "barrier")
     with cursor_of(skip.context) as cursor:
-        cursor.execute(_CLOSE.replace("{barrier}", table(skip.context, "barrier")), parameters)
+        cursor.execute(_CLOSE.replace("{barrier}", barrier), parameters)
+        if cursor.rowcount == 1:
+            return
+        # The statement has locked what is in its way.
+        cursor.execute(_STATE.replace("{barrier}", barrier), parameters)
+        if cursor.fetchone() not in {(RunState.SKIPPED,), (ABANDONED,)}:
+            raise StaleFencingToken
 
 
 def _told(by: str, reason: str) -> dict[str, str]:
@@ -169,7 +215,9 @@ def carry_out(skip: Skip, *, by: str, reason: str) -> bool:
         ended(skip.saga.name, skip.saga.version, skip.row.id, skip.row.parent_id)
     if moved and skip.is_branch:
         _after_branch(skip, pending=pending)
-    elif moved and skip.direction is Direction.DO:
+    elif moved and skip.direction is Direction.UNDO:
+        branch_stops.close(skip.row.id, skip.number)
+    elif moved:
         group.open_group(skip.saga, skip.row.id, parameters["to_cursor"])
     return bool(moved)
 

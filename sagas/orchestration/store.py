@@ -266,7 +266,7 @@ SELECT (SELECT state FROM planted), coalesce((SELECT state FROM closed), (
 """
 
 
-def tombstone(claimed: Claim, step_no: int, context: str) -> str | None:
+def tombstone(saga_id: UUID, step_no: int, context: str) -> str | None:
     """Close the door on a forward run that has not come; return the state of one that has.
 
     Part of the compensation's transaction. ``None`` means that the step never ran and now never
@@ -274,7 +274,7 @@ def tombstone(claimed: Claim, step_no: int, context: str) -> str | None:
     that has only been intended is closed as well, and says so: its call may have been made.
     """
     sql = _TOMBSTONE.replace("{barrier}", table(context, "barrier"))
-    parameters: dict[str, Any] = {"id": claimed.saga_id, "step_no": step_no}
+    parameters: dict[str, Any] = {"id": saga_id, "step_no": step_no}
     with cursor_of(context) as cursor:
         cursor.execute(sql, parameters)
         planted, state = cursor.fetchone()

@@ -69,6 +69,7 @@ EXEMPT = {
     "sagas.orchestration.branch_rows.commit": IN_A_TRANSACTION,
     "sagas.orchestration.branch_rows.join": IN_A_TRANSACTION,
     "sagas.orchestration.branch_stops.reject": IN_A_TRANSACTION,
+    "sagas.orchestration.branch_stops.close": IN_A_TRANSACTION,
     "sagas.orchestration.branch_stops.reset": IN_A_TRANSACTION,
     "sagas.orchestration.branch_stops.stop": IN_A_TRANSACTION,
     "sagas.orchestration.skipping.carry_out": IN_A_TRANSACTION,

@@ -45,7 +45,12 @@ ASKED = {
     "sagas.orchestration.commits": (DETACHED, *STEPS),
     "sagas.orchestration.children": (_I + "test_children.py",),
     "sagas.orchestration.requests": (DETACHED,),
-    "sagas.orchestration.skipping": (_I + "test_skip.py", _I + "test_locks.py"),
+    "sagas.orchestration.branch_stops": (*GROUPS[:2], _I + "test_skip.py", *GROUPS[2:]),
+    "sagas.orchestration.skipping": (
+        _I + "test_skip.py",
+        "tests/concurrency/sagas/test_detached_skips.py",
+        _I + "test_locks.py",
+    ),
     "sagas.orchestration.signals": WAITS,
     "sagas.orchestration.sweep": (LONE, _I + "test_sweep.py", SCHEDULES),
     "sagas.orchestration.versions": (LONE, _I + "test_versions.py"),

@@ -15,6 +15,7 @@ from tests.integration.sagas.test_commands import said
 from tests.integration.sagas.test_link_ends import raising
 from tests.integration.sagas.watching import barrier, branch, bring_to_its_end, states
 from tests.together import together
+from tests.workers.shop import assert_invariants
 
 pytestmark = pytest.mark.usefixtures("fan_saga")
 
@@ -153,6 +154,23 @@ def test_on_the_way_back_the_door_is_closed_and_the_last_step_ends_the_saga(brok
     assert set(states(parked, "undo").values()) == {"skipped"}
 
 
+def test_a_branch_that_a_person_has_undone_is_closed(broker, group):
+    trial.SCRIPT["hold"] = raising(Unknown("no answer"))
+    run_branch(group, fan.PACK)
+    run_branch(group, fan.HOLD)
+    cancel(group, reason="no", by="alice")
+    while row(group).finished_at is None:
+        pause(group)
+        assert settle(group) is True
+
+    assert row(group).status == "compensated"
+    assert not StepRun.objects.filter(saga_id=group, due_at__isnull=False).exists()
+    left = [branch(group, number).state for number in (fan.PACK, fan.HOLD, fan.SCORE)]
+    assert left == ["done", "canceled", "canceled"]
+    assert barrier("payments", group, fan.HOLD)[0] == "abandoned"
+    assert_invariants()
+
+
 def test_a_branch_is_named_where_more_than_one_is_left(broker, group):
     pause(group)
     assert settle(group) is False
@@ -197,11 +215,13 @@ def test_a_call_that_may_have_been_made_is_undone_although_its_step_was_skipped(
     pause(saga_id)
     assert settle(saga_id) is True
     assert StepRun.objects.get(saga_id=saga_id, name="hold").state == "skipped"
+    assert barrier("payments", saga_id, 2)[0] == "abandoned"
 
     trial.SCRIPT["capture"] = raising(Rejected("expired"))
     broker.drain()
     assert row(saga_id).status == "compensated"
     assert trial.CALLS == ["hold", "capture", "close_capture", "release"]
+    assert_invariants()
 
 
 def test_skip_from_a_terminal(broker, group):
