@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import connections
 
-from sagas.core.definition import Saga
+from sagas.core.definition import Kind, Saga
 from sagas.models.rollout import Rollout
 from sagas.orchestration import registry
 from sagas.transactions import ENGINE, alias_of
@@ -19,8 +19,8 @@ from sagas.transactions import ENGINE, alias_of
 def chosen(saga: Saga[Any], key: str) -> Saga[Any]:
     """Return the version that a start under this business key runs: this one, or one before it.
 
-    For a caller whose versions have states of different types; ``start`` asks by itself where
-    they are of the same.
+    For a caller whose versions have states of different types, or of which one has a begun step
+    that the other has not; ``start`` asks by itself where neither is so.
     """
     before = _before(saga)
     if before is None or _place(saga.name, key) < _share(saga):
@@ -29,9 +29,18 @@ def chosen(saga: Saga[Any], key: str) -> Saga[Any]:
 
 
 def to_start(saga: Saga[Any], key: str) -> Saga[Any]:
-    """Return the version that is started for a state of this version's type."""
+    """Return the version that is started for a state of this version's type.
+
+    And for a caller who has done as much as this version's callers do: what the transaction has
+    begun is not done again, and nobody relies on what it has not.
+    """
     runs = chosen(saga, key)
-    return runs if runs.state is saga.state else saga
+    return runs if runs.state is saga.state and _begun(runs) == _begun(saga) else saga
+
+
+def _begun(saga: Saga[Any]) -> str | None:
+    first = saga.steps[0]
+    return first.name if first.kind is Kind.BEGUN else None
 
 
 def ensure(using: str) -> None:

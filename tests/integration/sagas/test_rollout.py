@@ -193,3 +193,20 @@ def test_without_the_right_a_reason_or_a_share_nothing_changes(two, role, fields
     edit(role, **fields)
 
     assert (Rollout.objects.get().percent, audit()) == (100, [])
+
+
+@pytest.mark.parametrize("newer", [True, False], ids=["the newer has begun", "the older has begun"])
+def test_a_step_that_its_starter_has_done_is_in_the_version_that_runs(broker, monkeypatch, newer):
+    """Of the other one the engine would do it again, or rely on what nobody did."""
+    whole = replace(FIRST, name="orders.errand", steps=FIRST.steps[1:])
+    opened = replace(whole, steps=FIRST.steps)
+    older, later = (whole, opened) if newer else (opened, whole)
+    later = replace(later, version=2, share=0)
+    for saga in (older, later):
+        monkeypatch.setitem(registry.SAGAS, (saga.name, saga.version), saga)
+
+    with transaction("orders"):
+        began = start(later, trial.TrialState(subject=uuid7()), key="a")
+
+    assert (row(began).def_version, row(began).cursor) == (2, int(newer))
+    assert chosen(later, "a") is older, "who asks is told, and does as much as it needs"
