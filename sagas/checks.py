@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from difflib import get_close_matches
 from itertools import pairwise
 from typing import Any
 
@@ -10,14 +11,17 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import DatabaseError
 
 from sagas import failpoints
-from sagas.conf import conf
+from sagas.conf import SETTINGS, conf
+from sagas.contexts import with_tables
 from sagas.orchestration import versions
-from sagas.transactions import alias_of
+from sagas.transactions import alias_of, is_plain
 
 
 @register("sagas")
 def check_time_outs(**_: Any) -> list[CheckMessage]:
     """Refuse time-outs in an order under which a guard would come too late."""
+    if _unfit_values():
+        return []  # said by check_settings, and nothing to compare
     order = ("CALL_TIMEOUT", "STEP_TIMEOUT", "HARD_LIMIT", "LEASE", "VISIBILITY")
     return [
         Error(
@@ -28,6 +32,74 @@ def check_time_outs(**_: Any) -> list[CheckMessage]:
         for shorter, longer in pairwise(order)
         if getattr(conf, shorter) >= getattr(conf, longer)
     ]
+
+
+@register("sagas")
+def check_settings(**_: Any) -> list[CheckMessage]:
+    """Refuse settings that do not exist, or with which nothing would be carried out."""
+    unknown = [
+        Error(
+            f"SAGAS[{name!r}] is no setting",
+            hint=f"Settings are {', '.join(get_close_matches(name, SETTINGS) or SETTINGS)}.",
+            id="sagas.E004",
+        )
+        for name in getattr(settings, "SAGAS", {})
+        if name not in SETTINGS
+    ]
+    return [*unknown, *_unfit_values()]
+
+
+def _unfit_values() -> list[CheckMessage]:
+    return [
+        Error(
+            f"SAGAS[{name!r}] = {chosen!r} {SETTINGS[name].wrong(chosen)}",
+            hint=f"Leave it out for {SETTINGS[name].default:g}.",
+            id="sagas.E005",
+        )
+        for name, chosen in getattr(settings, "SAGAS", {}).items()
+        if name in SETTINGS and SETTINGS[name].wrong(chosen)
+    ]
+
+
+@register("sagas")
+def check_project(**_: Any) -> list[CheckMessage]:
+    """Refuse a project whose times or contexts the engine cannot live with."""
+    found: list[CheckMessage] = []
+    if not settings.USE_TZ:
+        found.append(
+            Error(
+                "USE_TZ is off, and the engine compares its times with the database's",
+                hint="Set USE_TZ = True.",
+                id="sagas.E006",
+            )
+        )
+    return [*found, *_unfit_contexts()]
+
+
+def _unfit_contexts() -> list[CheckMessage]:
+    chosen, known = getattr(settings, "CONTEXTS", None), with_tables()
+    hint = f"CONTEXTS = {known!r} names every app that has an outbox, and so does leaving it out."
+    if isinstance(chosen, str):
+        return [Error("CONTEXTS is a text, and not a tuple of labels", hint=hint, id="sagas.E007")]
+    foreign = [
+        Error(
+            f"CONTEXTS names {label!r}, which is no label of an app with an outbox",
+            hint=hint,
+            id="sagas.E007",
+        )
+        for label in chosen or ()
+        if label not in known
+    ]
+    unnamable = [
+        Error(
+            f"{label!r} cannot be a context: the names of its tables need quotes",
+            hint="Give the app a label of small letters, digits and underscores.",
+            id="sagas.E008",
+        )
+        for label in known
+        if not is_plain(label)
+    ]
+    return [*foreign, *unnamable]
 
 
 @register("sagas")

@@ -3,6 +3,7 @@
 A project overrides them in ``SAGAS = {"LEASE": 30, ...}``.
 """
 
+import math
 from typing import Any
 
 from django.conf import settings
@@ -11,9 +12,14 @@ from django.conf import settings
 class Setting:
     """One number of ``settings.SAGAS``, read at each use so that tests may change it."""
 
-    def __init__(self, default: float) -> None:
-        """Keep the value that holds when the project says nothing."""
+    def __init__(self, default: float, *, whole: bool = False, least: float | None = None) -> None:
+        """Keep the value that holds when the project says nothing.
+
+        :param least: the least it may be; else anything above zero
+        """
         self.default = default
+        self.whole = whole
+        self.least = least
         self.name = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -24,6 +30,20 @@ class Setting:
         """Return the project's value, else the default."""
         chosen: dict[str, Any] = getattr(settings, "SAGAS", {})
         return float(chosen.get(self.name, self.default))
+
+    def wrong(self, chosen: Any) -> str | None:
+        """Return what is wrong with a value that the project says."""
+        try:
+            number = float(chosen)
+        except (TypeError, ValueError):
+            return "is no number"
+        if not math.isfinite(number):
+            return "is no number"
+        if self.whole and number != int(number):
+            return "must be a whole number"
+        if self.least is None:
+            return None if number > 0 else "must be more than 0"
+        return None if number >= self.least else f"must be {self.least:g} or more"
 
 
 class Conf:
@@ -37,46 +57,49 @@ class Conf:
     """Hard time limit of one link; shorter than the lease."""
     CALL_TIMEOUT = Setting(10)
     """Longest time one call to another system may take; the adapter enforces it."""
-    TIME_SLICE = Setting(1)
+    TIME_SLICE = Setting(1, least=0)
     """How long a link goes on before it lets others have the worker."""
-    CLAIM_BATCH = Setting(20)
+    CLAIM_BATCH = Setting(20, whole=True, least=1)
     """Most sagas that one message takes, its own included."""
     VISIBILITY = Setting(120)
     """When a Redis broker hands out an unacknowledged message again."""
     SWEEP_INTERVAL = Setting(1)
     """Between two sweeps."""
-    SWEEP_BATCH = Setting(200)
+    SWEEP_BATCH = Setting(200, whole=True, least=1)
     """Most sagas a sweep takes up."""
-    HINT_GRACE = Setting(2)
+    HINT_GRACE = Setting(2, least=0)
     """How long a hint may take before the sweeper gives another."""
     HINT_CAP = Setting(20)
     """Longest time between two hints for one saga."""
-    BUSY_GRACE = Setting(15)
+    BUSY_GRACE = Setting(15, least=0)
     """Extra patience while the queue is not empty: the first hint is probably still in it."""
-    DELAY_BASE = Setting(1)
+    DELAY_BASE = Setting(1, least=0)
     """First delay after a fault."""
-    DELAY_CAP = Setting(60)
+    DELAY_CAP = Setting(60, least=0)
     """Longest delay after a fault."""
-    EVERY_STEP_TO_DISK = Setting(0)
+    EVERY_STEP_TO_DISK = Setting(0, least=0)
     """1 = every step's commit waits for the disk, also where the next one follows at once."""
-    MAX_ATTEMPTS = Setting(12)
+    MAX_ATTEMPTS = Setting(12, whole=True, least=1)
     """Claims without progress before a saga is parked."""
     RELAY_INTERVAL = Setting(1)
     """Between two runs of the relay, when no commit rang for it."""
     RELAY_LEASE = Setting(10)
     """How long a batch belongs to the relay that publishes it."""
-    RELAY_BATCH = Setting(500)
+    RELAY_BATCH = Setting(500, whole=True, least=1)
     """Most events a relay takes in one transaction."""
-    DELIVERY_SIZE = Setting(50)
+    DELIVERY_SIZE = Setting(50, whole=True, least=1)
     """Most event ids in one delivery message."""
     REPUBLISH_AFTER = Setting(30)
     """Age at which an event that a context has not applied is delivered again."""
-    HANDLER_ATTEMPTS = Setting(5)
+    HANDLER_ATTEMPTS = Setting(5, whole=True, least=1)
     """Tries of an event handler before the event becomes a dead letter for an operator."""
-    DONE_KEY_SECONDS = Setting(86_400)
+    DONE_KEY_SECONDS = Setting(86_400, whole=True, least=1)
     """Life of a done-key in Redis."""
-    RETENTION_DAYS = Setting(30)
+    RETENTION_DAYS = Setting(30, whole=True, least=1)
     """How long settled outbox, inbox and request rows are kept."""
 
 
+SETTINGS: dict[str, Setting] = {
+    name: setting for name, setting in vars(Conf).items() if isinstance(setting, Setting)
+}
 conf = Conf()

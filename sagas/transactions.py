@@ -142,12 +142,17 @@ def engine_in_reach() -> None:
         raise EngineElsewhere(context)
 
 
+def is_plain(context: str) -> bool:
+    """Return whether a context's name can stand in SQL as it is."""
+    return _NAME.fullmatch(context) is not None
+
+
 def table(context: str, name: str) -> str:
     """Return the name of one of a context's messaging tables, safe to put into SQL.
 
     Context names come from the code, never from a message; the check keeps it that way.
     """
-    if not _NAME.match(context):
+    if not is_plain(context):
         raise ValueError(context)
     return f"{context}_{name}"
 
