@@ -33,7 +33,7 @@ from sagas.orchestration.orchestrator import (
 from sagas.orchestration.rollout import chosen
 from sagas.orchestration.run import Run, current_run
 from sagas.orchestration.signals import Signaled, UnfitPayload, UnknownSignal, signal
-from sagas.orchestration.starting import Again, AlreadyStarted
+from sagas.orchestration.starting import Again, AlreadyStarted, UnfitKey
 from sagas.orchestration.status import NoSuchSaga, SagaView, saga_status
 from sagas.orchestration.stops import Cancellation
 from sagas.outbox.publishing import publish
@@ -71,6 +71,7 @@ __all__ = [
     "SagaView",
     "SagasError",
     "Signaled",
+    "UnfitKey",
     "UnfitPayload",
     "Unknown",
     "UnknownSignal",

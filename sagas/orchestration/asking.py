@@ -15,7 +15,7 @@ from sagas.core.definition import Saga
 from sagas.core.locks import Meeting
 from sagas.models.saga import SagaInstance
 from sagas.orchestration import locks, requests
-from sagas.orchestration.starting import Again, last_run, refusal
+from sagas.orchestration.starting import Again, last_run, refusal, refuse_unfit
 from sagas.orchestration.stops import NewSaga
 from sagas.sometimes import sometimes
 
@@ -25,7 +25,9 @@ def ask_to_start(saga: Saga[Any], new: NewSaga, again: Again) -> UUID:
 
     :raises AlreadyStarted: if it is, and ``again`` is ``REFUSE``
     :raises Locked: if its aggregate is in the hand of another saga and its lock refuses
+    :raises UnfitKey: if the key could not be stored
     """
+    refuse_unfit(new.key)
     attempt = new
     while (found := _taken(attempt) or _ask(saga, attempt)) is not None:
         sometimes("start.repeated")

@@ -64,6 +64,7 @@ def start(
     :raises Locked: if its aggregate is in the hand of another saga and its lock refuses
     :raises OutsideTransaction: if no transaction is open
     :raises ForeignSaga: if the transaction is another context's
+    :raises UnfitKey: if the key is longer than 1000 bytes
     :raises UnknownSaga: if the definition is not registered
     :raises CannotEncode: if the state is of another type, or could not be read back as it is
     """

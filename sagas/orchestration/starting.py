@@ -10,6 +10,7 @@ from sagas.core import codec
 from sagas.core.definition import Saga
 from sagas.core.errors import SagasError
 from sagas.core.locks import Meeting
+from sagas.error_texts import storable
 from sagas.orchestration import locks, stops
 from sagas.orchestration.handover import let_go, what_for
 from sagas.orchestration.locks import Taking
@@ -31,6 +32,10 @@ class Again(StrEnum):
     """The running saga's id; when it has ended, a new one starts, under the key with a number."""
 
 
+class UnfitKey(SagasError):
+    """A business key is a text of at most 1000 bytes that a database can hold."""
+
+
 class AlreadyStarted(SagasError):
     """A saga was started under this business key before."""
 
@@ -47,12 +52,29 @@ class Started:
     is_asleep: bool = False
 
 
+LONGEST_KEY = 1000
+"""In bytes; an index of PostgreSQL holds 2700, and a key is not alone in it."""
+
+
+def refuse_unfit(key: str) -> None:
+    """Look at a business key before the database does.
+
+    :raises UnfitKey: if it could not be stored
+    """
+    if storable(key) != key:
+        raise UnfitKey("a business key has a zero byte, or half of a surrogate pair")
+    if (length := len(key.encode())) > LONGEST_KEY:
+        raise UnfitKey(f"a business key of {length} bytes; {LONGEST_KEY} are the most")
+
+
 def start_once(saga: Saga[Any], new: NewSaga, again: Again, *, refuses: bool = True) -> Started:
     """Write the row of a saga unless its business key is taken.
 
     :raises AlreadyStarted: if it is, and ``again`` says so
     :raises Locked: if its aggregate is in another hand, and its lock says so
+    :raises UnfitKey: if the key could not be stored
     """
+    refuse_unfit(new.key)
     attempt = new
     while True:
         started = _insert(saga, attempt, refuses=refuses)

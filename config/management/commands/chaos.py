@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +35,7 @@ PRODUCTION: Final = {
     "HTTPS": "0",
 }
 MARK: Final = "CHAOS_BEGUN"
+A_WEEK: Final = 7 * 24 * 60
 BOUND: Final = {"fast": 60.0, "default": 180.0}
 
 HOW_TO_READ: Final = """
@@ -93,13 +95,14 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Plan, run, print; leave with 1 if a line is red or void."""
-        if options["minutes"] <= 0 or min(options[n] for n in ("clients", "workers", "web")) < 1:
-            raise CommandError("every number has to be above zero", returncode=2)
+        _refuse_numbers(options)
         if MARK not in os.environ:
             _begin_again(options["profile"], detached=options["detached"])
         plan = self._plan(options)
         if options["plan"]:
-            self.stdout.write("\n".join(plan.lines()))
+            document = {"plan": plan.digest, **asdict(plan)}
+            lines = [json.dumps(document)] if options["json"] else plan.lines()
+            self.stdout.write("\n".join(lines))
             return
         if not plan.injections:
             raise CommandError(
@@ -153,6 +156,14 @@ class Command(BaseCommand):
             return Run(plan, terms, folder, progress).go()
         except (Busy, NotStarted) as wrong:
             raise CommandError(str(wrong)) from None
+
+
+def _refuse_numbers(options: dict[str, Any]) -> None:
+    minutes = options["minutes"]
+    if minutes <= 0 or min(options[n] for n in ("clients", "workers", "web")) < 1:
+        raise CommandError("every number has to be above zero", returncode=2)
+    if not minutes <= A_WEEK:  # also what is no number
+        raise CommandError(f"--minutes is at most {A_WEEK}, a week", returncode=2)
 
 
 def _named(text: str) -> set[str]:

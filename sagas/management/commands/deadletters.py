@@ -7,11 +7,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db.models import Count, Min
 
 from sagas.causes import cause_of
 from sagas.management import acting
+from sagas.management.answering import OperatorCommand
 from sagas.models import DeadLetter
 from sagas.outbox import dead_letters, discarding
 
@@ -33,7 +34,7 @@ COLUMNS = (
 )
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     """Lists dead letters, tries them again, or goes past one for good."""
 
     help = __doc__

@@ -6,13 +6,14 @@ import sys
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from sagas.contexts import contexts
+from sagas.management.answering import OperatorCommand
 from sagas.outbox.backlog import Backlog, backlog, drain
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     """Shows what waits in the outboxes, or runs the relay until nothing is left."""
 
     help = __doc__

@@ -8,10 +8,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db.models import Q
 
 from sagas.management import acting, definitions, holding, outlook, signaling
+from sagas.management.answering import OperatorCommand, how_many
 from sagas.models import SagaInstance, Status, StepFault, StepRun
 from sagas.orchestration import orchestrator, parked, pressable
 from sagas.orchestration.asleep import wait_of
@@ -48,7 +49,7 @@ def _why(verb: str, saga_id: UUID, options: dict[str, Any]) -> str:
     return pressable.skip(saga, options["step"] or "") or REFUSED[verb]
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     """Lists sagas, shows one, and acts on one with a reason."""
 
     help = __doc__
@@ -63,7 +64,7 @@ class Command(BaseCommand):
         )
         listing.add_argument("--name", help="only sagas of this definition")
         listing.add_argument("--by-cause", action="store_true", help="what stops the parked ones")
-        listing.add_argument("--limit", type=int, default=50)
+        listing.add_argument("--limit", type=how_many, default=50)
         listing.add_argument("--json", action="store_true")
         show = verbs.add_parser("show", help="one saga with its steps and faults")
         show.add_argument("id")

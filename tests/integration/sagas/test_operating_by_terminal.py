@@ -6,6 +6,8 @@ import re
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import InterfaceError, OperationalError
+from django.db.backends.utils import CursorWrapper
 from django.urls import reverse
 
 from orders.models import Outbox
@@ -414,3 +416,30 @@ def test_a_dead_letter_is_discarded_in_the_admin(letters):
     assert other.resolved_at is not None
     assert "billing is past it." in client.get(letter_page(other)).content.decode()
     assert acts()[0][::2] == ("discard", "done")
+
+
+# -- what cannot begin -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words", ["sagas list", "deadletters list", "outbox show", f"sagas show {uuid7()}"]
+)
+@pytest.mark.parametrize("lost", [OperationalError, InterfaceError])
+def test_without_a_database_a_command_says_so_in_one_line(monkeypatch, words, lost):
+    def away(*_):
+        raise lost("connection refused\n\tIs the server running?")
+
+    with monkeypatch.context() as gone:
+        gone.setattr(CursorWrapper, "execute", away)
+        with pytest.raises(CommandError) as told:
+            call_command(*words.split())
+    assert told.value.returncode == 2
+    assert str(told.value) == (
+        "the database does not answer (connection refused): is it up, and is DATABASE_URL right?"
+    )
+
+
+@pytest.mark.parametrize(("limit", "said"), [("-1", "-1 is below zero"), ("x", "'x' is no number")])
+def test_a_number_of_rows_that_is_none_is_refused(db, limit, said):
+    with pytest.raises(CommandError, match=f"argument --limit: {said}"):
+        call_command("sagas", "list", "--limit", limit)

@@ -1,10 +1,11 @@
 """A saga starts exactly once under its business key, and what a second start is answered."""
 
+import random
 from collections import Counter
 
 import pytest
 
-from sagas.api import Again, AlreadyStarted, start, transaction, uuid7
+from sagas.api import Again, AlreadyStarted, UnfitKey, start, transaction, uuid7
 from sagas.models import SagaInstance, StepRun
 from sagas.orchestration import registry
 from tests.integration.sagas import locking, trial
@@ -117,3 +118,25 @@ def test_when_the_first_starter_rolls_back_the_second_starts(broker):
     outcomes = together(abandon, begin)
     assert [type(each).__name__ for each in outcomes] == ["Abandoned", "UUID"]
     assert SagaInstance.objects.get().id == outcomes[1]
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("k" * 1001, "a business key of 1001 bytes; 1000 are the most"),
+        ("\u00e9" * 600, "a business key of 1200 bytes; 1000 are the most"),
+        ("a\x00", "a business key has a zero byte, or half of a surrogate pair"),
+        ("\ud800", "a business key has a zero byte, or half of a surrogate pair"),
+    ],
+)
+def test_a_key_that_cannot_be_stored_is_refused_with_a_sentence(broker, key, said):
+    with pytest.raises(UnfitKey, match=said):
+        trial.begin(key=key)
+    assert SagaInstance.objects.count() == 0
+
+
+def test_the_longest_key_is_stored(broker):
+    chance = random.Random(1)
+    longest = "".join(chr(chance.randrange(33, 126)) for _ in range(1000))
+
+    assert row(trial.begin(key=longest)).key == longest

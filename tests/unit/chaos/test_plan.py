@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -107,11 +108,21 @@ def test_the_command_prints_the_plan_and_leaves():
     assert {line.split()[2] for line in done.stdout.splitlines()[1:]} == {"F1", "F19"}
 
 
+def test_the_plan_is_one_document_where_json_is_asked_for():
+    done = chaos("--plan", "--json", "--seed", "3", "--minutes", "1", "--only", "F1,F19")
+    document = json.loads(done.stdout)
+
+    assert (document["seed"], document["seconds"], len(document["plan"])) == (3, 60.0, 12)
+    assert {each["fault"] for each in document["injections"]} == {"F1", "F19"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("--only", "F999"), "F999: there is no such fault"),
         (("--minutes", "0"), "every number has to be above zero"),
+        (("--minutes", "inf", "--plan"), "--minutes is at most 10080, a week"),
+        (("--minutes", "nan", "--plan"), "--minutes is at most 10080, a week"),
         (("--minutes", "0.05", "--only", "F15"), "the time is too short for F15"),
     ],
 )

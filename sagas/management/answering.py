@@ -1,0 +1,37 @@
+"""Commands of operators: what they cannot begin with is one line and exit code 2."""
+
+from argparse import ArgumentTypeError
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import InterfaceError, OperationalError
+
+
+class OperatorCommand(BaseCommand):
+    """A command that reads the engine's tables."""
+
+    def execute(self, *words: Any, **options: Any) -> str | None:
+        """Carry it out.
+
+        :raises CommandError: with exit code 2, if the database does not answer
+        """
+        try:
+            return super().execute(*words, **options)
+        except (OperationalError, InterfaceError) as away:
+            first = str(away).partition("\n")[0]
+            said = f"the database does not answer ({first}): is it up, and is DATABASE_URL right?"
+            raise CommandError(said, returncode=2) from away
+
+
+def how_many(text: str) -> int:
+    """Read a number of rows.
+
+    :raises ArgumentTypeError: if it is none, or below zero
+    """
+    try:
+        number = int(text)
+    except ValueError as wrong:
+        raise ArgumentTypeError(f"{text!r} is no number") from wrong
+    if number < 0:
+        raise ArgumentTypeError(f"{number} is below zero")
+    return number
