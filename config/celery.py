@@ -11,7 +11,7 @@ from billiard.pool import SIG_SOFT_TIMEOUT, soft_timeout_sighandler
 from celery import Celery
 from celery.signals import setup_logging, task_postrun, task_prerun, worker_ready
 
-from config import broker
+from sagas import broker
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 

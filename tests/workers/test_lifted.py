@@ -15,15 +15,18 @@ import textwrap
 
 import psycopg
 import pytest
+import redis
 from django.conf import settings
 from django.db import connection
 from psycopg import sql
 
+from config.chaos.injections.messages import RUBBISH
 from config.embedded import die_with_parent
 from tests.architecture.source import ROOT
 from tests.processes import eventually
 
 DATABASE = "lifted"
+BROKER = settings.REDIS_URL.replace("db=1", "db=7")
 LIFTED = ROOT / "tests" / "lifted"
 
 
@@ -140,6 +143,8 @@ def test_a_project_that_has_only_the_engine_runs_its_own_saga(project, database)
     project.manage("migrate")
     worker = project.celery("worker", "-Q", "steps,events,ticks", "-c", "1", "-l", "INFO")
     beat = project.celery("beat", "-s", str(project.directory / "schedule"))
+    with redis.Redis.from_url(BROKER) as client:
+        client.lpush("steps", *RUBBISH.values())
     project.manage("shell", "-c", textwrap.dedent(START))
 
     eventually(lambda: len(ends(database)) == 3 or None, 60, "three sagas end")
@@ -152,6 +157,7 @@ def test_a_project_that_has_only_the_engine_runs_its_own_saga(project, database)
     eventually(lambda: "sagas.relay" in worker.read_text() or None, 20, "the ticks come")
     trouble = re.compile(r"Traceback|ERROR|CRITICAL")
     assert [line for line in worker.read_text().splitlines() if trouble.search(line)] == []
+    assert worker.read_text().count("message_unreadable") == len(RUBBISH)
     assert [line for line in beat.read_text().splitlines() if trouble.search(line)] == []
     defined = json.loads(project.manage("sagas", "definitions", "--json"))["definitions"]
     assert [(each["name"], each["living"]) for each in defined] == [("bakery.baking", 0)]

@@ -1,13 +1,15 @@
+import contextlib
 import logging
 
 import pytest
 import redis
 from celery import current_app
 from django.conf import settings
-from kombu import Connection, Queue
+from kombu import Connection, Exchange, Queue
 
-from config.broker import Transport
 from config.chaos.injections.messages import PREFIX, RUBBISH, message
+from sagas.broker import Transport
+from tests.rubbish import DROPPED
 
 QUEUE = Queue("unreadable", routing_key="unreadable")
 
@@ -37,12 +39,15 @@ def test_the_worker_speaks_through_it():
     assert current_app.connection_for_read().get_transport_cls() is Transport
 
 
-@pytest.mark.parametrize("rubbish", [*RUBBISH.values(), b"\xff"])
+WRONG = {**RUBBISH, "no text": b"\xff", **DROPPED}
+
+
+@pytest.mark.parametrize("rubbish", WRONG.values(), ids=WRONG)
 def test_what_nobody_can_read_is_dropped_and_what_comes_after_it_is_read(broker, caplog, rubbish):
     broker.rpush(f"{PREFIX}unreadable", message("after", [], "unreadable"), rubbish)
 
     with (
-        caplog.at_level(logging.WARNING, "config.broker"),
+        caplog.at_level(logging.WARNING, "sagas.broker"),
         Connection(
             settings.CELERY_BROKER_URL,
             transport_options=settings.CELERY_BROKER_TRANSPORT_OPTIONS,
@@ -52,3 +57,30 @@ def test_what_nobody_can_read_is_dropped_and_what_comes_after_it_is_read(broker,
 
     assert [record.message for record in caplog.records] == ["message_unreadable"]
     assert broker.llen(f"{PREFIX}unreadable") == 0
+
+
+@pytest.mark.timeout(20)
+def test_what_is_told_to_all_workers_and_cannot_be_read_is_dropped(broker, caplog):
+    exchange = Exchange("told", type="fanout")
+    with (
+        caplog.at_level(logging.WARNING, "sagas.broker"),
+        Connection(
+            settings.CELERY_BROKER_URL,
+            transport_options=settings.CELERY_BROKER_TRANSPORT_OPTIONS,
+        ) as connection,
+    ):
+        heard = []
+        told = Queue("told", exchange)
+        with connection.Consumer(told, callbacks=[lambda body, _: heard.append(body)], no_ack=True):
+            while not broker.pubsub_numpat():
+                with contextlib.suppress(TimeoutError):
+                    connection.drain_events(timeout=0.1)
+            channel = connection.default_channel
+            for rubbish in (b"[" * 200_000, b'{"__type__": "bytes", "__value__": 5}'):
+                channel.client.publish(channel._get_publish_topic("told", ""), rubbish)
+            connection.Producer().publish({"method": "ping"}, exchange=exchange)
+            while not heard:
+                connection.drain_events(timeout=5)
+
+    assert heard == [{"method": "ping"}]
+    assert [record.message for record in caplog.records] == ["message_unreadable"] * 2

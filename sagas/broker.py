@@ -1,0 +1,194 @@
+"""A transport for Redis that outlives messages which nobody can read.
+
+kombu and Celery take a message apart in the worker's main loop, where a surprise ends the worker
+with all its children; the next one is given the next such message. So a message is looked at as
+it comes out of Redis, before either of them has it. What is dropped has left its queue already.
+"""
+
+import logging
+import math
+from collections.abc import Callable
+from typing import Any, Final
+
+from kombu.transport import TRANSPORT_ALIASES, redis, virtual
+from kombu.utils.json import loads
+
+log = logging.getLogger(__name__)
+
+_KOMBUS: Final = "kombu.transport.redis:Transport"
+_OURS: Final = "sagas.broker:Transport"
+_JSON: Final = "application/json"
+_DEEPEST: Final = 100
+"""Levels of lists and objects. What is put on its way to a child is walked through again."""
+_LONGEST: Final = 255
+_SECONDS: Final = 10**9
+
+
+def use() -> None:
+    """Have every address of a Redis or a Valkey lead to this transport."""
+    for name, transport in TRANSPORT_ALIASES.items():
+        if transport == _KOMBUS:
+            TRANSPORT_ALIASES[name] = _OURS
+
+
+class _Unreadable(Exception):
+    """Nobody can do anything with a message."""
+
+
+class Channel(redis.Channel):
+    """Hands on what can be read, and drops what cannot."""
+
+    def _create_client(self, *, asynchronous: bool = False) -> Any:
+        client = super()._create_client(asynchronous)  # type: ignore[misc]  # untyped
+        theirs = client.response_callbacks["BRPOP"]
+
+        def popped(response: Any, **options: Any) -> Any:
+            found = theirs(response, **options)
+            # Without an item kombu goes on as if nothing had come.
+            return found if found and _is_readable(found[1]) else None
+
+        client.set_response_callback("BRPOP", popped)
+        return client
+
+    def _handle_message(self, client: Any, response: Any) -> dict[str, Any]:
+        told: dict[str, Any] = super()._handle_message(client, response)  # type: ignore[misc]  # untyped
+        if isinstance(told["data"], bytes | str) and not _is_readable(told["data"]):
+            told["data"] = None
+        return told
+
+
+class Transport(redis.Transport):
+    """kombu's, with that channel."""
+
+    Channel = Channel
+
+
+class _Opener:
+    """What a message wants of its channel to be opened."""
+
+    codecs = redis.Channel.codecs
+    decode_body = redis.Channel.decode_body
+
+
+def _is_readable(text: bytes | str) -> bool:
+    try:
+        _look_at(loads(text))
+    except Exception as unreadable:  # noqa: BLE001 - whatever a decoder raises would end the worker
+        log.warning("message_unreadable", extra={"error": repr(unreadable)[:_LONGEST]})
+        return False
+    return True
+
+
+def _look_at(message: Any) -> None:
+    """Compare a message with what is taken for granted of it.
+
+    :raises _Unreadable: if anything is different; what its decoders raise comes through
+    """
+    if not _is_shallow(message):
+        raise _Unreadable("too deep")
+    _compare(_MESSAGE, message)
+    _compare(_PROPERTIES, message["properties"])
+    _compare(_DELIVERY, message["properties"]["delivery_info"])
+    opened = virtual.Message(message, channel=_Opener())  # type: ignore[arg-type]  # all it asks
+    if opened.errors:
+        raise _Unreadable(opened.errors[0][1])
+    # Anything but JSON is left to those who know whether it is accepted.
+    payload = opened.decode() if message.get("content-type") == _JSON else None
+    if not _is_shallow(payload):
+        raise _Unreadable("too deep")
+    if "task" in message["headers"]:
+        _compare(_TASK, message["headers"])
+        if message.get("content-type") == _JSON:
+            _compare_payload(payload)
+    elif isinstance(payload, dict) and "task" in payload:
+        raise _Unreadable("a task of protocol 1")
+
+
+def _compare(expected: dict[str, Callable[[Any], bool]], found: Any) -> None:
+    for name, is_right in expected.items():
+        if not is_right(found.get(name) if isinstance(found, dict) else None):
+            raise _Unreadable(name)
+
+
+def _compare_payload(payload: Any) -> None:
+    kinds = [type(part) for part in payload] if isinstance(payload, list) else []
+    if kinds != [list, dict, dict]:
+        raise _Unreadable("body")
+
+
+def _is_shallow(found: Any) -> bool:
+    level = [found]
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for each in level
+            if isinstance(each, list | dict)
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return True
+    return False
+
+
+def _is(*kinds: type | None) -> Callable[[Any], bool]:
+    given = tuple(kind for kind in kinds if kind is not None)
+
+    def is_right(found: Any) -> bool:
+        return (found is None and None in kinds) or isinstance(found, given)
+
+    return is_right
+
+
+def _is_name(found: Any) -> bool:
+    """Say whether a text may stand in a log and in a table of results."""
+    return isinstance(found, str) and 0 < len(found) <= _LONGEST and found.isprintable()
+
+
+def _is_name_or_nothing(found: Any) -> bool:
+    return found is None or _is_name(found)
+
+
+def _is_limit(found: Any) -> bool:
+    if found is None:
+        return True
+    return isinstance(found, list) and len(found) == 2 and all(map(_is_duration, found))
+
+
+def _is_duration(found: Any) -> bool:
+    if not isinstance(found, int | float):
+        return found is None
+    return math.isfinite(found) and 0 <= found <= _SECONDS
+
+
+_MESSAGE: Final = {
+    "headers": _is(dict),
+    "properties": _is(dict),
+    "body": _is(str),
+    "content-type": _is(str),
+    "content-encoding": _is(str),
+}
+_PROPERTIES: Final = {
+    "delivery_tag": _is_name,
+    "delivery_info": _is(dict),
+    "body_encoding": _is(str, None),
+    "reply_to": _is(str, None),
+    "correlation_id": _is(str, None),
+    "priority": _is(int, None),
+}
+_DELIVERY: Final = {"exchange": _is(str), "routing_key": _is(str)}
+_TASK: Final = {
+    "task": _is_name,
+    "id": _is_name,
+    "root_id": _is_name_or_nothing,
+    "parent_id": _is_name_or_nothing,
+    "group": _is_name_or_nothing,
+    "shadow": _is(str, None),
+    "eta": _is(str, None),
+    "expires": _is(str, None),
+    "retries": _is(int, None),
+    "timelimit": _is_limit,
+    "argsrepr": _is(str, None),
+    "kwargsrepr": _is(str, None),
+    "stamps": _is(dict, None),
+    "stamped_headers": _is(list, None),
+}
