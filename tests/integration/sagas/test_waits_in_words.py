@@ -72,7 +72,10 @@ def test_a_lock_and_a_definition_that_is_gone_are_told_as_well(broker):
         waiting_for="lock:order/1", wait_until=None, past_return=True, name="orders.gone"
     )
 
-    assert re.fullmatch(rf"waits for the lock order/1, since {AT}", wait_of(row(saga_id)).words)
+    assert re.fullmatch(
+        rf"waits for the lock order/1, since {AT}, at the longest until its deadline, {AT}",
+        wait_of(row(saga_id)).words,
+    )
 
 
 def test_a_saga_that_does_not_wait_says_so(broker):
