@@ -19,7 +19,7 @@ from sagas.core.keys import Direction
 from sagas.core.retry import DEFAULT
 from sagas.correlation import Correlation, correlated
 from sagas.failpoints import failpoint
-from sagas.orchestration import branch_rows, branch_stops, canvas, registry, stops, versions
+from sagas.orchestration import branch_rows, branch_stops, canvas, group, registry, stops, versions
 from sagas.orchestration.executor import LinkEnd
 from sagas.orchestration.steps import StepRejected, do_step
 from sagas.orchestration.store import Claim, StaleFencingToken, engine_cursor
@@ -89,6 +89,8 @@ class _Branch:
         except Unknown as unknown:
             sometimes("outcome.unknown")
             return self._fault(work.step.name, "unknown", unknown)
+        except group.CannotKeep as unable:
+            return self._fault(unable.step, "fault", unable)
         except Exception as fault:  # noqa: BLE001 - whatever a handler raises is a fault, stored with its traceback
             return self._fault(work.step.name, "fault", fault)
         failpoint("step.committed", work.place)

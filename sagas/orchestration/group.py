@@ -8,16 +8,27 @@ a saga with open branches cannot be claimed.
 from typing import Any
 from uuid import UUID
 
+from sagas import error_texts
 from sagas.core import codec
 from sagas.core.commands import Rejected, reply_type
 from sagas.core.definition import Saga, command_type
+from sagas.core.errors import SagasError
 from sagas.core.keys import Direction
-from sagas.models.saga import Status
+from sagas.models.saga import SagaInstance, Status
 from sagas.models.step_run import RunState
 from sagas.orchestration import branch_rows, branch_stops
 from sagas.orchestration.branch_rows import Joined, NewBranch
 from sagas.orchestration.handover import ended
 from sagas.orchestration.work import Done, Work, entry
+
+
+class CannotKeep(SagasError):
+    """The reply of a branch that is done cannot be folded into the state."""
+
+    def __init__(self, step: str, error: Exception) -> None:
+        """Take the branch, which may be another one than that whose commit ends the group."""
+        super().__init__(f"the reply of {step} cannot be kept, {error_texts.text_of(error)}")
+        self.step = step
 
 
 def open_group(saga: Saga[Any], saga_id: UUID, cursor: int) -> None:
@@ -93,8 +104,21 @@ def _fold(saga: Saga[Any], state: Any, numbers: range, saga_id: UUID) -> Any:
         step = saga.steps[number]
         outcome, reply = found[number]
         if outcome == RunState.DONE and step.keep is not None and step.do is not None:
-            state = step.keep(state, _read(reply_type(command_type(step.do)), reply))
+            expected = reply_type(command_type(step.do))
+            try:
+                state = step.keep(state, _read(expected, reply))
+            except Exception as error:
+                raise CannotKeep(step.name, error) from error
     return state
+
+
+def unkept(saga: Saga[Any], row: SagaInstance) -> str | None:
+    """Return why the replies of the group that a saga is in cannot be kept, as far as they are."""
+    try:
+        _fold(saga, codec.decode(saga.state, row.state), saga.branches(row.cursor), row.id)
+    except CannotKeep as unable:
+        return str(unable)
+    return None
 
 
 def _read(expected: Any, reply: Any) -> Any:

@@ -230,8 +230,8 @@ def skip(saga_id: UUID, *, by: str, reason: str, step: str | None = None) -> boo
     context = ENGINE if is_detached(found.context) else found.context
     try:
         return _act("skip", saga_id, by=by, reason=reason, done=done, context=context)
-    except StaleFencingToken:
-        # Rolled back: somebody was faster, or the step is done, so there is nothing to skip.
+    except (StaleFencingToken, group.CannotKeep):
+        # Rolled back: somebody was faster, the step is done, or a reply of its group is not kept.
         return _act("skip", saga_id, by=by, reason=reason, done=lambda: False)
 
 

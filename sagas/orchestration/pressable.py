@@ -6,7 +6,7 @@ Only the act itself knows for sure, since somebody may be faster; this is what i
 from sagas.core.definition import Kind
 from sagas.models.saga import SagaInstance, Status
 from sagas.models.step_run import StepRun
-from sagas.orchestration import skipping, versions
+from sagas.orchestration import group, skipping, versions
 from sagas.orchestration.handover import is_lock
 
 
@@ -62,7 +62,8 @@ def _of_group(saga: SagaInstance, branch: str) -> str | None:
         return "several steps side by side are left: choose one (a terminal takes --step)"
     named = branch or ", ".join(left(saga))
     if named in _missed(saga):
-        return None
+        wrong = group.unkept(versions.fitting(saga), saga) if saga.pending == 1 else None
+        return f"{wrong}: {_instead(saga)}" if wrong else None
     return f"{named} is done or cannot be missed: {_instead(saga)}"
 
 

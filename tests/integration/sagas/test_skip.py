@@ -199,6 +199,47 @@ def test_the_last_branch_that_is_skipped_moves_the_saga_on(broker, group):
     assert bring_to_its_end(broker, group) == "completed"
 
 
+def unable_to_keep(monkeypatch, name):
+    def broken(state: fan.FanState, reply: fan.Packed) -> fan.FanState:
+        raise ValueError("too large a box")
+
+    steps = tuple(
+        fan.replace(step, keep=broken) if step.name == name else step for step in fan.FAN.steps
+    )
+    changed = fan.replace(fan.FAN, steps=steps)
+    monkeypatch.setitem(registry.SAGAS, (fan.FAN.name, 1), changed)
+
+
+def test_the_last_branch_is_not_skipped_where_a_reply_of_its_group_cannot_be_kept(
+    broker, group, monkeypatch
+):
+    run_branch(group, fan.PACK)
+    run_branch(group, fan.HOLD)
+    pause(group)
+    with monkeypatch.context() as broken:
+        unable_to_keep(broken, "pack")
+        told = said("skip", group, "--reason", "by hand", "--step", "score")
+
+    why = "the reply of pack cannot be kept, ValueError: too large a box"
+    instead = "mend the cause and resume it, or compensate it"
+    assert told == (f"skip: refused, {why}: {instead}\n", 1)
+    assert (row(group).pending, branch(group, fan.SCORE).state) == (1, "pending")
+    assert settle(group) is True
+    assert row(group).state["kept"] == ["b1", "h1"]
+
+
+def test_the_branch_whose_reply_cannot_be_kept_is_the_one_that_is_named(
+    broker, group, monkeypatch, settings
+):
+    settings.SAGAS = {**settings.SAGAS, "MAX_ATTEMPTS": 1}
+    unable_to_keep(monkeypatch, "pack")
+    for number in (fan.PACK, fan.SCORE, fan.HOLD):
+        run_branch(group, number)
+
+    why = "CannotKeep: the reply of pack cannot be kept, ValueError: too large a box"
+    assert row(group).parked_reason == f"pack: 1 attempts, the last: {why}"
+
+
 def test_a_call_that_may_have_been_made_is_undone_although_its_step_was_skipped(
     broker, monkeypatch
 ):
