@@ -110,6 +110,8 @@ def _type(of: Any, inside: tuple[Any, ...] = ()) -> Any:
         hints = typing.get_type_hints(of)
         fields = dataclasses.fields(of)
         return {field.name: _type(hints[field.name], (*inside, of)) for field in fields}
+    if isinstance(of, type) and issubclass(of, Enum):
+        return ["one of", *sorted(repr(each.value) for each in of)]
     arguments = typing.get_args(of)
     if arguments:
         return [str(typing.get_origin(of)), *(_type(each, inside) for each in arguments)]

@@ -1,7 +1,8 @@
 """A definition's fingerprint: what changes it, what does not, and the words for what differs."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, make_dataclass, replace
 from datetime import timedelta
+from enum import StrEnum
 from typing import ClassVar
 from uuid import UUID
 
@@ -182,3 +183,23 @@ def test_a_wait_is_known_by_what_it_waits_for_and_not_by_how_long():
         waiting(wait_for("look", signal=Seen, within=day, otherwise="go_on")),
     }
     assert len(signals) == 3
+
+
+def colored(*colors, called="Color"):
+    """The fingerprint of a definition whose state has a color."""
+    enum = StrEnum(called, {color.upper(): color for color in colors})
+    state = make_dataclass("Painted", [("color", enum)], frozen=True)
+
+    def call(painted):
+        return CallBack()
+
+    call.__annotations__ = {"painted": state, "return": CallBack}
+    return parcels(retriable("call", do=call), state=state).fingerprint
+
+
+def test_an_enum_is_known_by_its_values_and_not_by_its_name():
+    """A value that is gone could not be read back."""
+    before = colored("red", "blue")
+
+    assert colored("blue", "red", called="Colour") == before
+    assert len({before, colored("blue"), colored("red", "green")}) == 3
