@@ -190,8 +190,12 @@ def test_a_branch_is_named_where_more_than_one_is_left(broker, group):
 def test_the_last_branch_that_is_skipped_moves_the_saga_on(broker, group):
     run_branch(group, fan.PACK)
     run_branch(group, fan.HOLD)
-    trial.SCRIPT["score"] = lambda: together(lambda: pause(group))
 
+    def interrupted():
+        together(lambda: pause(group))
+        raise RuntimeError("before it took effect")
+
+    trial.SCRIPT["score"] = interrupted
     assert run_branch(group, fan.SCORE) is LinkEnd.STOPPED, "parking has refused it"
     assert settle(group) is True
     assert (row(group).cursor, row(group).pending) == (fan.CAPTURE, 0)
