@@ -25,10 +25,14 @@ from sagas.orchestration.work import Done, Work, entry
 class CannotKeep(SagasError):
     """The reply of a branch that is done cannot be folded into the state."""
 
-    def __init__(self, step: str, error: Exception) -> None:
-        """Take the branch, which may be another one than that whose commit ends the group."""
-        super().__init__(f"the reply of {step} cannot be kept, {error_texts.text_of(error)}")
-        self.step = step
+    step: str = ""
+    """The branch, which may be another one than that whose commit ends the group."""
+
+
+def _cannot_keep(step: str, error: Exception) -> CannotKeep:
+    unable = CannotKeep(f"the reply of {step} cannot be kept, {error_texts.text_of(error)}")
+    unable.step = step
+    return unable
 
 
 def open_group(saga: Saga[Any], saga_id: UUID, cursor: int) -> None:
@@ -108,7 +112,7 @@ def _fold(saga: Saga[Any], state: Any, numbers: range, saga_id: UUID) -> Any:
             try:
                 state = step.keep(state, _read(expected, reply))
             except Exception as error:
-                raise CannotKeep(step.name, error) from error
+                raise _cannot_keep(step.name, error) from error
     return state
 
 

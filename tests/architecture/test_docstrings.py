@@ -49,10 +49,15 @@ def repeated_functions():
             yield handler.carry_out
 
 
+def is_real(function):
+    """What a simulation in this process has put in the place of handlers does nothing."""
+    return not function.__module__.startswith("sagas.simulation.")
+
+
 def test_what_is_repeated_says_why_that_is_safe():
     silent = [
         f"{function.__module__}.{function.__qualname__}"
-        for function in repeated_functions()
+        for function in filter(is_real, repeated_functions())
         if not any(
             line.startswith("Safe to repeat:")
             for line in (inspect.getdoc(function) or "").splitlines()
@@ -63,4 +68,4 @@ def test_what_is_repeated_says_why_that_is_safe():
 
 
 def test_there_is_something_to_look_at():
-    assert list(repeated_functions())
+    assert list(filter(is_real, repeated_functions()))

@@ -72,7 +72,9 @@ def test_a_context_role_may_touch_its_own_tables_and_those_of_the_engine_alone(c
     tables = asked(
         "SELECT n.nspname, c.relname, has_table_privilege(%s, c.oid, 'INSERT')"
         " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE c.relkind IN ('r', 'p') AND n.nspname = ANY(%s)",
+        " WHERE c.relkind IN ('r', 'p') AND n.nspname = ANY(%s)"
+        # Other tests keep what they count in tables that everybody may use.
+        " AND NOT (n.nspname = 'public' AND c.relname ~ '^(trial_effect|met|bench_.*)$')",
         role,
         list(settings.SEARCH_PATH),
     )
