@@ -24,7 +24,11 @@ def saga_id(committed_db, monkeypatch):
 
 def met(saga_id):
     with connection_of("orders").cursor() as cursor:
-        cursor.execute("SELECT branch, pid, note FROM public.met WHERE saga = %s", [saga_id])
+        cursor.execute(
+            # Two sessions may fill two pages at once: the table has no order of its own.
+            "SELECT branch, pid, note FROM public.met WHERE saga = %s ORDER BY at",
+            [saga_id],
+        )
         return cursor.fetchall()
 
 

@@ -10,7 +10,8 @@ from sagas.api import Command, Unknown, connection_of, current_run, handles, han
 
 PATIENCE = 400
 TABLE = (
-    "CREATE TABLE IF NOT EXISTS public.met (branch text, saga uuid, pid int, note text);"
+    "CREATE TABLE IF NOT EXISTS public.met (branch text, saga uuid, pid int, note text,"
+    " at timestamptz DEFAULT clock_timestamp());"
     "GRANT ALL ON public.met TO PUBLIC; TRUNCATE public.met"
 )
 
@@ -35,7 +36,7 @@ class Part(Command[None]):
 def write(branch: str, note: str) -> None:
     with connection_of("orders").cursor() as cursor:
         cursor.execute(
-            "INSERT INTO public.met VALUES (%s, %s, %s, %s)",
+            "INSERT INTO public.met (branch, saga, pid, note) VALUES (%s, %s, %s, %s)",
             [branch, current_run().saga_id, os.getpid(), note],
         )
 
