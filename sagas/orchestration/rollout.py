@@ -22,20 +22,31 @@ def chosen(saga: Saga[Any], key: str) -> Saga[Any]:
     For a caller whose versions have states of different types, or of which one has a begun step
     that the other has not; ``start`` asks by itself where neither is so.
     """
-    before = _before(saga)
-    if before is None or _place(saga.name, key) < _share(saga):
-        return saga
-    return chosen(before, key)
+    return _drawn(_line(saga), key)
 
 
 def to_start(saga: Saga[Any], key: str) -> Saga[Any]:
     """Return the version that is started for a state of this version's type.
 
     And for a caller who has done as much as this version's callers do: what the transaction has
-    begun is not done again, and nobody relies on what it has not.
+    begun is not done again, and nobody relies on what it has not. Versions that do not fit
+    take no share: what they would take is left to those before them, at last to the oldest that
+    fits.
     """
-    runs = chosen(saga, key)
-    return runs if runs.state is saga.state and _begun(runs) == _begun(saga) else saga
+    fitting = [
+        version
+        for version in _line(saga)
+        if version.state is saga.state and _begun(version) == _begun(saga)
+    ]
+    return _drawn(fitting, key)
+
+
+def _drawn(versions: list[Saga[Any]], key: str) -> Saga[Any]:
+    """Return the first whose share the key is in; the last one takes what is left."""
+    for version in versions[:-1]:
+        if _place(version.name, key) < _share(version):
+            return version
+    return versions[-1]
 
 
 def _begun(saga: Saga[Any]) -> str | None:
@@ -55,7 +66,7 @@ def ensure(using: str) -> None:
         [
             Rollout(name=saga.name, version=saga.version, percent=saga.share)
             for saga in registry.SAGAS.values()
-            if _before(saga) is not None
+            if len(_line(saga)) > 1
         ],
         ignore_conflicts=True,
     )
@@ -65,11 +76,14 @@ def _has_table(using: str) -> bool:
     return Rollout._meta.db_table in connections[using].introspection.table_names()
 
 
-def _before(saga: Saga[Any]) -> Saga[Any] | None:
-    versions = [
-        version for name, version in registry.SAGAS if name == saga.name and version < saga.version
+def _line(saga: Saga[Any]) -> list[Saga[Any]]:
+    """Return a version and those before it, the newest first."""
+    before = [
+        older
+        for older in registry.SAGAS.values()
+        if older.name == saga.name and older.version < saga.version
     ]
-    return registry.SAGAS[saga.name, max(versions)] if versions else None
+    return [saga, *sorted(before, key=lambda older: older.version, reverse=True)]
 
 
 def _share(saga: Saga[Any]) -> int:

@@ -1,5 +1,6 @@
 """A new version takes a share of the starts, by business key; one edit turns it round."""
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from uuid import UUID
@@ -125,19 +126,42 @@ def book_wider(state: Wider) -> trial.Book:
     return trial.build_book(trial.TrialState(subject=state.subject))
 
 
-def test_where_the_states_differ_the_caller_chooses_before_it_builds_one(broker, monkeypatch):
-    other = Saga(
-        name=SECOND.name,
-        version=2,
+def wider(version, share):
+    """A version whose state fits no version of ``TrialState``."""
+    return Saga(
+        name=FIRST.name,
+        version=version,
         state=Wider,
-        deadline=SECOND.deadline,
+        deadline=FIRST.deadline,
         steps=(retriable("book", do=book_wider),),
-        share=0,
+        share=share,
     )
+
+
+def test_where_the_states_differ_the_caller_chooses_before_it_builds_one(broker, monkeypatch):
+    other = wider(2, 0)
     monkeypatch.setitem(registry.SAGAS, (SECOND.name, 2), other)
 
     assert chosen(other, "a") is FIRST
     assert rollout.to_start(other, "a") is other, "its state fits no other version"
+
+
+def versions_of(saga, monkeypatch, *others):
+    for each in (saga, *others):
+        monkeypatch.setitem(registry.SAGAS, (each.name, each.version), each)
+    return Counter(rollout.to_start(saga, f"order-{number}").version for number in range(1000))
+
+
+def test_who_falls_to_a_version_that_does_not_fit_gets_the_oldest_that_does(broker, monkeypatch):
+    """It was the newest: a canary at one percent took half of the starts."""
+    assert versions_of(wider(3, 1), monkeypatch, wider(2, 50)) == {2: 991, 3: 9}
+
+
+def test_a_version_that_does_not_fit_is_stepped_over(broker, monkeypatch):
+    fourth, third = replace(SECOND, version=4, share=1), wider(3, 100)
+
+    assert versions_of(fourth, monkeypatch, third, replace(SECOND, share=100)) == {2: 991, 4: 9}
+    assert chosen(fourth, "order-0") is third
 
 
 def test_where_there_is_one_version_nobody_asks(broker):
