@@ -6,10 +6,11 @@ position of its own: once, whatever is lost or doubled. Right after the commit t
 delivers it itself, best effort, so that a page seldom finds a saga that is not there yet; the
 relay is the guarantee.
 
-Each request is an aggregate of its own, since nothing has to be in order: a cancel that comes
-before its start is tried again.
+Each request is an aggregate of its own. Only one order counts, start before cancel, and a cancel
+that comes first brings its start along.
 """
 
+import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,11 +23,13 @@ from psycopg.types.json import Jsonb
 from sagas import clock
 from sagas.contexts import contexts
 from sagas.core import codec
+from sagas.core.commands import context_of
 from sagas.core.errors import SagasError
 from sagas.core.locks import Meeting
 from sagas.correlation import current_or_new
 from sagas.failpoints import failpoint
 from sagas.ids import uuid7
+from sagas.models.dead_letter import DeadLetter
 from sagas.models.saga import SagaInstance, Status
 from sagas.orchestration import stops
 from sagas.orchestration.status import NoSuchSaga
@@ -96,6 +99,14 @@ ON CONFLICT DO NOTHING
 _SETTLE = """
 UPDATE {outbox} SET published_at = clock_timestamp(), settled_at = clock_timestamp()
 WHERE id = %s AND published_at IS NULL AND leased_until IS NULL
+"""
+
+
+# Written so that the two indexes of what is under way are enough.
+_ITS_START = """
+SELECT id, type, aggregatetype, aggregateid, sequence, payload FROM {outbox}
+WHERE type = %s AND payload->>'saga_id' = %s
+    AND (published_at IS NULL OR settled_at IS NULL AND published_at IS NOT NULL)
 """
 
 
@@ -220,9 +231,37 @@ def _start(new: NewSaga) -> None:
         raise KeyTaken(f"{new.name} {new.key}: saga {new.saga_id} was not started")
 
 
+def _hear_its_start(saga_id: UUID) -> None:
+    """Apply the start of a saga that is under way in the outbox of whoever cancels it.
+
+    As its own delivery does, which is refused from here on: neither is it heard twice, nor is one
+    that an operator has discarded.
+    """
+    from sagas.outbox import delivery
+
+    producer = context_of(subscriptions.current_event().name)
+    with connection_of(producer).cursor() as cursor:
+        statement = _ITS_START.replace("{outbox}", table(producer, "outbox"))
+        cursor.execute(statement, [name_of(producer, NewSaga), str(saga_id)])
+        found = cursor.fetchall()
+    for event_id, name, aggregate_type, aggregate_id, sequence, payload in found:
+        event = DeadLetter(
+            context=ENGINE,
+            event_id=event_id,
+            event_name=name,
+            aggregate_type=aggregate_type,
+            aggregate_id=aggregate_id,
+            sequence=sequence,
+        )
+        if delivery.pass_over(event):
+            _start(codec.decode(NewSaga, json.loads(payload), tolerant=True))
+
+
 def _cancel(asked: CancelAsked) -> None:
     from sagas.orchestration import orchestrator
 
+    if not SagaInstance.objects.filter(id=asked.saga_id).exists():
+        _hear_its_start(asked.saga_id)
     outcome = orchestrator.ask_to_cancel(asked.saga_id, reason=asked.reason, by=asked.by)
     log.info("cancel_applied", extra={"saga_id": str(asked.saga_id), "outcome": outcome.value})
 

@@ -26,7 +26,7 @@ from sagas.models import DeadLetter, SagaInstance, Signal
 from sagas.models.step_run import StepRun
 from sagas.orchestration import asking, barriers, commits, orchestrator, registry, requests, store
 from sagas.orchestration.executor import LinkEnd, run_link
-from sagas.outbox import dead_letters, delivery, relay, subscriptions
+from sagas.outbox import delivery, discarding, relay, subscriptions
 from sagas.transactions import EngineElsewhere, connection_of, is_detached
 from tests.integration.sagas import locking, trial, waiting
 from tests.integration.sagas.conftest import make_due, row
@@ -475,23 +475,52 @@ def test_a_cancel_in_a_detached_transaction_is_asked_for(broker):
     assert again is Cancellation.FINISHED
 
 
-def test_a_cancel_that_comes_before_its_start_is_tried_again(broker, monkeypatch):
-    deliver = requests._deliver
-    monkeypatch.setattr(requests, "_deliver", lambda *_: None)
-    saga_id = trial.begin()
-    monkeypatch.setattr(requests, "_deliver", deliver)
+def ask_to_cancel(saga_id):
     with transaction("orders"):
-        said = orchestrator.ask_to_cancel(saga_id, reason="no", by="alice")
-    assert said is Cancellation.ASKED
-    assert "NoSuchSaga" in DeadLetter.objects.get().reason
+        return orchestrator.ask_to_cancel(saga_id, reason="no", by="alice")
 
-    assert relay.relay_batch("orders") == 2
-    DeadLetter.objects.update(next_at="2000-01-01T00:00Z")
+
+@pytest.mark.parametrize("lost", [False, True], ids=["not yet told", "lost on the way"])
+def test_a_cancel_that_comes_before_its_start_brings_it_along(broker, asked, lost):
+    """Its own attempts would be over before a start that was lost is sent again."""
+    saga_id, start = asked(trial.begin)
+    if lost:
+        assert relay.relay_batch("orders") == 1
+        broker.take()
+
+    assert ask_to_cancel(saga_id) is Cancellation.ASKED
+    assert row(saga_id).status == "compensating"
+    assert delivery.deliver("orders", "sagas", start) == 0, "it was heard"
     broker.drain()
-    dead_letters.retry_due()
-    broker.drain()
-    assert row(saga_id).status in {"compensated", "completed"}
-    assert not DeadLetter.objects.filter(resolved_at=None).exists()
+    assert (row(saga_id).status, trial.effects(saga_id)) == ("compensated", ["close"])
+    assert DeadLetter.objects.count() == 0
+
+
+def test_a_cancel_brings_no_start_along_that_was_discarded(broker, monkeypatch, asked):
+    saga_id, start = asked(trial.begin)
+    with monkeypatch.context() as broken:
+        broken.setattr(orchestrator, "begin", lambda *_, **__: 1 / 0)
+        assert delivery.deliver("orders", "sagas", start) == 0
+    assert discarding.discard(DeadLetter.objects.get().id, by="olga", reason="never")
+
+    assert ask_to_cancel(saga_id) is Cancellation.ASKED
+    assert "NoSuchSaga" in DeadLetter.objects.get(resolved_at=None).reason
+    assert not SagaInstance.objects.exists()
+
+
+def test_a_cancel_before_a_start_that_this_release_does_not_know_is_left_too(
+    broker, monkeypatch, asked
+):
+    saga_id, start = asked(trial.begin)
+    _, both = asked(lambda: ask_to_cancel(saga_id))
+    [cancel_alone] = set(both) - set(start)
+    with monkeypatch.context() as older:
+        older.setattr(registry, "SAGAS", {})
+        assert [delivery.deliver("orders", "sagas", [cancel_alone]) for _ in range(6)] == [0] * 6
+    assert (DeadLetter.objects.count(), SagaInstance.objects.count()) == (0, 0)
+
+    assert delivery.deliver("orders", "sagas", [cancel_alone]) == 1
+    assert row(saga_id).status == "compensating"
 
 
 # -- another release -------------------------------------------------------------------------------
