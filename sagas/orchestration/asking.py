@@ -15,6 +15,7 @@ from sagas.core.definition import Saga
 from sagas.core.locks import Meeting
 from sagas.models.saga import SagaInstance
 from sagas.orchestration import locks, requests
+from sagas.orchestration.locks import Holder
 from sagas.orchestration.starting import Again, last_run, refusal, refuse_unfit
 from sagas.orchestration.stops import NewSaga
 from sagas.sometimes import sometimes
@@ -52,23 +53,35 @@ def _taken(new: NewSaga) -> tuple[UUID, bool] | None:
 
 def _ask(saga: Saga[Any], new: NewSaga) -> tuple[UUID, bool] | None:
     """Write the request, or return the saga that somebody else has asked for under its key."""
-    _meet(saga, new)
     request_id = uuid5(NAMESPACE_OID, f"{new.name} {new.key}")
+    holder = _meet(saga, new)
+    if holder is not None:
+        first = _first(new, request_id)
+        if first is None:
+            raise locks.refused_by(holder)
+        return first  # perhaps the holder itself, of which the engine has just heard
     if not requests.post(new, request_id):
-        return _taken(new) or (requests.asked_for(request_id), False)
+        first = _first(new, request_id)
+        assert first is not None, "the row that was in the way is kept for days"
+        return first
     if new.begun_step is not None:
         requests.begin(new.saga_id)
     return None
 
 
-def _meet(saga: Saga[Any], new: NewSaga) -> None:
-    """Refuse while the caller can still be refused.
+def _first(new: NewSaga, request_id: UUID) -> tuple[UUID, bool] | None:
+    """Return the saga that the engine has, or has been asked for, under a business key."""
+    asked = requests.asked_for(request_id)
+    return _taken(new) or (None if asked is None else (asked, False))
+
+
+def _meet(saga: Saga[Any], new: NewSaga) -> Holder | None:
+    """Return whom the caller meets and is refused by, while it can still be refused.
 
     A look only: whoever takes the lock after it and before the engine has heard is the first, and
     this saga is then turned round (``requests.py``).
     """
-    if saga.lock is not None and saga.lock.meeting is Meeting.REFUSE:
-        target = saga.lock.on(codec.decode(saga.state, new.state))
-        holder = locks.holder_of(*target) if locks.is_held(target) else None
-        if holder is not None:
-            raise locks.refused_by(holder)
+    if saga.lock is None or saga.lock.meeting is not Meeting.REFUSE:
+        return None
+    target = saga.lock.on(codec.decode(saga.state, new.state))
+    return locks.holder_of(*target) if locks.is_held(target) else None

@@ -144,15 +144,16 @@ def post(request: Request, request_id: UUID | None = None) -> bool:
     return True
 
 
-def asked_for(request_id: UUID) -> UUID:
-    """Return the saga that a request names, in the context whose transaction is open."""
+def asked_for(request_id: UUID) -> UUID | None:
+    """Return the saga that a request names, if the context whose transaction is open has it."""
     context = transaction_required()
     with connection_of(context).cursor() as cursor:
         cursor.execute(
             f"SELECT payload->>'saga_id' FROM {table(context, 'outbox')} WHERE id = %s",  # noqa: S608
             [request_id],
         )
-        return UUID(cursor.fetchone()[0])
+        row = cursor.fetchone()
+    return None if row is None else UUID(row[0])
 
 
 def ask_to_cancel(saga_id: UUID, *, reason: str, by: str) -> Cancellation:

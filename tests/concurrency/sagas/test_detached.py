@@ -456,6 +456,35 @@ def test_a_lock_that_is_taken_between_look_and_commit_turns_the_second_saga_roun
     assert trial.effects() == ["take", "book"], "of the first alone"
 
 
+def test_a_second_start_is_not_refused_by_the_first_of_which_the_engine_hears_meanwhile(
+    broker, monkeypatch, asked
+):
+    locking.register()
+    order_id = trial.uuid7()
+    first, ids = asked(lambda: locking.begin(locking.RETURN, order_id, key="k"))
+    meet = asking._meet
+
+    def heard_in_between(*args):
+        # In a thread: here the transaction of the second start is open.
+        assert together(lambda: delivery.deliver("orders", "sagas", ids)) == [1]
+        return meet(*args)
+
+    monkeypatch.setattr(asking, "_meet", heard_in_between)
+    assert locking.begin(locking.RETURN, order_id, key="k") == first
+
+
+def test_a_second_start_is_the_first_also_while_another_saga_has_the_lock(broker, asked):
+    """The engine has not heard of the first; whoever is refused there is told so later."""
+    locking.register()
+    order_id = trial.uuid7()
+    first, _ = asked(lambda: locking.begin(locking.RETURN, order_id, key="k"))
+    locking.begin(locking.CHANGE, order_id)
+
+    assert locking.begin(locking.RETURN, order_id, key="k") == first
+    with pytest.raises(Locked):
+        locking.begin(locking.RETURN, order_id, key="another")
+
+
 def begun_under(key, broker, **options):
     saga_id = trial.begin(key, **options)
     broker.take()
