@@ -11,7 +11,7 @@ from sagas.orchestration import registry
 from sagas.orchestration.sweep import sweep
 from tests.architecture.source import ROOT
 from tests.integration.sagas import trial, waiting
-from tests.integration.sagas.conftest import broker, row  # noqa: F401
+from tests.integration.sagas.conftest import broker, row, trial_saga  # noqa: F401
 
 NAMES = {
     **vars(api),
@@ -39,9 +39,8 @@ OF_PARENTS = {
 
 
 @pytest.fixture
-def page(committed_db, monkeypatch):
+def page(trial_saga, monkeypatch):  # noqa: F811
     """Runs the code of a page; the saga that it begins."""
-    trial.table_of_effects()
     monkeypatch.setattr(registry, "SAGAS", {})
 
     def run(name, names, **state):
