@@ -237,12 +237,12 @@ class Carried:
         self._send(self.claimed.last_step, Direction.UNDO)
         return LinkEnd.STOPPED
 
-    def _turns_here(self) -> bool:
-        """Return whether a rejection leaves the saga with this worker, to undo it at once."""
+    def _turns_here(self, cursor: int) -> bool:
+        """Return whether a rejection leaves the saga with this worker, to undo it from there."""
         number, contexts = self.claimed.cursor, self.saga.contexts
         if self.saga.steps[number].awaits is not None or is_spent(self.started):
             return False
-        return canvas.queue_of(contexts[number]) == canvas.queue_of(contexts[self.saga.last])
+        return canvas.queue_of(contexts[number]) == canvas.queue_of(contexts[cursor])
 
     def _turn(self, cursor: int, failure: str) -> None:
         """Follow the saga on its way back, whose chain nobody has published."""

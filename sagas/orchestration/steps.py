@@ -15,6 +15,7 @@ from sagas.orchestration import group, stops, store
 from sagas.orchestration.commits import Outcome, commit, commit_intent, enter_pivot
 from sagas.orchestration.handlers import Handler, handler_of
 from sagas.orchestration.store import Target
+from sagas.orchestration.turning import turn_step_round
 from sagas.orchestration.work import (
     CannotReject,
     Done,
@@ -200,27 +201,12 @@ def turn_round(work: Work, rejected: Rejected) -> Done:
     :raises CannotReject: if the saga can only go forward
     """
     _check_return(work, rejected)
-    _note_rejection(work, rejected)
     if work.group is None:
-        turned = _turn_step_round(work, rejected)
-    else:
-        turned = group.turn_round(work, rejected)
+        return turn_step_round(work, rejected)
+    _note_rejection(work, rejected)
+    turned = group.turn_round(work, rejected)
     failpoint("reject.before_commit", work.place)
     return turned
-
-
-def _turn_step_round(work: Work, rejected: Rejected) -> Done:
-    target = Target(
-        status=Status.COMPENSATING,
-        cursor=work.saga.last,
-        past_return=False,
-        keep_lease=work.turns_here(),
-        failure=rejected.reason,
-        failed_step=work.step.name,
-        new_token=True,
-    )
-    store.move(work.claimed, entry(work, Direction.DO, RunState.REJECTED), target)
-    return done(target, work.state, RunState.REJECTED)
 
 
 def _note_rejection(work: Work, rejected: Rejected) -> None:

@@ -11,6 +11,7 @@ import json
 import re
 from dataclasses import dataclass, fields
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -182,7 +183,8 @@ journal AS (
         SET state = excluded.state, attempts = excluded.attempts, reply = excluded.reply,
             worker = excluded.worker, task_id = excluded.task_id,
             committed_at = excluded.committed_at
-        WHERE r.state = 'intended')
+        WHERE r.state = 'intended'
+    RETURNING saga_id){also}
 SELECT (SELECT count(*) FROM moved), (SELECT count(*) FROM barrier), (SELECT parent_id FROM moved),
     CASE WHEN %(deferred)s THEN set_config('synchronous_commit', 'off', true) END
 """
@@ -194,22 +196,29 @@ def with_barrier(statement: str, context: str) -> str:
 
     Without, where the context is detached: it has recorded its part itself, before.
     """
-    if is_detached(context):
+    return _with_barrier(statement, context, is_detached(context))
+
+
+@cache
+def _with_barrier(statement: str, context: str, detached: bool) -> str:  # noqa: FBT001 - a key
+    if detached:
         return _ITS_BARRIER.sub("SELECT 1 FROM moved", statement, count=1)
     return statement.replace("{barrier}", table(context, "barrier"))
 
 
-def move(claimed: Claim, entry: Entry, target: Target) -> None:
+def move(claimed: Claim, entry: Entry, target: Target, also: str = "", **told: Any) -> None:
     """Commit one step run: guard, cursor, journal row and barrier row in one statement.
 
     Must be the last statement of the step's transaction, so that the saga row is locked only
     for the commit. An entry that leaves the cursor where it is (an intent) leaves attempts
     alone as well.
 
+    :param also: further expressions that hang on ``moved``, which are ``told`` what they name
     :raises StaleFencingToken: if the saga is no longer this worker's, or the barrier is closed
     """
     with engine_cursor() as cursor:
-        cursor.execute(with_barrier(_MOVE, entry.context), _parameters(claimed, entry, target))
+        sql = with_barrier(_MOVE.replace("{also}", also), entry.context)
+        cursor.execute(sql, {**_parameters(claimed, entry, target), **told})
         *changed, parent_id, _ = cursor.fetchone()
     if changed != [1, 1]:
         raise StaleFencingToken

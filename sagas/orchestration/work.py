@@ -37,8 +37,8 @@ class Work:
     claimed: Claim
     state: Any
     keeps_lease: Callable[[], bool]
-    turns_here: Callable[[], bool] = lambda: False
-    """Whether a rejection leaves the saga with this worker, which undoes it at once."""
+    turns_here: Callable[[int], bool] = lambda _: False
+    """Whether a rejection leaves the saga with this worker, which undoes it from there at once."""
     forward: RunState | None = None
     """On the way back: what this very worker has committed as the forward run, if it has."""
 

@@ -10,7 +10,7 @@ from sagas.models import SagaInstance
 from sagas.orchestration import registry
 from sagas.orchestration.sweep import sweep
 from tests.architecture.source import ROOT
-from tests.integration.sagas import trial, waiting
+from tests.integration.sagas import waiting
 from tests.integration.sagas.conftest import broker, row, trial_saga  # noqa: F401
 
 NAMES = {
