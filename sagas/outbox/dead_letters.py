@@ -4,22 +4,24 @@ The later events of the same aggregate wait behind it; every other aggregate goe
 """
 
 import logging
-from datetime import timedelta
+from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, F, Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.db.models.functions import Now
 
 from sagas.conf import conf
 from sagas.core.retry import DEFAULT
 from sagas.failpoints import failpoint
+from sagas.ids import uuid7
 from sagas.models.dead_letter import DeadLetter
 from sagas.models.operator_action import OperatorAction
 from sagas.orchestration.orchestrator import ReasonMissing
 from sagas.outbox.relay import deliver_later
 from sagas.outbox.subscriptions import Envelope
-from sagas.transactions import after_commit, transaction
+from sagas.transactions import ENGINE, after_commit, connection_of, transaction
 
 log = logging.getLogger(__name__)
 
@@ -47,37 +49,65 @@ def standing(consumer: str, aggregate_type: str, aggregate_id: UUID) -> Standing
     return Standing.DUE if held["all"] else Standing.FREE
 
 
-def note(
-    producer: str, consumer: str, envelope: Envelope, *, reason: str, trace: str, counted: bool
-) -> None:
-    """Count one attempt that went wrong, and say when the next is due or that a person must act.
+# An attempt that began before the last one was noted was beside it, not after it: deliveries that
+# wait for the same frozen session are cut off together, and are one attempt.
+_NOTE = """
+INSERT INTO sagas_deadletter AS l (id, context, producer, event_id, event_name, aggregate_type,
+    aggregate_id, sequence, attempts, reason, traceback, next_at)
+VALUES (%(id)s, %(consumer)s, %(producer)s, %(event_id)s, %(name)s, %(type)s, %(aggregate)s,
+    %(sequence)s, 1, %(reason)s, %(trace)s, CASE WHEN %(most)s > 1
+        THEN clock_timestamp() + make_interval(secs => (%(delays)s::float8[])[1]) END)
+ON CONFLICT (context, event_id) DO UPDATE SET (attempts, next_at) = (
+        SELECT n, CASE WHEN n < %(most)s
+            THEN clock_timestamp() + make_interval(secs => (%(delays)s::float8[])[greatest(n, 1)])
+            END
+        FROM (SELECT CASE
+            WHEN %(counted)s THEN l.attempts
+            WHEN l.resolved_at IS NULL
+                AND l.last_at > clock_timestamp() - make_interval(secs => %(took)s) THEN l.attempts
+            ELSE l.attempts + 1 END) AS counted (n)),
+    reason = excluded.reason, traceback = excluded.traceback, last_at = clock_timestamp(),
+    resolved_at = NULL
+"""
 
-    :param counted: whether it was counted when it began
-    """
-    with transaction("sagas"):
-        letter, _ = DeadLetter.objects.get_or_create(
-            context=consumer,
-            event_id=envelope.event_id,
-            defaults={
-                "producer": producer,
-                "event_name": envelope.name,
-                "aggregate_type": envelope.aggregate_type,
-                "aggregate_id": envelope.aggregate_id,
-                "sequence": envelope.sequence,
-            },
-        )
-        more = 0 if counted else 1
-        attempts = letter.attempts + more
-        delay = DEFAULT.delay(attempts, base=conf.DELAY_BASE, cap=conf.DELAY_CAP)
-        final = attempts >= int(conf.HANDLER_ATTEMPTS)
-        DeadLetter.objects.filter(id=letter.id).update(
-            attempts=F("attempts") + more,
-            reason=reason,
-            traceback=trace,
-            last_at=Now(),
-            resolved_at=None,
-            next_at=None if final else Now() + timedelta(seconds=delay),
-        )
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt at an event that went wrong."""
+
+    reason: str
+    trace: str
+    counted: bool = field(kw_only=True)
+    """Whether it was counted when it began."""
+    took: float = field(kw_only=True)
+    """Seconds since it began."""
+
+
+def note(producer: str, consumer: str, envelope: Envelope, attempt: Attempt) -> None:
+    """Count an attempt that went wrong, and say when the next is due or that a person must act."""
+    most = int(conf.HANDLER_ATTEMPTS)
+    told: dict[str, Any] = {
+        "id": uuid7(),
+        "consumer": consumer,
+        "producer": producer,
+        "event_id": envelope.event_id,
+        "name": envelope.name,
+        "type": envelope.aggregate_type,
+        "aggregate": envelope.aggregate_id,
+        "sequence": envelope.sequence,
+        "reason": attempt.reason,
+        "trace": attempt.trace,
+        "most": most,
+        "counted": attempt.counted,
+        "took": attempt.took,
+        "delays": [
+            DEFAULT.delay(number, base=conf.DELAY_BASE, cap=conf.DELAY_CAP)
+            for number in range(1, most + 1)
+        ],
+    }
+    with transaction(ENGINE):
+        with connection_of(ENGINE).cursor() as cursor:
+            cursor.execute(_NOTE, told)
         failpoint("letter.before_commit", consumer)
     failpoint("letter.committed", consumer)
 

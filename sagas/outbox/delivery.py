@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
+from celery.exceptions import SoftTimeLimitExceeded
 from django.db import InterfaceError, OperationalError
 
 from sagas import error_texts
@@ -24,7 +26,7 @@ from sagas.correlation import Correlation, correlated
 from sagas.failpoints import failpoint
 from sagas.models.dead_letter import DeadLetter
 from sagas.outbox import attempts, dead_letters
-from sagas.outbox.dead_letters import Standing
+from sagas.outbox.dead_letters import Attempt, Standing
 from sagas.outbox.subscriptions import (
     ENVELOPE,
     Envelope,
@@ -75,15 +77,15 @@ class Message:
 def deliver(producer: str, consumer: str, event_ids: list[str]) -> int:
     """Apply what is new of the aggregates that these events belong to; return how many events.
 
-    Safe to repeat, in any order and by several workers at once. What goes wrong with one aggregate
-    is raised when the others have had their turn.
+    Safe to repeat, in any order and by several workers at once. What goes wrong with one of them is
+    raised after the others.
     """
     applied, trouble = 0, None
     for aggregate in _aggregates(producer, event_ids):
         try:
             applied += _catch_up(producer, consumer, *aggregate)
-        except (OperationalError, InterfaceError):
-            raise  # the database is gone, for the others as well
+        except (OperationalError, InterfaceError, SoftTimeLimitExceeded):
+            raise  # the database is gone or the time is up, for the others as well
         except Exception as error:  # noqa: BLE001 - whatever it is, the other aggregates go on
             trouble = trouble or error
     if trouble is not None:
@@ -131,8 +133,8 @@ class _News:
 
     def apply_all(self, aggregate_type: str, aggregate_id: UUID) -> None:
         before = -1
-        # Another delivery may be at work on the same aggregate: as long as anybody gets on there
-        # may be more to do, since the other one has perhaps read before our event was there.
+        # As long as anybody gets on there may be more to do: another delivery at work on the
+        # aggregate has perhaps read before our event was there.
         while (after := position(self.consumer, aggregate_type, aggregate_id)) > before:
             before = after
             messages = _read(self.producer, aggregate_type, aggregate_id, after)
@@ -200,22 +202,19 @@ def _read(producer: str, aggregate_type: str, aggregate_id: UUID, after: int) ->
 
 
 def _apply_or_bury(producer: str, consumer: str, message: Message, *, counted: bool) -> End:
+    began = monotonic()
     with _correlated(message.envelope):
         try:
             applied = apply(consumer, message)
         except NotYet:
             return End.NOT_NEXT
-        except Exception as fault:  # noqa: BLE001 - whatever a handler raises keeps the event for a person
-            text = error_texts.text_of(fault)
+        except Exception as fault:  # whatever a handler raises keeps the event for a person
+            text, trace = error_texts.text_of(fault), error_texts.trace_of(fault)
             log.warning("handler_fault", extra={"event": message.envelope.name, "error": text})
-            dead_letters.note(
-                producer,
-                consumer,
-                message.envelope,
-                reason=text,
-                trace=error_texts.trace_of(fault),
-                counted=counted,
-            )
+            attempt = Attempt(text, trace, counted=counted, took=monotonic() - began)
+            dead_letters.note(producer, consumer, message.envelope, attempt)
+            if isinstance(fault, SoftTimeLimitExceeded):
+                raise  # the task has no time left for anybody
             return End.BURIED
         failpoint("deliver.committed", consumer)
     return End.APPLIED if applied else End.NOT_NEXT

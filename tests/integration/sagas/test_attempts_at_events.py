@@ -2,11 +2,13 @@
 
 import pytest
 from celery import current_app
+from celery.exceptions import SoftTimeLimitExceeded
 from django.db import DataError, OperationalError
 
 from orders.models import Outbox
 from sagas.models import DeadLetter
 from sagas.outbox import attempts, dead_letters, delivery, relay
+from sagas.outbox.dead_letters import Attempt
 from sagas.outbox.republish import republish
 from tests.databases import rows
 from tests.integration.sagas import trial
@@ -219,3 +221,41 @@ def test_a_database_that_is_gone_is_not_asked_for_every_aggregate(monkeypatch):
         bring(*grown_old(first, "fine"), *ids)
 
     assert asked == [1]
+
+
+def test_attempts_that_were_cut_off_side_by_side_are_one(broker):
+    listen(act=raising(SoftTimeLimitExceeded()))
+    teller = a_teller()
+    [event_id] = tell(teller, "poison")
+    [message] = delivery._read("orders", teller.aggregate_type, teller.id, 0)
+
+    for _one_of_five_that_waited in range(5):
+        cut_off = Attempt("cut off", "", counted=False, took=9)
+        dead_letters.note("orders", "billing", message.envelope, cut_off)
+    assert DeadLetter.objects.get(event_id=event_id).attempts == 1
+    assert DeadLetter.objects.get().next_at is not None
+
+
+def test_attempts_one_after_the_other_are_counted_and_the_last_waits_for_a_person(broker, settings):
+    settings.SAGAS = {**settings.SAGAS, "HANDLER_ATTEMPTS": 3}
+    teller = a_teller()
+    tell(teller, "poison")
+    [message] = delivery._read("orders", teller.aggregate_type, teller.id, 0)
+
+    counts = []
+    for _ in range(3):
+        no = Attempt("no", "", counted=False, took=0)
+        dead_letters.note("orders", "billing", message.envelope, no)
+        letter = DeadLetter.objects.get()
+        counts.append((letter.attempts, letter.next_at is None))
+    assert counts == [(1, False), (2, False), (3, True)]
+
+
+def test_a_delivery_whose_time_is_up_ends_with_the_event_it_was_at(broker):
+    listen(act=raising(SoftTimeLimitExceeded()))
+    first, second = a_pair()
+
+    with pytest.raises(SoftTimeLimitExceeded):
+        delivery.deliver("orders", "billing", tell(first, "poison") + tell(second, "fine"))
+    assert DeadLetter.objects.get().aggregate_id == first.id
+    assert position(second) == 0
