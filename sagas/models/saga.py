@@ -35,6 +35,9 @@ class SagaInstance(models.Model):
         default="", db_default="", help_text="Of the definition it began with."
     )
     key = models.TextField(help_text="Business key: a second start with it returns this saga.")
+    run = models.IntegerField(
+        default=1, db_default=1, help_text="2 and more where the key is #-numbered by the engine."
+    )
     subject_id = models.UUIDField(null=True)
     status = models.TextField(choices=Status.choices, default=Status.RUNNING)
     past_return = models.BooleanField(default=False)

@@ -6,7 +6,6 @@ the second waits for the first and finds its row. It is kept for days after the 
 it, so whoever looks at the engine and then writes into the outbox misses no start.
 """
 
-from dataclasses import replace
 from typing import Any
 from uuid import NAMESPACE_OID, UUID, uuid5
 
@@ -37,10 +36,10 @@ def ask_to_start(saga: Saga[Any], new: NewSaga, again: Again) -> UUID:
             raise refusal(new, first)
         if again is Again.SAME or not ended:
             return first
-        number, last, ended = last_run(new.name, new.key)
-        if not ended:
-            return last
-        attempt = replace(new, key=f"{new.key}#{number + 1}")
+        last = last_run(new.name, new.key)
+        if not last.ended:
+            return last.saga_id
+        attempt = last.next(new)
     return attempt.saga_id
 
 

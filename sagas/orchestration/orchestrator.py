@@ -26,7 +26,12 @@ from sagas.orchestration import (
     stops,
     versions,
 )
-from sagas.orchestration.starting import Again, Started, start_once
+from sagas.orchestration.starting import (
+    Again,
+    Started,
+    refuse_key_of_a_later_run,
+    start_once,
+)
 from sagas.orchestration.status import NoSuchSaga
 from sagas.orchestration.stops import Cancellation, NewSaga
 from sagas.orchestration.store import StaleFencingToken
@@ -64,7 +69,7 @@ def start(
     :raises Locked: if its aggregate is in the hand of another saga and its lock refuses
     :raises OutsideTransaction: if no transaction is open
     :raises ForeignSaga: if the transaction is another context's
-    :raises UnfitKey: if the key is longer than 1000 bytes
+    :raises UnfitKey: if the key is longer than 1000 bytes, or ends in # and a number
     :raises UnknownSaga: if the definition is not registered
     :raises CannotEncode: if the state is of another type, or could not be read back as it is
     """
@@ -120,7 +125,9 @@ def new_saga(
     """Return what is written of a saga when it starts.
 
     :param parent: the saga and the number of its step that starts this one
+    :raises UnfitKey: if the key could not be stored, or ends like that of a later run
     """
+    refuse_key_of_a_later_run(saga.name, key)
     correlation = current_or_new()
     first = saga.steps[0]
     begun = first.name if first.kind is Kind.BEGUN else None

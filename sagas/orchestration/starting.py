@@ -1,8 +1,9 @@
 """A saga starts once under its business key, and with its lock in hand or asleep for it."""
 
+import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sagas import clock
@@ -11,6 +12,7 @@ from sagas.core.definition import Saga
 from sagas.core.errors import SagasError
 from sagas.core.locks import Meeting
 from sagas.error_texts import storable
+from sagas.models.saga import SagaInstance
 from sagas.orchestration import locks, stops
 from sagas.orchestration.handover import let_go, what_for
 from sagas.orchestration.locks import Taking
@@ -33,7 +35,7 @@ class Again(StrEnum):
 
 
 class UnfitKey(SagasError):
-    """A business key is a text of at most 1000 bytes that a database can hold."""
+    """A business key is a text of at most 1000 bytes that does not look like that of a later run."""
 
 
 class AlreadyStarted(SagasError):
@@ -67,6 +69,27 @@ def refuse_unfit(key: str) -> None:
         raise UnfitKey(f"a business key of {length} bytes; {LONGEST_KEY} are the most")
 
 
+_LATER_RUN: Final = re.compile(r".*#[0-9]+", re.DOTALL)
+
+
+def refuse_key_of_a_later_run(name: str, key: str) -> None:
+    """See to it that nobody starts a saga under a key that a later run of another has or will have.
+
+    One that was started under such a key before they were refused is still returned under it.
+
+    :raises UnfitKey: if the key ends like that of a later run, or could not be stored
+    """
+    refuse_unfit(key)
+    if _LATER_RUN.fullmatch(key) is None:
+        return
+    if SagaInstance.objects.filter(name=name, key=key, run=1).exists():
+        return
+    raise UnfitKey(
+        f"a business key that ends in # and a number, {key!r:.80}, is that of a later run: end it"
+        " otherwise, or give the key without the number and again=Again.AFTER_END"
+    )
+
+
 def start_once(saga: Saga[Any], new: NewSaga, again: Again, *, refuses: bool = True) -> Started:
     """Write the row of a saga unless its business key is taken.
 
@@ -83,10 +106,10 @@ def start_once(saga: Saga[Any], new: NewSaga, again: Again, *, refuses: bool = T
         sometimes("start.repeated")
         if again is not Again.AFTER_END:
             return _repeated(new, again)
-        number, saga_id, ended = last_run(new.name, new.key)
-        if not ended:
-            return Started(saga_id=saga_id, is_new=False)
-        attempt = replace(new, key=f"{new.key}#{number + 1}")
+        last = last_run(new.name, new.key)
+        if not last.ended:
+            return Started(saga_id=last.saga_id, is_new=False)
+        attempt = last.next(new)
 
 
 def _repeated(new: NewSaga, again: Again) -> Started:
@@ -136,21 +159,39 @@ def _is_taken(new: NewSaga) -> bool:
         return cursor.fetchone() is not None
 
 
-# The runs under one key are numbered without a gap: key, key#2, key#3.
+# The runs under one key are numbered: key, key#2, key#3. A saga that a caller once started under such
+# a key is no run; its number is passed over.
 _LAST_RUN = """
-WITH RECURSIVE run (number, key, id, ended) AS (
-    SELECT 1, key, id, finished_at IS NOT NULL FROM sagas_saga
+WITH RECURSIVE taken (number, key, id, ended, is_run) AS (
+    SELECT 1, key, id, finished_at IS NOT NULL, true FROM sagas_saga
     WHERE name = %(name)s AND key = %(key)s
     UNION ALL
-    SELECT number + 1, s.key, s.id, s.finished_at IS NOT NULL FROM run JOIN sagas_saga AS s
+    SELECT number + 1, s.key, s.id, s.finished_at IS NOT NULL, s.run = number + 1
+    FROM taken JOIN sagas_saga AS s
         ON s.name = %(name)s AND s.key = %(key)s || '#' || (number + 1))
-SELECT number, id, ended FROM run ORDER BY number DESC LIMIT 1
+SELECT (SELECT max(number) FROM taken), id, ended FROM taken
+WHERE is_run ORDER BY number DESC LIMIT 1
 """
 
 
-def last_run(name: str, key: str) -> tuple[int, UUID, bool]:
-    """Return the number of the last run under a business key, its saga, and whether it ended."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LastRun:
+    """The last saga that was started under a business key."""
+
+    saga_id: UUID
+    ended: bool
+    taken: int
+    """The highest number up to which every one is taken."""
+
+    def next(self, new: NewSaga) -> NewSaga:
+        """Return the saga as the run after this one."""
+        run = self.taken + 1
+        return replace(new, key=f"{new.key}#{run}", run=run)
+
+
+def last_run(name: str, key: str) -> LastRun:
+    """Return the last run under a business key that is taken."""
     with cursor_of(ENGINE) as cursor:
         cursor.execute(_LAST_RUN, {"name": name, "key": key})
-        number, saga_id, ended = cursor.fetchone()
-    return number, saga_id, ended
+        taken, saga_id, ended = cursor.fetchone()
+    return LastRun(saga_id=saga_id, ended=ended, taken=taken)

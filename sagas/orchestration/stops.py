@@ -56,6 +56,8 @@ class NewSaga:
     traceparent: str | None
     parent_id: UUID | None = None
     parent_step: int | None = None
+    run: int = 1
+    """Which one it is of those that were started one after the other under one key."""
 
 
 _INSERT = """
@@ -63,13 +65,13 @@ WITH saga AS (
     INSERT INTO sagas_saga (id, name, def_version, fingerprint, key, subject_id, status,
         past_return, cursor, last_step, state, deadline_at, correlation_id, causation_id,
         traceparent, parent_id, parent_step, waiting_for, not_before, due_at, fencing_token,
-        attempts, hints, pending)
+        attempts, hints, pending, run)
     VALUES (%(id)s, %(name)s, %(version)s, %(fingerprint)s, %(key)s, %(subject)s, 'running',
         %(past)s, %(cursor)s, %(last)s, %(state)s, %(deadline)s, %(correlation)s, %(causation)s,
         %(trace)s, %(parent)s, %(parent_step)s, %(waiting)s,
         CASE WHEN %(waiting)s::text IS NOT NULL
             THEN clock_timestamp() + make_interval(secs => %(due)s) END,
-        clock_timestamp() + make_interval(secs => %(due)s), 0, 0, 0, 0)
+        clock_timestamp() + make_interval(secs => %(due)s), 0, 0, 0, 0, %(run)s)
     ON CONFLICT (name, key) DO NOTHING RETURNING id),
 barrier AS (
     INSERT INTO {barrier} (saga_id, step_no, direction, state)
@@ -108,6 +110,7 @@ def insert(new: NewSaga, *, waiting_for: str | None = None, asleep: float = 0.0)
         "trace": new.traceparent,
         "parent": new.parent_id,
         "parent_step": new.parent_step,
+        "run": new.run,
         "waiting": waiting_for,
         "due": conf.HINT_GRACE if waiting_for is None else asleep,
         "begun": new.begun_step,

@@ -16,6 +16,7 @@ from sagas.api import (
     Locked,
     Rejected,
     Signaled,
+    UnfitKey,
     cancel,
     signal,
     transaction,
@@ -425,6 +426,24 @@ def test_a_start_that_the_engine_has_not_heard_of_is_found_in_the_outbox(broker,
     broker.drain()
     assert [saga.id for saga in SagaInstance.objects.all()] == [first]
     assert begun_under("k", broker, again=Again.AFTER_END) != first
+
+
+def test_a_later_run_that_the_engine_has_not_heard_of_is_numbered_when_it_has(broker, monkeypatch):
+    first = trial.begin("k")
+    broker.drain()
+    SagaInstance.objects.filter(id=begun_under("another", broker)).update(key="k#2")
+    with monkeypatch.context() as patch:
+        patch.setattr(requests, "_deliver", lambda *_: None)
+        later = begun_under("k", broker, again=Again.AFTER_END)
+        assert begun_under("k", broker, again=Again.AFTER_END) == later
+        with pytest.raises(UnfitKey):
+            begun_under("k#3", broker)
+
+    assert relay.relay_batch("orders") == 1
+    broker.drain()
+    found = SagaInstance.objects.get(id=later)
+    assert (found.key, found.run) == ("k#3", 3)
+    assert later != first
 
 
 def test_another_saga_under_a_key_that_is_taken_waits_for_an_operator(broker, monkeypatch):

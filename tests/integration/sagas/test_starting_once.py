@@ -2,10 +2,11 @@
 
 import random
 from collections import Counter
+from importlib import import_module
 
 import pytest
 
-from sagas.api import Again, AlreadyStarted, UnfitKey, start, transaction, uuid7
+from sagas.api import Again, AlreadyStarted, UnfitKey, connection_of, start, transaction, uuid7
 from sagas.models import SagaInstance, StepRun
 from sagas.orchestration import registry
 from tests.integration.sagas import locking, trial
@@ -120,12 +121,79 @@ def test_when_the_first_starter_rolls_back_the_second_starts(broker):
     assert SagaInstance.objects.get().id == outcomes[1]
 
 
+@pytest.mark.parametrize("again", list(Again))
+@pytest.mark.parametrize("key", ["order-1#2", "#0", "two\nlines#12", "order-1#2#3"])
+def test_a_key_like_that_of_a_later_run_is_refused_with_what_to_do(broker, key, again):
+    with pytest.raises(UnfitKey, match="is that of a later run: end it otherwise, or give the key"):
+        begin(key, again=again)
+    assert SagaInstance.objects.count() == 0
+
+
+@pytest.mark.parametrize("key", ["order-1#", "order-1#a", "order#1-2", "#2a", "2"])
+def test_a_key_with_a_number_or_a_hash_elsewhere_is_a_key_like_any_other(broker, key):
+    assert row(begin(key)).key == key
+
+
+def begun_before_such_keys_were_refused(key):
+    saga_id = begin("another")
+    SagaInstance.objects.filter(id=saga_id).update(key=key)
+    return saga_id
+
+
+def test_a_later_run_is_not_a_saga_that_a_caller_started_under_such_a_key(broker):
+    foreign = begun_before_such_keys_were_refused("order-1#2")
+    first = begin(again=Again.AFTER_END)
+    broker.drain()
+
+    second = begin(again=Again.AFTER_END)
+    assert second not in {first, foreign}
+    assert begin(again=Again.AFTER_END) == second, "it runs"
+    assert row(second).key == "order-1#3"
+    broker.drain()
+    assert row(begin(again=Again.AFTER_END)).key == "order-1#4"
+
+
+def test_a_saga_that_has_such_a_key_since_before_is_still_found_under_it(broker):
+    foreign = begun_before_such_keys_were_refused("order-1#2")
+
+    assert begin("order-1#2") == foreign
+    with pytest.raises(AlreadyStarted):
+        begin("order-1#2", again=Again.REFUSE)
+
+
+def test_the_key_of_a_run_does_not_lead_a_caller_to_it(broker):
+    begin(again=Again.AFTER_END)
+    broker.drain()
+    assert row(begin(again=Again.AFTER_END)).key == "order-1#2"
+
+    with pytest.raises(UnfitKey):
+        begin("order-1#2")
+
+
+def test_of_rows_of_before_the_run_that_lives_is_numbered_and_no_callers_own(broker):
+    for _ in range(2):
+        begin(again=Again.AFTER_END)
+        broker.drain()
+    third = begin(again=Again.AFTER_END)
+    begin("order-2")
+    foreign = begun_before_such_keys_were_refused("order-2#2")
+    living = SagaInstance.objects.filter(finished_at=None)
+    living.update(run=1)
+
+    numbering = import_module("sagas.migrations.0009_run")
+    with connection_of("orders").cursor() as cursor:
+        cursor.execute(numbering._NUMBER)
+    assert (row(third).run, row(foreign).run) == (3, 1)
+    assert begin(again=Again.AFTER_END) == third
+
+
 @pytest.mark.parametrize(
     ("key", "said"),
     [
         ("k" * 1001, "a business key of 1001 bytes; 1000 are the most"),
         ("\u00e9" * 600, "a business key of 1200 bytes; 1000 are the most"),
         ("a\x00", "a business key has a zero byte, or half of a surrogate pair"),
+        ("a\x00#2", "a business key has a zero byte, or half of a surrogate pair"),
         ("\ud800", "a business key has a zero byte, or half of a surrogate pair"),
     ],
 )
