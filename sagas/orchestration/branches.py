@@ -90,7 +90,7 @@ class _Branch:
             sometimes("outcome.unknown")
             return self._fault(work.step.name, "unknown", unknown)
         except group.CannotKeep as unable:
-            return self._fault(unable.step, "fault", unable)
+            return self._fault(unable.step or work.step.name, "fault", unable)
         except Exception as fault:  # noqa: BLE001 - whatever a handler raises is a fault, stored with its traceback
             return self._fault(work.step.name, "fault", fault)
         failpoint("step.committed", work.place)

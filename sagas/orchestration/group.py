@@ -26,7 +26,7 @@ class CannotKeep(SagasError):
     """The reply of a branch that is done cannot be folded into the state."""
 
     step: str = ""
-    """The branch, which may be another one than that whose commit ends the group."""
+    """The branch, which may be another one than that whose commit ends the group; empty for all."""
 
 
 def _cannot_keep(step: str, error: Exception) -> CannotKeep:
@@ -79,6 +79,8 @@ def join(saga: Saga[Any], saga_id: UUID, group: int, before: Any, *, past: bool)
     """Move a saga past a group with nothing left to do; return where it stands, and its state.
 
     Part of the transaction that did the last of it, which holds the saga's row.
+
+    :raises CannotKeep: if a reply cannot be read or kept, or what comes out be written
     """
     numbers = saga.branches(group)
     state = _fold(saga, before, numbers, saga_id)
@@ -91,7 +93,7 @@ def join(saga: Saga[Any], saga_id: UUID, group: int, before: Any, *, past: bool)
             status=Status.COMPLETED if finished else Status.RUNNING,
             cursor=cursor,
             past_return=past or cursor >= saga.first_retriable,
-            state=None if state is before else codec.encode_as(saga.state, state),
+            state=None if state is before else _written(saga, state),
             finished=finished,
         ),
     )
@@ -119,10 +121,33 @@ def _fold(saga: Saga[Any], state: Any, numbers: range, saga_id: UUID) -> Any:
 def unkept(saga: Saga[Any], row: SagaInstance) -> str | None:
     """Return why the replies of the group that a saga is in cannot be kept, as far as they are."""
     try:
-        _fold(saga, codec.decode(saga.state, row.state), saga.branches(row.cursor), row.id)
+        state = state_of(saga, row)
+        _written(saga, _fold(saga, state, saga.branches(row.cursor), row.id))
     except CannotKeep as unable:
         return str(unable)
     return None
+
+
+def state_of(saga: Saga[Any], row: SagaInstance) -> Any:
+    """Return the state that the replies of a group are to be kept in.
+
+    :raises CannotKeep: if it cannot be read
+    """
+    try:
+        return codec.decode(saga.state, row.state)
+    except codec.CannotDecode as unreadable:
+        raise CannotKeep(
+            f"the saga's state cannot be read, {error_texts.text_of(unreadable)}"
+        ) from unreadable
+
+
+def _written(saga: Saga[Any], state: Any) -> Any:
+    try:
+        return codec.encode_as(saga.state, state)
+    except codec.CannotEncode as unfit:
+        raise CannotKeep(
+            f"the state that its replies make cannot be written, {error_texts.text_of(unfit)}"
+        ) from unfit
 
 
 def _read(expected: Any, reply: Any) -> Any:

@@ -12,7 +12,6 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from sagas.conf import conf
-from sagas.core import codec
 from sagas.core.definition import Saga, Step
 from sagas.core.keys import Direction, effect_key
 from sagas.failpoints import failpoint
@@ -204,6 +203,7 @@ def carry_out(skip: Skip, *, by: str, reason: str) -> bool:
     Also lets the saga go on, as a resume does.
 
     :raises StaleFencingToken: if the step is done after all
+    :raises CannotKeep: if it is the last of its group, whose replies cannot be kept
     """
     parameters = _parameters(skip, by=by, reason=reason)
     with engine_cursor() as engine:
@@ -225,7 +225,7 @@ def carry_out(skip: Skip, *, by: str, reason: str) -> bool:
 def _after_branch(skip: Skip, *, pending: int) -> None:
     branch_stops.reset(skip.row.id)
     if pending == 0:
-        state = codec.decode(skip.saga.state, skip.row.state)
+        state = group.state_of(skip.saga, skip.row)
         group.join(skip.saga, skip.row.id, skip.row.cursor, state, past=skip.row.past_return)
 
 

@@ -2,10 +2,11 @@
 
 import pytest
 
+from billing.models import Barrier as BillingBarrier
 from orders.models import Barrier
 from sagas.api import ReasonMissing, Rejected, Unknown, cancel, park, resume, skip
 from sagas.management.commands.sagas import ACTS
-from sagas.models import OperatorAction, StepRun
+from sagas.models import OperatorAction, SagaInstance, StepRun
 from sagas.orchestration import registry
 from sagas.orchestration.branches import run_branch
 from sagas.orchestration.executor import LinkEnd
@@ -207,8 +208,15 @@ def unable_to_keep(monkeypatch, name):
     def broken(state: fan.FanState, reply: fan.Packed) -> fan.FanState:
         raise ValueError("too large a box")
 
+    changes(monkeypatch, name, broken)
+
+
+def changes(monkeypatch, name, keep):
+    def kept(state: fan.FanState, reply: fan.Packed) -> fan.FanState:
+        return keep(state, reply)
+
     steps = tuple(
-        fan.replace(step, keep=broken) if step.name == name else step for step in fan.FAN.steps
+        fan.replace(step, keep=kept) if step.name == name else step for step in fan.FAN.steps
     )
     changed = fan.replace(fan.FAN, steps=steps)
     monkeypatch.setitem(registry.SAGAS, (fan.FAN.name, 1), changed)
@@ -230,6 +238,59 @@ def test_the_last_branch_is_not_skipped_where_a_reply_of_its_group_cannot_be_kep
     assert (row(group).pending, branch(group, fan.SCORE).state) == (1, "pending")
     assert settle(group) is True
     assert row(group).state["kept"] == ["b1", "h1"]
+
+
+UNREADABLE = "the reply of pack cannot be kept, CannotDecode: Packed: unknown field 'crate'"
+NO_STATE = "the saga's state cannot be read, CannotDecode: FanState.total: expected int, found 'x'"
+UNFIT = (
+    "the state that its replies make cannot be written, CannotEncode: FanState.total: expected int,"
+    " found 'many', which could not be read back: give what is annotated"
+)
+
+
+def with_an_unreadable_reply(saga_id, monkeypatch):
+    StepRun.objects.filter(saga_id=saga_id, step_no=fan.PACK).update(reply={"crate": "b1"})
+
+
+def with_an_unreadable_state(saga_id, monkeypatch):
+    state = {**row(saga_id).state, "total": "x"}
+    SagaInstance.objects.filter(id=saga_id).update(state=state)
+
+
+def with_an_unfit_result(saga_id, monkeypatch):
+    changes(monkeypatch, "pack", lambda state, _: fan.replace(state, total="many"))
+
+
+@pytest.mark.parametrize(
+    ("broken", "why"),
+    [
+        (with_an_unreadable_reply, UNREADABLE),
+        (with_an_unreadable_state, NO_STATE),
+        (with_an_unfit_result, UNFIT),
+    ],
+)
+def test_a_skip_of_the_last_branch_is_refused_where_what_its_group_has_cannot_be_read(
+    broker, group, monkeypatch, broken, why
+):
+    run_branch(group, fan.PACK)
+    run_branch(group, fan.HOLD)
+    pause(group)
+    broken(group, monkeypatch)
+    before = row(group)
+
+    told = said("skip", group, "--reason", "by hand", "--step", "score")
+    assert told == (f"skip: refused, {why}: mend the cause and resume it, or compensate it\n", 1)
+    assert settle(group) is False
+    after = row(group)
+    assert (after.pending, after.parked_at, after.fencing_token, after.cursor) == (
+        1,
+        before.parked_at,
+        before.fencing_token,
+        before.cursor,
+    )
+    assert branch(group, fan.SCORE).state == "pending"
+    assert not BillingBarrier.objects.filter(saga_id=group, step_no=fan.SCORE).exists()
+    assert [outcome for *_, outcome in acts(group)] == ["refused"] * 2
 
 
 def test_the_branch_whose_reply_cannot_be_kept_is_the_one_that_is_named(
