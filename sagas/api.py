@@ -21,7 +21,6 @@ from sagas.ids import uuid7
 from sagas.orchestration.handlers import handles, handles_remote
 from sagas.orchestration.locks import Holder, Locked, holder_of
 from sagas.orchestration.orchestrator import (
-    ReasonMissing,
     ask_to_cancel,
     cancel,
     compensate,
@@ -38,6 +37,7 @@ from sagas.orchestration.status import NoSuchSaga, SagaView, saga_status
 from sagas.orchestration.stops import Cancellation
 from sagas.outbox.publishing import publish
 from sagas.outbox.subscriptions import Envelope, current_event, on
+from sagas.reasons import ReasonMissing, UnfitText
 from sagas.sometimes import sometimes
 from sagas.transactions import (
     NestedTransaction,
@@ -73,6 +73,7 @@ __all__ = [
     "Signaled",
     "UnfitKey",
     "UnfitPayload",
+    "UnfitText",
     "Unknown",
     "UnknownSignal",
     "ask_to_cancel",

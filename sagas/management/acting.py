@@ -9,15 +9,16 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 
-from sagas.orchestration.orchestrator import ReasonMissing
+from sagas.management.answering import a_text
+from sagas.reasons import ReasonMissing, UnfitText
 
 Do = Callable[[UUID], bool]
 
 
 def add_arguments(act: ArgumentParser) -> None:
     """Take what every act needs."""
-    act.add_argument("--reason", required=True, help="why; kept in the audit")
-    act.add_argument("--by", default="terminal", help="who; kept in the audit")
+    act.add_argument("--reason", type=a_text, required=True, help="why; kept in the audit")
+    act.add_argument("--by", type=a_text, default="terminal", help="who; kept in the audit")
     act.add_argument("--json", action="store_true")
 
 
@@ -43,8 +44,8 @@ def on_each(command: BaseCommand, verb: str, ids: list[UUID], do: Do, *, as_json
     for key in ids:
         try:
             outcomes[key] = do(key)
-        except ReasonMissing as missing:
-            raise CommandError(str(missing), returncode=2) from missing
+        except (ReasonMissing, UnfitText) as wrong:
+            raise CommandError(str(wrong), returncode=2) from wrong
         if not as_json:
             command.stdout.write(f"{key}  {'done' if outcomes[key] else 'refused'}")
     done = sum(outcomes.values())

@@ -6,6 +6,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import InterfaceError, OperationalError
 
+from sagas.error_texts import storable
+
 
 class OperatorCommand(BaseCommand):
     """A command that reads the engine's tables."""
@@ -35,3 +37,13 @@ def how_many(text: str) -> int:
     if number < 0:
         raise ArgumentTypeError(f"{number} is below zero")
     return number
+
+
+def a_text(text: str) -> str:
+    """Read a text that a database can hold; a terminal hands on bytes that are no text.
+
+    :raises ArgumentTypeError: if it is none
+    """
+    if storable(text) != text:
+        raise ArgumentTypeError("it has a zero byte, or bytes that are no UTF-8: write it anew")
+    return text

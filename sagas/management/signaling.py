@@ -8,7 +8,7 @@ from uuid import UUID
 from django.core.management.base import CommandError
 
 from sagas.core.errors import SagasError
-from sagas.orchestration.orchestrator import ReasonMissing
+from sagas.management.answering import a_text
 from sagas.orchestration.registry import UnknownSaga
 from sagas.orchestration.signals import (
     Signaled,
@@ -17,6 +17,7 @@ from sagas.orchestration.signals import (
     signal_by_operator,
 )
 from sagas.orchestration.status import NoSuchSaga
+from sagas.reasons import ReasonMissing, UnfitText
 
 WORDS = {
     Signaled.DELIVERED: "delivered: the saga goes on",
@@ -31,11 +32,11 @@ TAKEN = {Signaled.DELIVERED, Signaled.KEPT, Signaled.DUPLICATE}
 def describe(parser: ArgumentParser) -> None:
     """Take what a signal consists of."""
     parser.add_argument("id")
-    parser.add_argument("name", help="the name of the step that waits")
+    parser.add_argument("name", type=a_text, help="the name of the step that waits")
     parser.add_argument("--payload", default="{}", help="JSON of the type that the step expects")
-    parser.add_argument("--key", required=True, help="what makes two signals one")
-    parser.add_argument("--reason", required=True, help="why; kept in the audit")
-    parser.add_argument("--by", default="terminal", help="who; kept in the audit")
+    parser.add_argument("--key", type=a_text, required=True, help="what makes two signals one")
+    parser.add_argument("--reason", type=a_text, required=True, help="why; kept in the audit")
+    parser.add_argument("--by", type=a_text, default="terminal", help="who; kept in the audit")
     parser.add_argument("--json", action="store_true")
 
 
@@ -52,7 +53,7 @@ def carry_out(saga_id: UUID, options: dict[str, Any]) -> tuple[str, bool]:
         )
     except NoSuchSaga as missing:
         raise CommandError(f"there is no saga {saga_id}") from missing
-    except (ReasonMissing, UnknownSaga, UnknownSignal, UnfitPayload) as wrong:
+    except (ReasonMissing, UnfitText, UnknownSaga, UnknownSignal, UnfitPayload) as wrong:
         raise _refused(wrong) from wrong
     if options["json"]:
         said = json.dumps({"saga_id": str(saga_id), "outcome": outcome.value})

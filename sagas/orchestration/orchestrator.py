@@ -10,6 +10,7 @@ from sagas.core.definition import Kind, Saga
 from sagas.core.errors import SagasError
 from sagas.core.keys import Direction
 from sagas.correlation import current_or_new
+from sagas.error_texts import storable
 from sagas.failpoints import failpoint
 from sagas.ids import uuid7
 from sagas.models.operator_action import OperatorAction
@@ -35,15 +36,12 @@ from sagas.orchestration.starting import (
 from sagas.orchestration.status import NoSuchSaga
 from sagas.orchestration.stops import Cancellation, NewSaga
 from sagas.orchestration.store import StaleFencingToken
+from sagas.reasons import refuse_untold
 from sagas.transactions import ENGINE, after_commit, is_detached, transaction, transaction_required
 
 log = logging.getLogger(__name__)
 
 S = TypeVar("S")
-
-
-class ReasonMissing(SagasError):
-    """Say why: an operator's act needs a reason that the next one can understand."""
 
 
 class ForeignSaga(SagasError):
@@ -173,6 +171,8 @@ def ask_to_cancel(saga_id: UUID, *, reason: str, by: str) -> Cancellation:
     :raises NoSuchSaga: if there is none with this id
     """
     context = transaction_required()
+    # Perhaps a customer's own words; nothing is worth less because of how it is written.
+    reason, by = storable(reason), storable(by)
     if is_detached(context):
         return requests.ask_to_cancel(saga_id, reason=reason, by=by)
     accepted = stops.begin_compensation(saga_id, failure=reason, by=by)
@@ -227,6 +227,7 @@ def skip(saga_id: UUID, *, by: str, reason: str, step: str | None = None) -> boo
     :param step: its name, as a check; needed in a group of which more than one branch is left
     :raises ReasonMissing: if the reason is empty
     """
+    refuse_untold(by=by, reason=reason)
     found = skipping.find(saga_id, step)
     if found is None:
         return _act("skip", saga_id, by=by, reason=reason, done=lambda: False)
@@ -273,8 +274,7 @@ def compensate(saga_id: UUID, *, by: str, reason: str) -> bool:
 def _act(
     action: str, saga_id: UUID, *, by: str, reason: str, done: Any, context: str = "sagas"
 ) -> bool:
-    if not reason.strip():
-        raise ReasonMissing
+    refuse_untold(by=by, reason=reason)
     with transaction(context):
         accepted = bool(done())
         OperatorAction.objects.create(

@@ -25,9 +25,9 @@ from sagas.models.operator_action import OperatorAction
 from sagas.models.saga import SagaInstance, Status
 from sagas.models.signal import Signal
 from sagas.orchestration import canvas, requests, versions
-from sagas.orchestration.orchestrator import ReasonMissing
 from sagas.orchestration.status import NoSuchSaga
 from sagas.orchestration.store import engine_cursor
+from sagas.reasons import refuse_unfit, refuse_untold
 from sagas.sometimes import sometimes
 from sagas.transactions import ENGINE, after_commit, current_context, is_detached, transaction
 
@@ -106,7 +106,9 @@ def signal(saga_id: UUID, name: str, payload: Any, *, key: str) -> Signaled:
     :raises UnfitPayload: if a field of the payload is missing, unknown, or of another type
     :raises UnknownSaga: if the running code does not have the saga's definition, or has another
         one in its place
+    :raises UnfitText: if name or key has a zero byte, or half of a surrogate pair
     """
+    refuse_unfit(name=name, key=key)
     context = current_context()
     if context is not None and is_detached(context):
         return _ask(saga_id, name, payload, key)
@@ -122,9 +124,10 @@ def signal_by_operator(
     """Do what ``signal`` does for an operator, and keep who did it and why.
 
     :raises ReasonMissing: if the reason is empty
+    :raises UnfitText: if a text has a zero byte, or half of a surrogate pair
     """
-    if not reason.strip():
-        raise ReasonMissing
+    refuse_untold(by=by, reason=reason)
+    refuse_unfit(name=name, key=key)
     with transaction(ENGINE):
         outcome = _receive(saga_id, name, payload, key)
         OperatorAction.objects.create(

@@ -64,6 +64,8 @@ def find(saga_id: UUID, step: str | None) -> Skip | None:
     saga = versions.found(row) if row is not None else None
     if row is None or saga is None:
         return None
+    if step is not None and all(step != known.name for known in saga.steps):
+        return None
     if is_lock(row.waiting_for):
         return None  # past a step it would go on without its lock
     direction = Direction.DO if row.status == Status.RUNNING else Direction.UNDO

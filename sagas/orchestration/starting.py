@@ -35,7 +35,7 @@ class Again(StrEnum):
 
 
 class UnfitKey(SagasError):
-    """A business key is a text of at most 1000 bytes that does not look like that of a later run."""
+    """A business key is a text of at most 1000 bytes that does not look like a later run's."""
 
 
 class AlreadyStarted(SagasError):
@@ -159,8 +159,8 @@ def _is_taken(new: NewSaga) -> bool:
         return cursor.fetchone() is not None
 
 
-# The runs under one key are numbered: key, key#2, key#3. A saga that a caller once started under such
-# a key is no run; its number is passed over.
+# The runs under one key are numbered: key, key#2, key#3. A saga that a caller once started under
+# such a key is no run; its number is passed over.
 _LAST_RUN = """
 WITH RECURSIVE taken (number, key, id, ended, is_run) AS (
     SELECT 1, key, id, finished_at IS NOT NULL, true FROM sagas_saga

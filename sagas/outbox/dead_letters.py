@@ -18,9 +18,9 @@ from sagas.failpoints import failpoint
 from sagas.ids import uuid7
 from sagas.models.dead_letter import DeadLetter
 from sagas.models.operator_action import OperatorAction
-from sagas.orchestration.orchestrator import ReasonMissing
 from sagas.outbox.relay import deliver_later
 from sagas.outbox.subscriptions import Envelope
+from sagas.reasons import refuse_untold
 from sagas.transactions import ENGINE, after_commit, connection_of, transaction
 
 log = logging.getLogger(__name__)
@@ -154,9 +154,9 @@ def resend(letter_id: UUID, *, by: str, reason: str) -> bool:
     Safe when two press at once: the second finds no attempt that went wrong since, and gets False.
 
     :raises ReasonMissing: if the reason is empty
+    :raises UnfitText: if a text has a zero byte, or half of a surrogate pair
     """
-    if not reason.strip():
-        raise ReasonMissing
+    refuse_untold(by=by, reason=reason)
     with transaction("sagas"):
         failed = DeadLetter.objects.filter(id=letter_id, resolved_at=None, attempts__gt=0)
         changed = failed.update(next_at=Now(), attempts=0)

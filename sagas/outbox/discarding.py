@@ -8,9 +8,9 @@ from django.db.models.functions import Now
 from sagas.failpoints import failpoint
 from sagas.models.dead_letter import DeadLetter
 from sagas.models.operator_action import OperatorAction
-from sagas.orchestration.orchestrator import ReasonMissing
 from sagas.outbox.delivery import pass_over
 from sagas.outbox.relay import deliver_later
+from sagas.reasons import refuse_untold
 from sagas.transactions import (
     ENGINE,
     after_commit,
@@ -30,9 +30,9 @@ def discard(letter_id: UUID, *, by: str, reason: str) -> bool:
     once: the second finds it resolved.
 
     :raises ReasonMissing: if the reason is empty
+    :raises UnfitText: if a text has a zero byte, or half of a surrogate pair
     """
-    if not reason.strip():
-        raise ReasonMissing
+    refuse_untold(by=by, reason=reason)
     letter = DeadLetter.objects.filter(id=letter_id, resolved_at=None).first()
     apart = letter is not None and is_detached(letter.context)
     passed = None

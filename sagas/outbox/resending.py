@@ -5,9 +5,9 @@ from uuid import UUID
 
 from sagas.failpoints import failpoint
 from sagas.models.operator_action import OperatorAction
-from sagas.orchestration.orchestrator import ReasonMissing
 from sagas.outbox.relay import deliver_later
 from sagas.outbox.subscriptions import consumers_of
+from sagas.reasons import refuse_untold
 from sagas.transactions import after_commit, connection_of, table, transaction
 
 log = logging.getLogger(__name__)
@@ -30,9 +30,9 @@ def resend_event(producer: str, event_id: UUID, *, by: str, reason: str, seen: i
 
     :param seen: how often it had been sent when the operator looked
     :raises ReasonMissing: if the reason is empty
+    :raises UnfitText: if a text has a zero byte, or half of a surrogate pair
     """
-    if not reason.strip():
-        raise ReasonMissing
+    refuse_untold(by=by, reason=reason)
     with transaction(producer):
         consumers = consumers_of(_sent_again(producer, event_id, seen) or "")
         OperatorAction.objects.create(

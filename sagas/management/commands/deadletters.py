@@ -12,7 +12,7 @@ from django.db.models import Count, Min
 
 from sagas.causes import cause_of
 from sagas.management import acting
-from sagas.management.answering import OperatorCommand
+from sagas.management.answering import OperatorCommand, a_text
 from sagas.models import DeadLetter
 from sagas.outbox import dead_letters, discarding
 
@@ -43,12 +43,16 @@ class Command(OperatorCommand):
         """Describe the verbs."""
         verbs = parser.add_subparsers(dest="verb", required=True)
         listing = verbs.add_parser("list", help="those that are open, the oldest first")
-        listing.add_argument("--context", help="only what this context could not handle")
+        listing.add_argument(
+            "--context", type=a_text, help="only what this context could not handle"
+        )
         listing.add_argument("--by-cause", action="store_true", help="one line for each cause")
         listing.add_argument("--json", action="store_true")
         resend = verbs.add_parser("resend", help="try again at once")
         resend.add_argument("ids", nargs="*", metavar="ID")
-        resend.add_argument("--cause", help="all with this cause; `list --by-cause` shows causes")
+        resend.add_argument(
+            "--cause", type=a_text, help="all with this cause; `list --by-cause` shows causes"
+        )
         acting.add_arguments(resend)
         discard = verbs.add_parser("discard", help="let the context go on without the event")
         discard.add_argument("id", metavar="ID")

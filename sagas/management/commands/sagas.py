@@ -12,10 +12,11 @@ from django.core.management.base import CommandError
 from django.db.models import Q
 
 from sagas.management import acting, definitions, holding, outlook, signaling
-from sagas.management.answering import OperatorCommand, how_many
+from sagas.management.answering import OperatorCommand, a_text, how_many
 from sagas.models import SagaInstance, Status, StepFault, StepRun
 from sagas.orchestration import orchestrator, parked, pressable
 from sagas.orchestration.asleep import wait_of
+from sagas.reasons import ReasonMissing, UnfitText
 
 ACTS = {
     "resume": orchestrator.resume,
@@ -62,7 +63,7 @@ class Command(OperatorCommand):
             "--status",
             choices=[*Status.values, *STANDING],
         )
-        listing.add_argument("--name", help="only sagas of this definition")
+        listing.add_argument("--name", type=a_text, help="only sagas of this definition")
         listing.add_argument("--by-cause", action="store_true", help="what stops the parked ones")
         listing.add_argument("--limit", type=how_many, default=50)
         listing.add_argument("--json", action="store_true")
@@ -77,10 +78,16 @@ class Command(OperatorCommand):
             act.add_argument("id", nargs="?")
             acting.add_arguments(act)
             if verb != "park":
-                act.add_argument("--cause", help="all that are parked for it, one by one")
-                act.add_argument("--name", help="with --cause: only sagas of this definition")
+                act.add_argument(
+                    "--cause", type=a_text, help="all that are parked for it, one by one"
+                )
+                act.add_argument(
+                    "--name", type=a_text, help="with --cause: only sagas of this definition"
+                )
             if verb == "skip":
-                act.add_argument("--step", help="its name; needed where branches are left")
+                act.add_argument(
+                    "--step", type=a_text, help="its name; needed where branches are left"
+                )
 
     def handle(self, *_: Any, **options: Any) -> None:
         """Carry out the verb; exit code 1 when it was refused."""
@@ -209,8 +216,8 @@ class Command(OperatorCommand):
             raise CommandError(f"there is no saga {saga_id}")
         try:
             accepted = do(saga_id)
-        except orchestrator.ReasonMissing as missing:
-            raise CommandError(str(missing), returncode=2) from missing
+        except (ReasonMissing, UnfitText) as wrong:
+            raise CommandError(str(wrong), returncode=2) from wrong
         if options["json"]:
             self.stdout.write(json.dumps({"saga_id": str(saga_id), "accepted": accepted}))
         elif accepted:

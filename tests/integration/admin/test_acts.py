@@ -5,9 +5,9 @@ from django.urls import reverse
 
 from sagas.models import DeadLetter, OperatorAction, SagaInstance
 from sagas.orchestration import orchestrator, stops
-from sagas.orchestration.orchestrator import ReasonMissing
 from sagas.outbox import dead_letters
 from sagas.outbox.resending import resend_event
+from sagas.reasons import ReasonMissing
 from tests.integration.admin.world import (
     a_completed_saga,
     a_dead_letter,

@@ -10,11 +10,11 @@ from orders.models import Outbox
 from sagas import correlation
 from sagas.api import current_event, start, uuid7
 from sagas.models import DeadLetter, OperatorAction, SagaInstance
-from sagas.orchestration.orchestrator import ReasonMissing
 from sagas.outbox import dead_letters
 from sagas.outbox.delivery import deliver
 from sagas.outbox.republish import republish
 from sagas.outbox.subscriptions import NotHandlingAnEvent
+from sagas.reasons import ReasonMissing
 from sagas.transactions import connection_of
 from tests.integration.sagas import trial
 from tests.integration.sagas.news import (
