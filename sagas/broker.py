@@ -3,6 +3,7 @@
 kombu and Celery take a message apart in the worker's main loop, where a surprise ends the worker
 with all its children; the next one is given the next such message. So a message is looked at as
 it comes out of Redis, before either of them has it. What is dropped has left its queue already.
+For RabbitMQ there is ``sagas.rabbitmq``, which looks at the same things.
 """
 
 import logging
@@ -10,14 +11,19 @@ import math
 from collections.abc import Callable
 from typing import Any, Final
 
+from kombu.message import Message
 from kombu.transport import TRANSPORT_ALIASES, redis, virtual
 from kombu.utils.json import loads
 
 log = logging.getLogger(__name__)
 
-_KOMBUS: Final = "kombu.transport.redis:Transport"
-_OURS: Final = "sagas.broker:Transport"
+_OURS: Final = {
+    "kombu.transport.redis:Transport": "sagas.broker:Transport",
+    "kombu.transport.pyamqp:Transport": "sagas.rabbitmq:Transport",
+    "kombu.transport.pyamqp:SSLTransport": "sagas.rabbitmq:SSLTransport",
+}
 _JSON: Final = "application/json"
+_AS_IT_IS: Final = ("application/data", "application/text")
 _DEEPEST: Final = 100
 """Levels of lists and objects. What is put on its way to a child is walked through again."""
 _LONGEST: Final = 255
@@ -25,13 +31,12 @@ _SECONDS: Final = 10**9
 
 
 def use() -> None:
-    """Have every address of a Redis or a Valkey lead to this transport."""
+    """Have every address of a Redis, a Valkey or a RabbitMQ lead to such a transport."""
     for name, transport in TRANSPORT_ALIASES.items():
-        if transport == _KOMBUS:
-            TRANSPORT_ALIASES[name] = _OURS
+        TRANSPORT_ALIASES[name] = _OURS.get(transport, transport)
 
 
-class _Unreadable(Exception):
+class Unreadable(Exception):
     """Nobody can do anything with a message."""
 
 
@@ -82,38 +87,47 @@ def _is_readable(text: bytes | str) -> bool:
 def _look_at(message: Any) -> None:
     """Compare a message with what is taken for granted of it.
 
-    :raises _Unreadable: if anything is different; what its decoders raise comes through
+    :raises Unreadable: if anything is different; what its decoders raise comes through
     """
     if not _is_shallow(message):
-        raise _Unreadable("too deep")
+        raise Unreadable("too deep")
     _compare(_MESSAGE, message)
     _compare(_PROPERTIES, message["properties"])
     _compare(_DELIVERY, message["properties"]["delivery_info"])
-    opened = virtual.Message(message, channel=_Opener())  # type: ignore[arg-type]  # all it asks
+    look_at_opened(virtual.Message(message, channel=_Opener()))  # type: ignore[arg-type]  # all it asks
+
+
+def look_at_opened(opened: Message) -> None:
+    """Compare what a message holds with what is taken for granted of it.
+
+    :raises Unreadable: if anything is different; what its decoders raise comes through
+    """
     if opened.errors:
-        raise _Unreadable(opened.errors[0][1])
+        raise Unreadable(opened.errors[0][1])
     # Anything but JSON is left to those who know whether it is accepted.
-    payload = opened.decode() if message.get("content-type") == _JSON else None
-    if not _is_shallow(payload):
-        raise _Unreadable("too deep")
-    if "task" in message["headers"]:
-        _compare(_TASK, message["headers"])
-        if message.get("content-type") == _JSON:
+    payload = opened.decode() if opened.content_type == _JSON else None
+    if not (_is_shallow(payload) and _is_shallow(opened.headers)):
+        raise Unreadable("too deep")
+    if "task" in opened.headers:
+        if not opened.content_type or opened.content_type in _AS_IT_IS:
+            raise Unreadable("not encoded")  # handed on as it is, and unpacked as arguments
+        _compare(_TASK, opened.headers)
+        if opened.content_type == _JSON:
             _compare_payload(payload)
     elif isinstance(payload, dict) and "task" in payload:
-        raise _Unreadable("a task of protocol 1")
+        raise Unreadable("a task of protocol 1")
 
 
 def _compare(expected: dict[str, Callable[[Any], bool]], found: Any) -> None:
     for name, is_right in expected.items():
         if not is_right(found.get(name) if isinstance(found, dict) else None):
-            raise _Unreadable(name)
+            raise Unreadable(name)
 
 
 def _compare_payload(payload: Any) -> None:
     kinds = [type(part) for part in payload] if isinstance(payload, list) else []
     if kinds != [list, dict, dict]:
-        raise _Unreadable("body")
+        raise Unreadable("body")
 
 
 def _is_shallow(found: Any) -> bool:
