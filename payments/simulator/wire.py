@@ -31,7 +31,7 @@ class Problem(Exception):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         """Make the refusal with the status, code and text of its answer."""
-        super().__init__(message)
+        super().__init__(status, code, message)  # all that it needs to be made anew
         self.status = status
         self.code = code
         self.headers = headers or {}
