@@ -47,21 +47,19 @@ def test_branches_run_in_two_processes_at_once_and_one_that_is_killed_runs_again
     eventually(lambda: killer.hit(PLACE), 30, "the right one is killed after its call")
     eventually(lambda: status(saga_id) == "completed", 60, f"it ends: {standing(saga_id)}")
 
-    found = met(saga_id)
-    assert sorted((branch, note) for branch, _, note in found) == [
-        ("left", "called"),
-        ("left", "done"),
-        ("part", "done"),
-        ("right", "called"),
-        ("right", "called"),
-        ("right", "done"),
-    ]
-    [left] = {pid for branch, pid, _ in found if branch == "left"}
-    killed, repeated = [pid for branch, pid, note in found if (branch, note) == ("right", "called")]
+    # Where a busy machine lets one wait for the other in vain, it is tried again.
+    def pids(branch, note):
+        return [pid for who, pid, what in met(saga_id) if (who, what) == (branch, note)]
+
+    [*_, seen_on_the_left], [*_, killed] = pids("left", "met"), pids("right", "met")
+    assert seen_on_the_left != killed, "they were under way at once"
+    [left], [repeated], [_] = pids("left", "done"), pids("right", "done"), pids("part", "done")
     assert killed not in {left, repeated}
     assert SagaInstance.objects.get(id=saga_id).state == {"pids": [left, repeated]}
-    attempts = StepRun.objects.filter(saga_id=saga_id).values_list("name", "state", "attempts")
-    assert set(attempts) == {("left", "done", 1), ("right", "done", 2), ("part", "done", 1)}
+    runs = StepRun.objects.filter(saga_id=saga_id)
+    attempts = dict(runs.values_list("name", "attempts"))
+    assert attempts["right"] >= 2
+    assert set(runs.values_list("state")) == {("done",)}
 
 
 def status(saga_id):

@@ -2,6 +2,8 @@
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 from uuid import UUID
@@ -9,6 +11,8 @@ from uuid import UUID
 from sagas.api import Command, Unknown, connection_of, current_run, handles, handles_remote
 
 PATIENCE = 400
+MEETING = 4711
+BRANCHES = {"left": 1, "right": 2}
 TABLE = (
     "CREATE TABLE IF NOT EXISTS public.met (branch text, saga uuid, pid int, note text,"
     " at timestamptz DEFAULT clock_timestamp());"
@@ -41,11 +45,33 @@ def write(branch: str, note: str) -> None:
         )
 
 
-def has_come(branch: str, saga_id: UUID) -> bool:
+def is_noted(branch: str, note: str, saga_id: UUID) -> bool:
     with connection_of("orders").cursor() as cursor:
         cursor.execute(
-            "SELECT 1 FROM public.met WHERE branch = %s AND saga = %s AND note = 'called'",
-            [branch, saga_id],
+            "SELECT 1 FROM public.met WHERE branch = %s AND saga = %s AND note = %s",
+            [branch, saga_id, note],
+        )
+        return cursor.fetchone() is not None
+
+
+@contextmanager
+def under_way(branch: str) -> Iterator[None]:
+    """Hold a lock that ends with the process: a row would outlive an attempt that was given up."""
+    with connection_of("orders").cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s, %s)", [MEETING, BRANCHES[branch]])
+        try:
+            yield
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [MEETING, BRANCHES[branch]])
+
+
+def is_under_way(branch: str) -> bool:
+    with connection_of("orders").cursor() as cursor:
+        cursor.execute(
+            "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = %s"
+            " AND objid = %s"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+            [MEETING, BRANCHES[branch]],
         )
         return cursor.fetchone() is not None
 
@@ -55,12 +81,22 @@ def intend_meet(command: Meet) -> None:
 
 
 def call_meet(command: Meet, intent: None) -> int:
-    """Safe to repeat: it says that it is there, and looks for the other one."""
-    write(command.own, "called")
-    for _ in range(PATIENCE):
-        if has_come(command.other, current_run().saga_id):
-            return os.getpid()
-        threading.Event().wait(0.025)
+    """Safe to repeat: it says that it is there, and stays until both have seen each other.
+
+    One that is done was seen, or it would not be done.
+    """
+    saga_id, has_met = current_run().saga_id, False
+    with under_way(command.own):
+        write(command.own, "called")
+        for _ in range(PATIENCE):
+            if is_noted(command.other, "done", saga_id):
+                return os.getpid()
+            if not has_met and is_under_way(command.other):
+                write(command.own, "met")
+                has_met = True
+            if has_met and is_noted(command.other, "met", saga_id):
+                return os.getpid()
+            threading.Event().wait(0.025)
     raise Unknown(f"{command.other} has not come: they do not run side by side")
 
 
