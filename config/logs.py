@@ -10,6 +10,7 @@ from typing import Any, Final
 # What a caller may add with extra={...}; anything else stays out, so no secret slips in.
 FIELDS: Final = (
     "action",
+    "breaker",
     "by",
     "context",
     "error",

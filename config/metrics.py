@@ -11,6 +11,8 @@ from django.conf import settings
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from sagas import clock
+from sagas.breaker import circuits
 from sagas.outbox.republish import positions_of
 from sagas.outbox.subscriptions import SUBSCRIPTIONS
 from sagas.transactions import ENGINE, alias_of, connection_of
@@ -56,6 +58,7 @@ class Backlog(Collector):
         yield from _outboxes()
         yield from _consumers()
         yield from _sagas()
+        yield from _circuits()
         yield from _gauges(
             FAULTS,
             ("step", "kind"),
@@ -123,6 +126,19 @@ def _subscribed() -> dict[tuple[str, str], list[str]]:
             producer = event.partition(".")[0]
             found.setdefault((subscription.context, producer), []).append(event)
     return found
+
+
+def _circuits() -> Iterator[Metric]:
+    stopped = GaugeMetricFamily(
+        "concord_circuit_open_seconds",
+        "For how long a system has not been called, since it does not answer; 0 = it is called.",
+        labels=["system"],
+    )
+    for circuit in circuits():
+        since = circuit.opened_at
+        age = 0.0 if since is None else max(1.0, (clock.real() - since).total_seconds())
+        stopped.add_metric([circuit.name], age)
+    yield stopped
 
 
 def _sagas() -> Iterator[Metric]:

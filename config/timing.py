@@ -25,6 +25,7 @@ SECONDS: Final = {
     "HINT_CAP": (20.0, 2.0),
     "BUSY_GRACE": (15.0, 2.0),
     "DONE_KEY_SECONDS": (86400.0, 86400.0),
+    "BREAKER_PAUSE": (15.0, 1.0),
 }
 # Whole numbers, in production and under the fast profile.
 NUMBERS: Final = {
@@ -36,8 +37,8 @@ NUMBERS: Final = {
     "DELIVERY_SIZE": (50, 50),
     "RETENTION_DAYS": (30, 30),
 }
-# 0 or 1.
-SWITCHES: Final = {"EVERY_STEP_TO_DISK": (0, 0)}
+# They may be 0, which turns off what they are about.
+SWITCHES: Final = {"EVERY_STEP_TO_DISK": (0, 0), "BREAKER_FAILURES": (5, 5)}
 
 
 def saga_timing(*, fast: bool) -> dict[str, float | int]:

@@ -1,7 +1,8 @@
 """The front door: every name of the engine that a context may use."""
 
 from sagas import clock, correlation
-from sagas.core.commands import Command, Rejected, Unknown
+from sagas.breaker import Breaker
+from sagas.core.commands import Command, Postponed, Rejected, Unknown
 from sagas.core.definition import (
     InvalidDefinition,
     Saga,
@@ -51,6 +52,7 @@ from sagas.transactions import (
 __all__ = [
     "Again",
     "AlreadyStarted",
+    "Breaker",
     "Cancellation",
     "Command",
     "Envelope",
@@ -63,6 +65,7 @@ __all__ = [
     "NestedTransaction",
     "NoSuchSaga",
     "OutsideTransaction",
+    "Postponed",
     "ReasonMissing",
     "Rejected",
     "RetryPolicy",

@@ -79,6 +79,10 @@ class Conf:
     """Longest delay after a fault."""
     EVERY_STEP_TO_DISK = Setting(0, least=0)
     """1 = every step's commit waits for the disk, also where the next one follows at once."""
+    BREAKER_FAILURES = Setting(5, whole=True, least=0)
+    """Calls in a row without an answer after which a system is left alone; 0 = never."""
+    BREAKER_PAUSE = Setting(15)
+    """How long it is left alone before one call is tried."""
     MAX_ATTEMPTS = Setting(12, whole=True, least=1)
     """Claims without progress before a saga is parked."""
     RELAY_INTERVAL = Setting(1)

@@ -43,6 +43,7 @@ PLACES: dict[str, str] = {
     "call.returned": "the remote call has returned, nothing is recorded",
     "negative.before_commit": "a definite no of the other side is counted, not yet committed",
     "negative.committed": "a definite no is counted, and the fault it is has not been stored",
+    "breaker.probing": "one call may try a system that did not answer, and is not made yet",
     "close.before": "a negative at the pivot, not yet made final",
     "close.returned": "the negative has been made final, nothing is recorded",
     "branch.taken": "a compensation has taken a branch from its worker, nothing is undone yet",

@@ -11,6 +11,9 @@ from sagas.models import RunState, SagaInstance, Status, StepFault, StepRun
 from sagas.orchestration import handover, locks, versions
 from sagas.orchestration.asleep import Wait
 
+OUTCOMES = {"unknown": "has an answer missing", "postponed": "was put off"}
+"""What is said of the attempts that did not end well, by their kind; of others that they failed."""
+
 
 def definition_of(saga: SagaInstance) -> Saga[Any] | None:
     """Return the definition that a saga follows, or None if this release does not know it."""
@@ -170,7 +173,7 @@ def _progress(saga: SagaInstance, faults: Sequence[StepFault], now: datetime) ->
     if faults:
         last = faults[-1]
         times = "once" if len(faults) == 1 else f"{len(faults)} times"
-        outcome = "has an answer missing" if last.kind == "unknown" else "failed"
+        outcome = OUTCOMES.get(last.kind, "failed")
         history = f"{outcome} ({times}), last {relative(last.at, now)}: {last.error}; "
     if saga.leased_until is not None and saga.leased_until > now:
         return f"{history}is being carried out now; the lease ends {_at(saga.leased_until, now)}."

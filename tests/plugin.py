@@ -55,6 +55,8 @@ def _environment(embedded: Embedded) -> dict[str, str]:
         "CONCORD_PROFILE": "fast",
         "EMBEDDED_INSTANCE": embedded.dir.name,
         "LOG_FORMAT": "json",
+        # A provider that fails on purpose in one test would hold up the next.
+        "SAGAS_BREAKER_FAILURES": os.environ.get("SAGAS_BREAKER_FAILURES", "0"),
         "PAYMENT_PROVIDER_URL": f"http://127.0.0.1:{provider}",
         "TEST_WEB_URL": f"http://127.0.0.1:{web}",
     }

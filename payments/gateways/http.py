@@ -20,7 +20,7 @@ from payments.gateway import (
     ProviderIntent,
     ProviderRefusal,
 )
-from sagas.api import Rejected, Unknown, outside_transaction
+from sagas.api import Breaker, Rejected, Unknown, outside_transaction
 
 CONNECT_SECONDS = 3.0
 CONNECTIONS = 16
@@ -35,6 +35,7 @@ ABOUT_STATE = frozenset(
     {"already_authorized", "already_captured", "canceled", "not_authorized", "not_captured"}
 )
 """409s about where an intent stands, which the provider keeps under the key."""
+PROVIDER = Breaker("payments.provider")
 HOLD_GONE = "hold_gone"
 """The bank no longer holds the money: only a new payment could hold it again."""
 
@@ -155,17 +156,21 @@ class HttpGateway:
         raw = None if body is None else json.dumps(body).encode()
         if raw is not None:
             headers["Content-Type"] = "application/json"
-        try:
-            answer = self._pool.request(
-                method, self._url + path, body=raw, headers=headers, redirect=False
+        with PROVIDER.call():
+            try:
+                raw_answer = self._pool.request(
+                    method, self._url + path, body=raw, headers=headers, redirect=False
+                )
+            except urllib3.exceptions.HTTPError as broken:
+                raise Unknown(f"{method} {path}: {type(broken).__name__}") from broken
+            answer = _Answer(
+                status=raw_answer.status,
+                body=_read(raw_answer.data),
+                replayed=raw_answer.headers.get("Idempotency-Replayed") == "true",
             )
-        except urllib3.exceptions.HTTPError as broken:
-            raise Unknown(f"{method} {path}: {type(broken).__name__}") from broken
-        return _Answer(
-            status=answer.status,
-            body=_read(answer.data),
-            replayed=answer.headers.get("Idempotency-Replayed") == "true",
-        )
+            if answer.status >= 500:
+                raise Unknown(_told(f"{method} {path}", answer))
+        return answer
 
 
 def _read(raw: bytes) -> Any:
@@ -227,8 +232,6 @@ def _told(operation: str, answer: _Answer) -> str:
 
 def _fail(operation: str, answer: _Answer) -> NoReturn:
     told = _told(operation, answer)
-    if answer.status >= 500:
-        raise Unknown(told)
     if _is_busy(answer):
         raise ProviderBusy(told)
     # Bad parameters, a bad key, an object that is not there: none of it says that no money moved.

@@ -16,6 +16,7 @@ from sagas.admin import dead_letters, filters
 from sagas.admin.attention import CONCERNS
 from sagas.admin.detail import outbox_of
 from sagas.admin.display import list_of
+from sagas.breaker import Circuit, circuits
 from sagas.contexts import contexts
 from sagas.durations import duration
 from sagas.models import DeadLetter, OperatorAction, SagaInstance, StepFault
@@ -67,6 +68,8 @@ class Board:
     backlogs: tuple[Backlog, ...]
     failures: tuple[Failure, ...]
     acts: tuple[OperatorAction, ...]
+    stopped: tuple[Circuit, ...]
+    """Systems that are not called for now."""
     read_at: datetime
 
 
@@ -90,6 +93,7 @@ def gather(request: HttpRequest) -> Board | None:
         backlogs=(unfinished, *(_outbox(context, now) for context in contexts())),
         failures=tuple(_failures(now)),
         acts=tuple(OperatorAction.objects.order_by("-id")[:MOST]),
+        stopped=tuple(each for each in circuits() if each.opened_at is not None),
         read_at=now,
     )
 

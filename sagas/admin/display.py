@@ -29,6 +29,7 @@ SIGNS = {
     "rejected": "⊘",
     "fault": "✕",
     "unknown": "?",
+    "postponed": "◷",
     "canceled": "⟲",
     "nothing": "○",
     "skipped": "⤼",

@@ -54,3 +54,10 @@ class Rejected(SagasError):
 
 class Unknown(SagasError):
     """Whether a remote call took effect cannot be known yet: ask again, never guess."""
+
+
+class Postponed(SagasError):
+    """Not now, through no fault of the saga: it waits, and the attempt is not counted."""
+
+    wait: float = 0.0
+    """Seconds until it makes sense to come again."""

@@ -74,7 +74,10 @@ class StepRun(models.Model):
 
 
 class StepFault(models.Model):
-    """One attempt that did not end well, with its traceback; append-only."""
+    """One attempt that did not end well, with its traceback; append-only.
+
+    Of the kind ``postponed`` is one that does not count.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7)
     saga_id = models.UUIDField(db_index=True)

@@ -23,7 +23,7 @@ WHERE id = %(id)s AND status = 'running' AND parked_at IS NULL
 
 _FAULT = """
 WITH stopped AS (
-    UPDATE sagas_steprun SET leased_until = NULL,
+    UPDATE sagas_steprun SET leased_until = NULL, attempts = attempts - %(uncounted)s,
         not_before = statement_timestamp() + make_interval(secs => %(delay)s),
         due_at = statement_timestamp() + make_interval(secs => %(delay)s)
     WHERE saga_id = %(id)s AND step_no = %(step_no)s AND direction = 'do'
@@ -52,6 +52,7 @@ def record_fault(claimed: Claim, fault: Fault, *, delay: float, parked: str | No
         "step_no": fault.step_no,
         "token": claimed.token,
         "delay": delay,
+        "uncounted": int(not fault.counts),
         "parked": parked,
         "fault_id": uuid7(),
         "name": fault.name,

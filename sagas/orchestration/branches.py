@@ -13,7 +13,7 @@ from uuid import UUID
 from sagas import clock, error_texts
 from sagas.conf import conf
 from sagas.core import codec
-from sagas.core.commands import Unknown
+from sagas.core.commands import Postponed, Unknown
 from sagas.core.definition import Saga
 from sagas.core.keys import Direction
 from sagas.core.retry import DEFAULT
@@ -132,13 +132,26 @@ class _Branch:
             "step_fault",
             extra={"saga_id": self.saga_id, "step": name, "error": text},
         )
+        trace = error_texts.trace_of(error)
+        if isinstance(error, Postponed):
+            self._store(name, "postponed", text, trace, parked=None, wait=error.wait)
+            return LinkEnd.STOPPED
         parked = None
         if self.claimed.attempts >= self._bound():
             parked = f"{name}: {self.claimed.attempts} attempts, the last: {text}"
-        self._store(name, kind, text, error_texts.trace_of(error), parked=parked)
+        self._store(name, kind, text, trace, parked=parked)
         return LinkEnd.STOPPED
 
-    def _store(self, name: str, kind: str, error: str, trace: str, *, parked: str | None) -> None:
+    def _store(
+        self,
+        name: str,
+        kind: str,
+        error: str,
+        trace: str,
+        *,
+        parked: str | None,
+        wait: float | None = None,
+    ) -> None:
         policy = self.saga.steps[self.claimed.cursor].retry if self.saga else DEFAULT
         fault = stops.Fault(
             step_no=self.claimed.cursor,
@@ -147,8 +160,11 @@ class _Branch:
             kind=kind,
             error=error,
             traceback=trace,
+            counts=wait is None,
         )
-        delay = policy.delay(self.claimed.attempts, base=conf.DELAY_BASE, cap=conf.DELAY_CAP)
+        delay = wait
+        if delay is None:
+            delay = policy.delay(self.claimed.attempts, base=conf.DELAY_BASE, cap=conf.DELAY_CAP)
         branch_stops.record_fault(self.claimed, fault, delay=delay, parked=parked)
         failpoint("fault.committed", name)
 

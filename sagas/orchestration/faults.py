@@ -8,6 +8,7 @@ from django.db import DatabaseError
 
 from sagas import error_texts
 from sagas.conf import conf
+from sagas.core.commands import Postponed
 from sagas.core.definition import Saga
 from sagas.core.keys import Direction
 from sagas.core.retry import DEFAULT
@@ -44,18 +45,20 @@ def record(attempt: Attempt, name: str, kind: str, error: BaseException) -> None
     text = error_texts.text_of(error)
     log.warning("step_fault", extra={"saga_id": str(claimed.saga_id), "step": name, "error": text})
     parked = None
-    if claimed.attempts >= attempt.most:
+    counts = not isinstance(error, Postponed)
+    if counts and claimed.attempts >= attempt.most:
         parked = f"{name}: {claimed.attempts} attempts, the last: {text}"
     fault = stops.Fault(
         step_no=claimed.cursor,
         name=name,
         direction=attempt.direction,
-        kind=kind,
+        kind=kind if counts else "postponed",
         error=text,
         traceback=error_texts.trace_of(error),
+        counts=counts,
     )
     try:
-        _store(attempt, fault, parked)
+        _store(attempt, fault, parked, wait=error.wait if isinstance(error, Postponed) else None)
     except StaleFencingToken:
         # Most likely the commit got through, and only its answer was lost.
         sometimes("commit.unanswered" if isinstance(error, DatabaseError) else "fence.refused")
@@ -82,10 +85,12 @@ def park_worn_out(attempt: Attempt) -> bool:
     return True
 
 
-def _store(attempt: Attempt, fault: stops.Fault, parked: str | None) -> None:
+def _store(
+    attempt: Attempt, fault: stops.Fault, parked: str | None, *, wait: float | None = None
+) -> None:
     claimed, saga = attempt.claimed, attempt.saga
-    delay = 0.0
-    if parked is None:
+    delay = wait or 0.0
+    if parked is None and wait is None:
         policy = saga.steps[claimed.cursor].retry if saga else DEFAULT
         delay = policy.delay(claimed.attempts, base=conf.DELAY_BASE, cap=conf.DELAY_CAP)
     stops.record_fault(claimed, fault, delay=delay, parked=parked)

@@ -145,11 +145,15 @@ class Fault:
     kind: str
     error: str
     traceback: str
+    counts: bool = True
+    """False for one that the saga could do nothing about: its attempt is given back."""
 
 
 _FAULT = """
 WITH stopped AS (
-    UPDATE sagas_saga SET leased_until = NULL, attempts = greatest(attempts, %(attempts)s),
+    UPDATE sagas_saga SET leased_until = NULL,
+        attempts = CASE WHEN %(counts)s THEN greatest(attempts, %(attempts)s)
+            ELSE %(attempts)s - 1 END,
         not_before = statement_timestamp() + make_interval(secs => %(delay)s),
         due_at = CASE WHEN %(parked)s::text IS NULL
             THEN statement_timestamp() + make_interval(secs => %(delay)s)
@@ -186,6 +190,7 @@ def record_fault(claimed: Claim, fault: Fault, *, delay: float, parked: str | No
         "parked": parked,
         # The second step of a link runs under the claim of the first, and has no count yet.
         "attempts": claimed.attempts,
+        "counts": fault.counts,
         "fault_id": uuid7(),
         "step_no": fault.step_no,
         "name": fault.name,

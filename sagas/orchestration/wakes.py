@@ -26,21 +26,25 @@ PAUSE = 5.0
 """Seconds for which Redis is not asked after it has not answered: everybody rings meanwhile."""
 
 
-class _Silence:
+class Silence:
     """Spares callers a Redis that hangs."""
 
-    def __init__(self) -> None:
+    def __init__(self, event: str) -> None:
+        """Take what the log is to say of it."""
+        self.event = event
         self.until = 0.0
 
     def begin(self, error: redis.RedisError) -> None:
+        """Ask nothing for a while."""
         self.until = monotonic() + PAUSE
-        log.warning("wake_unheard", extra={"error": str(error)})
+        log.warning(self.event, extra={"error": str(error)})
 
     def lasts(self) -> bool:
+        """Return whether Redis is not to be asked."""
         return monotonic() < self.until
 
 
-_silence = _Silence()
+_silence = Silence("wake_unheard")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

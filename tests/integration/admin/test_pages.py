@@ -11,7 +11,9 @@ from django.urls import reverse
 from django_celery_results.models import TaskResult
 
 from config.security import POLICY
+from payments.gateways.http import PROVIDER
 from payments.models import WebhookEvent
+from sagas.api import Unknown
 from sagas.models import SagaInstance, StepRun
 from tests.integration.admin.world import (
     a_compensated_saga,
@@ -302,6 +304,19 @@ def test_the_dashboard_shows_what_waits_and_what_failed(broker):
     assert client.get(failure.url).context["cl"].result_count == 2
     for wait in board.waits:
         assert client.get(wait.url).context["cl"].result_count == wait.count
+
+
+def test_the_dashboard_says_which_system_is_not_called(settings):
+    settings.SAGAS = {**settings.SAGAS, "BREAKER_FAILURES": 1}
+    client = signed_in("viewer")
+    assert "does not answer" not in client.get(reverse("admin:index")).content.decode()
+
+    with pytest.raises(Unknown), PROVIDER.call():
+        raise Unknown("no answer")
+    text = client.get(reverse("admin:index")).content.decode()
+    PROVIDER.forget()
+    assert "payments.provider does not answer" in text
+    assert "use up no attempts" in text
 
 
 def test_staff_in_no_group_get_an_empty_dashboard():

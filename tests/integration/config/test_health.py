@@ -3,7 +3,8 @@ from django.db import connection
 from django.test import override_settings
 
 from config import health
-from sagas.api import transaction
+from payments.gateways.http import PROVIDER
+from sagas.api import Unknown, transaction
 
 READY = {"ready": True, "database": "ok", "redis": "ok", "migrations": "ok"}
 
@@ -95,5 +96,17 @@ def test_a_scrape_names_every_kind_of_backlog(client, committed_db):
         "concord_sagas_retrying",
         "concord_step_faults_last_hour",
         "concord_dead_letters",
+        "concord_circuit_open_seconds",
     ):
         assert f"# TYPE {name} gauge" in text
+
+
+def test_a_system_that_is_not_called_is_seen_in_a_scrape(client, committed_db, settings):
+    settings.SAGAS = {**settings.SAGAS, "BREAKER_FAILURES": 1}
+    name = 'concord_circuit_open_seconds{system="payments.provider"}'
+    assert figure(client.get("/metrics").content.decode(), name) == 0
+
+    with pytest.raises(Unknown), PROVIDER.call():
+        raise Unknown("no answer")
+    assert figure(client.get("/metrics").content.decode(), name) >= 1
+    PROVIDER.forget()

@@ -9,8 +9,8 @@ from payments.gateway import (
     ProviderFault,
     ProviderRefusal,
 )
-from payments.gateways.http import HttpGateway, _Answer
-from sagas.api import Rejected, Unknown
+from payments.gateways.http import PROVIDER, HttpGateway, _Answer
+from sagas.api import Postponed, Rejected, Unknown
 from tests.integration.simulator.world import free_port
 
 NEW = NewIntent(amount=1000, currency="GBP", token="card_good", reference="payment-1")
@@ -210,3 +210,33 @@ def test_connections_are_kept_open(port, provider):
 
 def test_a_fault_is_neither_a_no_nor_unknown():
     assert not issubclass(ProviderFault, Rejected | Unknown)
+
+
+def test_a_provider_that_does_not_answer_is_called_once_in_a_while(port, provider, settings):
+    settings.SAGAS = {**settings.SAGAS, "BREAKER_FAILURES": 3, "BREAKER_PAUSE": 30}
+    PROVIDER.forget()
+    ref = authorized(port)
+    provider.fault("error_before", operation="capture", times=3)
+    for _ in range(3):
+        with pytest.raises(Unknown):
+            port.capture(ref, call("capture"))
+    sent = len(provider.calls())
+
+    with pytest.raises(Postponed, match=r"payments\.provider is not called for now"):
+        port.capture(ref, call("capture"))
+    with pytest.raises(Postponed):
+        port.find(ref)
+    assert len(provider.calls()) == sent
+    PROVIDER.forget()
+    assert port.capture(ref, call("capture")).captured == 1000
+
+
+@pytest.mark.parametrize("action", ["decline", "busy", "in_progress"])
+def test_a_provider_that_says_no_answers(port, provider, settings, action):
+    settings.SAGAS = {**settings.SAGAS, "BREAKER_FAILURES": 1}
+    ref = authorized(port)
+    provider.fault(action, operation="capture")
+
+    with pytest.raises((Rejected, ProviderBusy)):
+        port.capture(ref, call("capture"))
+    assert PROVIDER.circuit().opened_at is None
