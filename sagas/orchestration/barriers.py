@@ -86,6 +86,9 @@ def recorded(work: Work, direction: Direction) -> Recorded | None:
     if row is None:
         return None
     state, reply = row
+    if state == ABANDONED and reply is not None:
+        # A skip whose process died when only this half of it was committed.
+        state = RunState.SKIPPED
     if state in CLOSED:
         raise StaleFencingToken
     return Recorded(state=RunState(state), reply=_decoded(work, direction, state, reply))

@@ -125,11 +125,13 @@ SELECT (SELECT pending FROM moved), (SELECT count(*) FROM moved), (SELECT count(
 
 
 # Whoever is about to call is refused when it comes back, and what it has called is undone later.
+# The reply tells a door that a person closed, which one may pass, from that of a compensation.
 _CLOSE = """
 INSERT INTO {barrier} AS b (saga_id, step_no, direction, state, reply)
 VALUES (%(id)s, %(step_no)s, %(direction)s, 'skipped', %(reply)s)
 ON CONFLICT (saga_id, step_no, direction) DO UPDATE
-    SET state = CASE WHEN b.direction = 'do' THEN 'abandoned' ELSE 'skipped' END
+    SET state = CASE WHEN b.direction = 'do' THEN 'abandoned' ELSE 'skipped' END,
+        reply = excluded.reply
     WHERE b.state = 'intended'
 """
 _STATE = """

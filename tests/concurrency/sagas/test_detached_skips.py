@@ -1,12 +1,26 @@
 """An operator's skip over two databases: one answer, and no step that is late takes effect."""
 
+from datetime import timedelta
+
 import pytest
 from django.db import OperationalError, connection
 
-from sagas.api import cancel, park, resume, skip
+from sagas.api import (
+    Saga,
+    Unknown,
+    cancel,
+    compensatable,
+    park,
+    pivot,
+    resume,
+    skip,
+    start,
+    transaction,
+    uuid7,
+)
 from sagas.failpoints import FailpointHit
 from sagas.models import StepRun
-from sagas.orchestration import orchestrator, skipping
+from sagas.orchestration import orchestrator, registry, skipping
 from tests.concurrency.sagas.test_detached import (  # noqa: F401 - detached is in force here too
     barrier,
     begun,
@@ -18,6 +32,7 @@ from tests.concurrency.sagas.test_detached import (  # noqa: F401 - detached is 
 )
 from tests.integration.sagas import trial
 from tests.integration.sagas.conftest import row
+from tests.integration.sagas.test_link_ends import raising
 from tests.together import together
 
 
@@ -86,7 +101,8 @@ def test_a_step_whose_effect_is_recorded_is_not_skipped(broker, monkeypatch):
     assert StepRun.objects.get(saga_id=saga_id, name="take").state == "done"
 
 
-def test_a_skip_that_dies_between_its_two_commits_can_be_pressed_again(parked, monkeypatch):
+def dies_between(saga_id, monkeypatch):
+    """Press skip in a process that dies when the context has committed and the engine has not."""
     hit = []
 
     def failpoint(name, at=""):
@@ -97,7 +113,11 @@ def test_a_skip_that_dies_between_its_two_commits_can_be_pressed_again(parked, m
     with monkeypatch.context() as dying:
         dying.setattr(orchestrator, "failpoint", failpoint)
         with pytest.raises(FailpointHit):
-            pressed(parked)
+            pressed(saga_id)
+
+
+def test_a_skip_that_dies_between_its_two_commits_can_be_pressed_again(parked, monkeypatch):
+    dies_between(parked, monkeypatch)
     assert (barrier("orders", parked, 1), row(parked).cursor) == ("skipped", 1)
 
     assert pressed(parked) is True
@@ -133,3 +153,52 @@ def test_an_undo_that_is_late_is_not_recorded_after_a_person_has_undone_the_step
     assert row(saga_id).status == "compensated"
     assert "release" not in trial.effects()
     assert barrier("payments", saga_id, 2, "undo") == "skipped"
+
+
+CALLING = Saga(
+    name="orders.skippable_call",
+    version=1,
+    state=trial.TrialState,
+    deadline=timedelta(minutes=5),
+    steps=(
+        compensatable("hold", do=trial.build_hold, undo=trial.build_release, skippable=True),
+        pivot("book", do=trial.build_book),
+    ),
+)
+
+
+@pytest.fixture
+def called(broker, monkeypatch):
+    """A parked saga whose call had no answer."""
+    monkeypatch.setitem(registry.SAGAS, (CALLING.name, 1), CALLING)
+    saga_id = uuid7()
+    with transaction("orders"):
+        start(CALLING, trial.TrialState(subject=saga_id), key=str(saga_id), saga_id=saga_id)
+    broker.take()
+    trial.SCRIPT["hold"] = raising(Unknown("no answer"))
+    forward(saga_id, 0, 1)
+    del trial.SCRIPT["hold"]
+    park(saga_id, by="alice", reason="look")
+    return saga_id
+
+
+def test_a_call_whose_skip_died_between_its_two_commits_is_passed_over_on_a_resume(
+    called, monkeypatch
+):
+    dies_between(called, monkeypatch)
+    assert (barrier("payments", called, 0), row(called).cursor) == ("abandoned", 0)
+
+    assert go_on(called) is True
+    forward(called, 0, 1)
+    assert row(called).status == "completed"
+    assert trial.effects() == ["book"]
+    assert StepRun.objects.get(saga_id=called, name="hold").state == "skipped"
+
+
+def test_a_call_whose_skip_died_between_its_two_commits_is_undone_by_a_cancel(called, monkeypatch):
+    dies_between(called, monkeypatch)
+
+    cancel(called, reason="no", by="alice")
+    undo(called, 0, 1)
+    assert row(called).status == "compensated"
+    assert trial.effects() == ["release"]
