@@ -67,14 +67,20 @@ def open_group(saga_id: UUID, group: int, branches: Sequence[NewBranch]) -> None
 
 _CLAIMED = tuple(field.name for field in fields(Claim))
 
+# Whoever has to wait for the row is asked again of ``r`` alone; the saga is still as it was read
+# before. A parking has raised the token by then, so that no branch begins in a saga that is parked.
 _CLAIM = """
+WITH seen AS MATERIALIZED (
+    SELECT fencing_token FROM sagas_steprun
+    WHERE saga_id = %(id)s AND step_no = %(step_no)s AND direction = 'do')
 UPDATE sagas_steprun AS r SET fencing_token = r.fencing_token + 1, attempts = r.attempts + 1,
     leased_until = clock_timestamp() + make_interval(secs => %(lease)s),
     due_at = clock_timestamp() + make_interval(secs => %(lease)s),
     not_before = NULL, worker = %(worker)s, task_id = %(task)s,
     started_at = coalesce(r.started_at, clock_timestamp())
-FROM sagas_saga AS s
+FROM seen, sagas_saga AS s
 WHERE r.saga_id = %(id)s AND r.step_no = %(step_no)s AND r.direction = 'do'
+    AND r.fencing_token = seen.fencing_token
     AND r.state IN ('pending', 'intended')
     AND (r.leased_until IS NULL OR r.leased_until <= clock_timestamp())
     AND (r.not_before IS NULL OR r.not_before <= clock_timestamp())

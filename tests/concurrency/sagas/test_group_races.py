@@ -5,17 +5,18 @@ from collections import Counter
 
 import pytest
 
-from sagas.api import Cancellation, Rejected, cancel, skip
+from sagas.api import Cancellation, Rejected, cancel, park, skip
 from sagas.core.keys import Direction
 from sagas.models import SagaInstance, StepRun
-from sagas.orchestration import branch_rows
+from sagas.orchestration import branch_rows, orchestrator
 from sagas.orchestration.branches import run_branch
 from sagas.orchestration.executor import LinkEnd, run_link
 from sagas.orchestration.sweep import sweep
+from tests.concurrency.sagas.races import Gate, until_somebody_waits_for_a_lock
 from tests.concurrency.sagas.test_races import effects_of
 from tests.integration.sagas import fan, trial
 from tests.integration.sagas.conftest import make_due, row
-from tests.integration.sagas.watching import make_branches_due
+from tests.integration.sagas.watching import branch, make_branches_due
 from tests.together import raised, together
 
 pytestmark = pytest.mark.usefixtures("fan_saga")
@@ -68,6 +69,31 @@ def test_of_eight_workers_that_claim_a_branch_at_once_one_has_it(broker, group):
 
     assert raised(claims) == []
     assert len([claim for claim in claims if claim is not None]) == 1
+
+
+def test_a_branch_that_waits_while_its_saga_is_being_parked_does_not_begin(group, monkeypatch):
+    gate = Gate()
+
+    def failpoint(name, at=""):
+        if name == "act.before_commit":
+            gate.wait_here()
+
+    def claims():
+        gate.when_reached()
+        return run_branch(group, fan.PACK)
+
+    def opens():
+        gate.when_reached()
+        until_somebody_waits_for_a_lock()
+        gate.open()
+
+    monkeypatch.setattr(orchestrator, "failpoint", failpoint)
+    parked, end, _ = together(lambda: park(group, by="bob", reason="stop"), claims, opens)
+
+    assert (parked, end) == (True, LinkEnd.STOPPED)
+    run = branch(group, fan.PACK)
+    assert (run.state, run.attempts, run.leased_until) == ("pending", 0, None)
+    assert trial.effects() == ["take"]
 
 
 @pytest.mark.parametrize("round_", range(8))
