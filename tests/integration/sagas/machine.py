@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -33,13 +34,13 @@ from sagas.api import (
     transaction,
     wait_for,
 )
-from sagas.models import SemanticLock
+from sagas.models import SagaInstance, SemanticLock, StepRun
 from sagas.orchestration import registry
 from sagas.orchestration.steps import StepRejected
 from sagas.sometimes import sometimes
 from tests.concurrency.sagas.races import Gate
 from tests.databases import database_of
-from tests.integration.sagas import trial
+from tests.integration.sagas import kinds, trial
 from tests.integration.sagas.trial import SCRIPT, TrialState
 from tests.integration.sagas.waiting import Approved
 from tests.together import PATIENCE
@@ -74,12 +75,19 @@ LOCKED = Saga(
     steps=STEPS,
     lock=Lock(on=the_order, meeting=Meeting.WAIT),
 )
-BACK = {"take": "put_back", "open": "close"}
+ASKING = (MACHINE, LOCKED)
+"""Those that wait for an approval."""
+MAY_SAY_NO = ("take", "pack", "score")
+AT_HOME = (*MAY_SAY_NO, "put_back", "unpack", "unscore", "close", "book", "tell")
 ANSWERS = ("yes", "no", "wrong no", "fault", "lost", "down", "dies before", "dies after")
 
 
 class Killed(BaseException):
     """The process is gone: nothing that runs afterwards belongs to it."""
+
+
+class Unheard(OperationalError):
+    """The answer to a commit was lost on its way back."""
 
 
 # Time passes only when a rule says so: no wait is over by itself, however slow the machine.
@@ -144,7 +152,7 @@ class World:
         self.frozen = []
         self.at_provider = defaultdict(lambda: "nothing")
         self.wrong = []
-        for step in ("take", "put_back", "close", "book"):
+        for step in AT_HOME:
             SCRIPT[step] = lambda step=step: self.at_home(step)
         for call in ("hold", "release", "capture", "close_capture"):
             SCRIPT[call] = lambda call=call: self.away(call)
@@ -162,7 +170,7 @@ class World:
         answer = self.answer()
         if answer.startswith("dies"):
             raise Killed
-        if answer.endswith("no") and step == "take":
+        if answer.endswith("no") and step in MAY_SAY_NO:
             raise Rejected("out_of_stock")
         if answer != "yes":
             raise RuntimeError(answer)
@@ -222,7 +230,8 @@ class World:
             current_app.tasks[first.task](*first.args)
         except Ignore:
             return
-        except StepRejected:
+        except (StepRejected, Unheard):
+            # As for any task that ends with an error.
             self.bag += [[callback] for callback in first.options.get("link_error", [])]
             return
         except Killed:
@@ -232,7 +241,13 @@ class World:
 
     def after_a_sweep(self, ids):
         """Put the hints of a sweep into an order that repeats itself."""
-        self.bag.sort(key=lambda links: ids.index(UUID(links[0].args[0])))
+
+        def place(links):
+            saga_id, *steps = links[0].args
+            is_branch = links[0].task == "sagas.run_branch"
+            return ids.index(UUID(saga_id)), steps[0] if is_branch else -1
+
+        self.bag.sort(key=place)
 
     def freeze(self, links):
         """Run a link in a thread that stands still at the first handler it comes to."""
@@ -273,7 +288,7 @@ class World:
             commit()
             left[0] -= 1
             if left[0] == 0:
-                raise OperationalError("server closed the connection unexpectedly")
+                raise Unheard("server closed the connection unexpectedly")
 
         with pytest.MonkeyPatch.context() as patch:
             for database in trial.databases():
@@ -284,16 +299,16 @@ class World:
 
 def register() -> None:
     """Make the sagas known, once."""
-    for saga in (MACHINE, LOCKED):
+    for saga in (MACHINE, LOCKED, kinds.FANNED, kinds.CHILD, kinds.PARENT):
         if (saga.name, saga.version) not in registry.SAGAS:
             registry.add(saga)
 
 
-def begin(saga: Saga[TrialState], key: str) -> UUID:
+def begin(saga: Saga[Any], key: str) -> UUID:
     """Start a saga under a business key, or find the one that was."""
     saga_id = UUID(int=int(key) + 1)
     with transaction("orders"):
-        return start(saga, TrialState(subject=saga_id), key=key, saga_id=saga_id)
+        return start(saga, saga.state(subject=saga_id), key=key, saga_id=saga_id)
 
 
 FILLED = (
@@ -333,9 +348,29 @@ def holders() -> list[UUID]:
     return list(SemanticLock.objects.values_list("saga_id", flat=True))
 
 
+def everybody() -> list[SagaInstance]:
+    """Return all sagas in an order that repeats itself, parents first."""
+    return sorted(SagaInstance.objects.all(), key=lambda saga: int(saga.key))
+
+
+def open_branches() -> Counter[UUID]:
+    """Return how many branches of each saga are left."""
+    left = StepRun.objects.filter(direction="do", due_at__isnull=False)
+    return Counter(left.values_list("saga_id", flat=True))
+
+
 def let_time_pass() -> None:
     """Let every lease, delay and hint be over, in the order of the keys; waits go by business."""
     with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE sagas_steprun AS r SET due_at = statement_timestamp() - interval '2 hours'"
+            " + (10 * key::int + step_no) * interval '1 second',"
+            " not_before = CASE WHEN r.not_before IS NOT NULL"
+            " THEN statement_timestamp() - interval '2 hours' END,"
+            " leased_until = CASE WHEN r.leased_until IS NOT NULL"
+            " THEN statement_timestamp() - interval '2 hours' END"
+            " FROM sagas_saga AS s WHERE s.id = r.saga_id AND r.due_at IS NOT NULL"
+        )
         cursor.execute(
             "UPDATE sagas_saga SET due_at = statement_timestamp() - interval '2 hours'"
             " + key::int * interval '1 second',"
