@@ -5,6 +5,7 @@ from itertools import groupby
 
 from tests.integration.sagas.news import Told
 from tests.interleaving.journeys import (
+    BACK,
     COOL,
     LOCKING,
     MAYBE,
@@ -12,6 +13,7 @@ from tests.interleaving.journeys import (
     UNDONE_BY,
     WHOLE,
 )
+from tests.interleaving.presses import by_hand
 
 
 def unfinished(sessions):
@@ -19,7 +21,7 @@ def unfinished(sessions):
 
 
 def parked(sessions):
-    return sessions.rows("SELECT id FROM sagas_saga WHERE parked_at IS NOT NULL")
+    return sessions.rows("SELECT id FROM sagas_saga WHERE parked_at IS NOT NULL ORDER BY id")
 
 
 def effects(sessions, saga_id):
@@ -38,9 +40,10 @@ def wrongs_of_sagas(sessions, provider):
     )
     for saga_id, name, status, past_return, pending in ended:
         left = Left(name, effects(sessions, saga_id), provider, saga_id)
+        left.settled = by_hand(sessions, saga_id)
         found = left.completed() if status == "completed" else left.compensated(past_return)
         found += [f"{pending} branches are open"] if pending else []
-        wrongs += [f"{status}: {wrong}" for wrong in [*left.doubled(), *found]]
+        wrongs += [f"{status}: {wrong}" for wrong in [*left.all(), *found]]
     return wrongs
 
 
@@ -50,17 +53,28 @@ class Left:
     def __init__(self, name, effects, provider, saga_id):
         self.name = name
         self.effects = effects
+        self.settled = set()
         self.hold = provider.holds.get(saga_id)
         self.capture = provider.captures.get(saga_id)
 
-    def doubled(self):
-        return [f"{what} took effect {n} times" for what, n in self.effects.items() if n > 1]
+    def all(self):
+        """Return what is wrong however the saga has ended."""
+        twice = [f"{what} took effect {n} times" for what, n in self.effects.items() if n > 1]
+        beside = [
+            f"{name} was settled by hand ({direction}) and done"
+            for name, direction in sorted(self.settled)
+            if self.has(name if direction == "do" else UNDONE_BY.get(name, BACK.get(name)))
+        ]
+        return [*twice, *beside]
 
     def completed(self):
         wrongs = []
-        if set(self.effects) - MAYBE != WHOLE[self.name]:
+        missed = {name for name, _ in self.settled}
+        if set(self.effects) - MAYBE != WHOLE[self.name] - missed:
             wrongs.append(f"effects are {sorted(self.effects)}")
         held = "held" if "hold" in WHOLE[self.name] else None
+        if "hold" in missed:
+            held = self.hold  # somebody had called, or nobody: who misses it looks for himself
         captured = "captured" if "capture" in WHOLE[self.name] else None
         if (self.hold, self.capture) != (held, captured):
             wrongs.append(f"hold {self.hold}, capture {self.capture}")
@@ -69,14 +83,15 @@ class Left:
     def compensated(self, past_return):
         wrong = {
             "past the point of no return": past_return,
-            "begun and not closed": self.name == "orders.trial" and not self.has("close"),
+            "begun and not closed": self.name == "orders.trial"
+            and not self.undone("open", "close"),
             "gone forward": any(map(self.has, ("capture", "book", "tell"))),
-            "a hold stands": self.hold not in {None, "canceled"},
+            "a hold stands": self.hold == "held" and ("hold", "undo") not in self.settled,
             "money moved": self.capture not in {None, "canceled"},
         }
         for what, undo in UNDONE_BY.items():
             # Of a remote step the undo is carried out too when it was only intended.
-            wrong[f"{what} is not undone"] = self.has(what) and not self.has(undo)
+            wrong[f"{what} is not undone"] = self.has(what) and not self.undone(what, undo)
             wrong[f"{what} is undone and was not done"] = (
                 self.has(undo) and not self.has(what) and what not in self._elsewhere()
             )
@@ -85,6 +100,10 @@ class Left:
     def _elsewhere(self):
         """What may be undone without a trace here: a call only intended, a child's work."""
         return {"hold", "pack"} if self.name in SENDERS else {"hold"}
+
+    def undone(self, what, undo):
+        """Whether the engine or a person has undone it."""
+        return self.has(undo) or (what, "undo") in self.settled
 
     def has(self, what):
         return what in self.effects
@@ -108,9 +127,18 @@ def wrongs_of_children(sessions):
     return [
         f"parent {parent} is {status}, its child {child}, undone {undone} times"
         for parent, status, child in together
-        if (status, child, undone := effects(sessions, parent)["unpack"]) not in allowed
+        if (status, child, undone := undone_children(sessions, parent)) not in allowed
         or parents[parent] > 1
     ]
+
+
+def undone_children(sessions, parent):
+    """Return how often what a child has done was undone, by whomever."""
+    told = ("errand", "undo") in by_hand(sessions, parent)
+    ended = sessions.rows(
+        "SELECT 1 FROM sagas_saga WHERE parent_id = %s AND status = 'completed'", [parent]
+    )
+    return effects(sessions, parent)["unpack"] + int(told and bool(ended))
 
 
 def wrongs_of_locks(sessions, healed_at):

@@ -15,6 +15,16 @@ from tests.integration.sagas import trial
 from tests.interleaving import journeys
 from tests.interleaving import nature as natural
 from tests.interleaving.apart import CONTEXTS, Apart, JourneysApart, TurnsApart
+from tests.interleaving.operated import (
+    Operated,
+    OperatedApart,
+    OperatedGroupFirst,
+    OperatedGroupFirstApart,
+    OperatedJourneys,
+    OperatedJourneysApart,
+    OperatedSenders,
+    OperatedTurns,
+)
 from tests.interleaving.scheduler import Scheduler
 from tests.interleaving.stories import Both, Events, GroupFirst, Journeys, Sagas, Senders
 from tests.interleaving.turns import Turns
@@ -24,6 +34,8 @@ OFTEN = 200
 STORIES = (
     *(Sagas, Journeys, Events, GroupFirst, Apart, Turns),
     *(Both, Senders, Journeys, TurnsApart, Sagas, JourneysApart),
+    *(Operated, OperatedJourneys, OperatedGroupFirst, OperatedSenders, OperatedTurns),
+    *(OperatedApart, OperatedGroupFirstApart, OperatedJourneysApart),
 )
 
 

@@ -35,17 +35,23 @@ JOURNEY = Saga(
     state=fan.FanState,
     deadline=timedelta(minutes=5),
     steps=(
-        compensatable("take", do=fan.build_take, undo=fan.build_put_back),
+        compensatable("take", do=fan.build_take, undo=fan.build_put_back, skippable=True),
         parallel(
             compensatable("pack", do=fan.build_pack, undo=fan.build_unpack),
             compensatable("hold", do=fan.build_hold, undo=fan.build_release),
-            compensatable("score", do=fan.build_score, undo=fan.build_unscore, when=fan.is_risky),
+            compensatable(
+                "score",
+                do=fan.build_score,
+                undo=fan.build_unscore,
+                when=fan.is_risky,
+                skippable=True,
+            ),
         ),
         wait_for("paid", signal=Paid, within=timedelta(minutes=1)),
         pivot("capture", do=fan.build_capture),
         parallel(
             retriable("book", do=fan.build_book),
-            retriable("tell", do=fan.build_tell),
+            retriable("tell", do=fan.build_tell, skippable=True),
         ),
     ),
 )
@@ -56,8 +62,8 @@ RESERVE = Saga(
     deadline=timedelta(minutes=5),
     steps=(
         parallel(
-            compensatable("pack", do=fan.build_pack, undo=fan.build_unpack),
-            compensatable("hold", do=fan.build_hold, undo=fan.build_release),
+            compensatable("pack", do=fan.build_pack, undo=fan.build_unpack, skippable=True),
+            compensatable("hold", do=fan.build_hold, undo=fan.build_release, skippable=True),
         ),
         retriable("tell", do=fan.build_tell),
     ),
@@ -137,6 +143,8 @@ LOCKING = (QUEUED.name, ALONE.name)
 
 UNDONE_BY = {"take": "put_back", "hold": "release", "pack": "unpack", "score": "unscore"}
 """What the steps of all sagas have done, by what undoes it."""
+BACK = {"open": "close", "errand": "unpack"}
+"""The same of steps that do nothing themselves."""
 
 WHOLE = {
     trial.TRIAL.name: {"take", "hold", "capture", "book"},

@@ -38,6 +38,31 @@ GRANT USAGE ON SCHEMA interleaving TO PUBLIC;
 GRANT SELECT ON interleaving.clock TO PUBLIC;
 """
 
+# What an operator has stopped stands still: all that lets it go raises the token, and nobody turns
+# it round for a no. Whatever has moved it all the same is kept, if it was committed.
+STANDSTILL = """
+CREATE TABLE IF NOT EXISTS interleaving.moved (saga uuid, how text);
+CREATE OR REPLACE FUNCTION interleaving.note() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO interleaving.moved VALUES (NEW.id,
+        OLD.cursor || ' to ' || NEW.cursor || ', ' || OLD.pending || ' to ' || NEW.pending);
+    RETURN NULL;
+END $$;
+GRANT INSERT ON interleaving.moved TO PUBLIC;
+DO $$
+BEGIN
+    IF to_regclass('sagas_saga') IS NOT NULL THEN
+        CREATE OR REPLACE TRIGGER interleaving_standstill AFTER UPDATE ON sagas_saga FOR EACH ROW
+            WHEN (OLD.parked_at IS NOT NULL AND OLD.parked_reason NOT LIKE '% attempts%'
+                AND (NEW.status, NEW.cursor, NEW.pending)
+                    IS DISTINCT FROM (OLD.status, OLD.cursor, OLD.pending)
+                AND (NEW.fencing_token = OLD.fencing_token
+                    OR NEW.failed_step IS DISTINCT FROM OLD.failed_step))
+            EXECUTE FUNCTION interleaving.note();
+    END IF;
+END $$
+"""
+
 # The order in which rows come back must not follow from how full the tables happen to be, nor the
 # end of a wait for a lock from how fast the machine is.
 SAME_PLANS = (
@@ -106,11 +131,13 @@ class Nature:
         self.sent = []
         for alias in sessions.connections:
             sessions.script(CLOCK, alias)
+            sessions.script(STANDSTILL, alias)
         self.reset(0)
 
     def reset(self, seed):
         self.now = DAWN
         self.sessions.everywhere("UPDATE interleaving.clock SET at = %s", [self.now])
+        self.sessions.everywhere("DELETE FROM interleaving.moved")
         self.redis.keys.clear()
         self.refusals = 0
         self.sent = []

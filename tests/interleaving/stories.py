@@ -12,7 +12,7 @@ from sagas.orchestration.orchestrator import compensate, park, resume
 from sagas.orchestration.status import NoSuchSaga
 from sagas.outbox import subscriptions
 from tests.integration.sagas import news, trial
-from tests.interleaving import books, journeys
+from tests.interleaving import books, journeys, presses
 
 LONG_PUBLISHED = conf.REPUBLISH_AFTER + conf.RELAY_LEASE
 
@@ -61,7 +61,8 @@ class Sagas:
             act = world.chance.choice((park, resume, compensate))
             return lambda: act(saga_id, by="bob", reason="asked")
         if what == "resume":
-            return lambda: [resume(each, by="bob", reason="go") for each in self.ids]
+            parked = [row[0] for row in books.parked(world.nature.sessions)]
+            return lambda: [resume(each, by="bob", reason="go") for each in parked]
         return task(what)
 
     def begin(self, saga_id):
@@ -97,7 +98,9 @@ class Sagas:
         return ["resume"] * bool(parked) + ["sweep"] + ["relay", "republish"] * bool(asked)
 
     def judge(self, world):
-        return books.wrongs_of_sagas(world.nature.sessions, world.provider)
+        sessions = world.nature.sessions
+        found = books.wrongs_of_sagas(sessions, world.provider)
+        return [*found, *presses.wrongs_of_barriers(sessions)]
 
 
 def cancel_if_there(saga_id):

@@ -2,11 +2,12 @@
 
 import pytest
 
+from tests.interleaving.hands import PRESSED_PAIRS
 from tests.interleaving.meetings import PAIRS, Begun
 from tests.interleaving.pairs import Pair
 from tests.interleaving.waiters import WAITING_PAIRS
 
-ALL = PAIRS | WAITING_PAIRS
+ALL = PAIRS | WAITING_PAIRS | PRESSED_PAIRS
 
 
 def pair(stage, name, switches):
@@ -43,6 +44,19 @@ QUICK = (
     "child and call back",
     "apart, step and cancel: take",
     "apart, compensation and zombie: hold",
+    "park and step: hold",
+    "park and cancel: capture",
+    "resume and resume",
+    "resume and cancel",
+    "skip and step",
+    "skip and resume",
+    "skip and undo: hold",
+    "park, resume and branch: hold",
+    "skip and branch: hold",
+    "skip and last branch",
+    "skip and skip: two branches",
+    "apart, skip and step",
+    "apart, skip and branch: hold",
 )
 
 
