@@ -141,6 +141,7 @@ proctype Worker(byte me) {
     bit seen;
 idle:
 end_idle:
+    /* Both rows at once: so it is in SQL since the claim asks for the token it saw (_CLAIM). */
     atomic {                                                            /* TX of the claim */
         if
         :: b_group && !parked && b_state(0) && !leased[0] -> b = 0

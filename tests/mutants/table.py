@@ -20,10 +20,12 @@ GROUPS = (
     "tests/concurrency/sagas/test_group_guards.py",
     _I + "test_groups.py",
     LONE,
+    "tests/concurrency/sagas/test_group_races.py",
     SCHEDULES,
 )
 LOCKS = (_I + "test_locks.py", "tests/concurrency/sagas/test_lock_races.py", LONE, SCHEDULES)
 DETACHED = "tests/concurrency/sagas/test_detached.py"
+DETACHED_SKIPS = "tests/concurrency/sagas/test_detached_skips.py"
 HEARING = (
     LONE,
     _I + "test_relay.py",
@@ -40,7 +42,7 @@ ASKED = {
         "tests/integration/web/test_idempotency.py",
     ),
     "sagas.orchestration": STEPS,
-    "sagas.orchestration.barriers": (DETACHED, *STEPS),
+    "sagas.orchestration.barriers": (DETACHED, DETACHED_SKIPS, *STEPS),
     "sagas.orchestration.branch": GROUPS,
     "sagas.orchestration.commits": (DETACHED, *STEPS),
     "sagas.orchestration.children": (_I + "test_children.py",),
@@ -48,8 +50,9 @@ ASKED = {
     "sagas.orchestration.branch_stops": (*GROUPS[:2], _I + "test_skip.py", *GROUPS[2:]),
     "sagas.orchestration.skipping": (
         _I + "test_skip.py",
-        "tests/concurrency/sagas/test_detached_skips.py",
+        DETACHED_SKIPS,
         _I + "test_locks.py",
+        _I + "test_children.py",
     ),
     "sagas.orchestration.signals": WAITS,
     "sagas.orchestration.sweep": (LONE, _I + "test_sweep.py", SCHEDULES),
@@ -132,6 +135,11 @@ BY_HAND = {
         'parked_reason = %s,"\n            " fencing_token = fencing_token + 1,',
         'parked_reason = %s,"\n            "',
     ),
+    "a parking takes the branches from their workers": (
+        "sagas.orchestration.branch_stops",
+        '"UPDATE sagas_steprun SET leased_until = NULL, fencing_token = fencing_token + 1"',
+        '"UPDATE sagas_steprun SET leased_until = NULL"',
+    ),
     "entering a remote pivot is past the return": (
         "sagas.orchestration.work",
         "past_return=work.claimed.past_return or is_pivot,",
@@ -201,6 +209,21 @@ BY_HAND = {
         "sagas.orchestration.skipping",
         "return found if direction is Direction.UNDO or found.step.skippable else None",
         "return found",
+    ),
+    "a step whose skip was lost with its process is passed over": (
+        "sagas.orchestration.barriers",
+        "if state == ABANDONED and reply is not None:",
+        "if False:",
+    ),
+    "the door of a compensation is not passed": (
+        "sagas.orchestration.barriers",
+        "if state in CLOSED:",
+        "if False:",
+    ),
+    "no step is skipped while its child lives": (
+        "sagas.orchestration.skipping",
+        "if direction is Direction.UNDO and has_living_child(row):",
+        "if False:",
     ),
     "no step is skipped without its lock": (
         "sagas.orchestration.skipping",
@@ -346,6 +369,7 @@ BESIDE = {
     "what a detached context has recorded is not done again": "the barrier, which is final",
     "orchestration.signals.consume: consumed_at IS NULL": "the lock of the saga's row",
     "the door is closed on a step that never ran": "the fence, while colocated",
+    "the door of a compensation is not passed": "the fence, which refuses the move",
     "a batch takes along nothing parked": "the claim's own conditions",
     "a batch takes along nothing that somebody has": "the claim's own conditions",
     "a batch takes along nothing that waits": "the claim's own conditions",
