@@ -1,52 +1,39 @@
 """The backlog as Prometheus reads it: each figure is a query at the time of the scrape.
 
 Counters kept in processes would start at zero with each of them and would have to be collected
-from all; the rows know how much is waiting and for how long, whoever is asked.
+from all; the rows know how much is waiting and for how long, whoever is asked. A scrape is a
+bounded number of queries, and each of them reads a bounded number of rows by an index.
 """
 
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from typing import Any, Final
 
 from django.conf import settings
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from sagas import clock
+from sagas import clock, measured
 from sagas.breaker import circuits
-from sagas.outbox.republish import positions_of
-from sagas.outbox.subscriptions import SUBSCRIPTIONS
-from sagas.transactions import ENGINE, alias_of, connection_of
+from sagas.ids import first_made_at
+from sagas.outbox import lag
+from sagas.transactions import ENGINE, connection_of
+
+Row = tuple[Any, ...]
 
 UNPUBLISHED: Final = """
 SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)
 FROM {outbox} WHERE published_at IS NULL
 """
-UNAPPLIED: Final = """
-SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(o.created_at)), 0)
-FROM {outbox} o
-WHERE o.settled_at IS NULL AND o.type = ANY(%s)
-    AND NOT EXISTS (SELECT 1 FROM {inbox} i WHERE i.event_id = o.id)
-"""
-UNFINISHED: Final = """
-SELECT name, status, count(*), extract(epoch FROM clock_timestamp() - min(started_at)),
-    count(*) FILTER (WHERE parked_at IS NOT NULL),
-    count(*) FILTER (WHERE attempts > 1), count(*) FILTER (WHERE hints > 0)
-FROM sagas_saga WHERE finished_at IS NULL GROUP BY name, status
-"""
+# Ids carry the time they were made at, so the primary key finds the hour.
 FAULTS: Final = """
-SELECT name, kind, count(*) FROM sagas_stepfault
-WHERE at > clock_timestamp() - interval '1 hour' GROUP BY name, kind
+SELECT name, kind, count(*) FROM (
+    SELECT name, kind FROM sagas_stepfault WHERE id >= %s ORDER BY id DESC LIMIT 100000) AS lately
+GROUP BY name, kind
 """
 DEAD_LETTERS: Final = """
 SELECT context, count(*), extract(epoch FROM clock_timestamp() - min(first_at))
 FROM sagas_deadletter WHERE resolved_at IS NULL GROUP BY context
-"""
-
-
-# Where the two are in different databases, which no statement can compare.
-UNSETTLED: Final = """
-SELECT aggregatetype, aggregateid, sequence, extract(epoch FROM clock_timestamp() - created_at)
-FROM {outbox} WHERE settled_at IS NULL AND type = ANY(%s)
 """
 
 
@@ -57,75 +44,49 @@ class Backlog(Collector):
         """Run the queries, one after another, on the connection of the request."""
         yield from _outboxes()
         yield from _consumers()
-        yield from _sagas()
         yield from _circuits()
+        yield from _sagas(measured.under_way())
+        yield from _ended()
+        yield from _lags()
         yield from _gauges(
-            FAULTS,
             ("step", "kind"),
             (("concord_step_faults_last_hour", "Runs of a step that did not end well."),),
+            _rows(FAULTS, first_made_at(clock.real() - timedelta(hours=1))),
         )
         yield from _gauges(
-            DEAD_LETTERS,
             ("context",),
             (
                 ("concord_dead_letters", "Events that a context could not handle."),
                 ("concord_dead_letters_oldest_seconds", "Age of the oldest of them."),
             ),
+            _rows(DEAD_LETTERS),
         )
 
 
 def _outboxes() -> Iterator[Metric]:
-    waiting = GaugeMetricFamily(
-        "concord_outbox_unpublished", "Events not yet published.", labels=["context"]
-    )
-    oldest = GaugeMetricFamily(
-        "concord_outbox_oldest_unpublished_seconds", "Age of the oldest.", labels=["context"]
-    )
+    rows = []
     for context in settings.CONTEXTS:
-        statement = UNPUBLISHED.format(outbox=f"{context}_outbox")
-        [(count, age)] = _rows(statement, context=context)
-        waiting.add_metric([context], count)
-        oldest.add_metric([context], age)
-    yield waiting
-    yield oldest
+        [found] = _rows(UNPUBLISHED.format(outbox=f"{context}_outbox"), context=context)
+        rows.append((context, *found))
+    return _gauges(
+        ("context",),
+        (
+            ("concord_outbox_unpublished", "Events not yet published."),
+            ("concord_outbox_oldest_unpublished_seconds", "Age of the oldest."),
+        ),
+        rows,
+    )
 
 
 def _consumers() -> Iterator[Metric]:
-    labels = ["consumer", "producer"]
-    waiting = GaugeMetricFamily(
-        "concord_consumer_unapplied", "Events that a context has not applied.", labels=labels
+    return _gauges(
+        ("consumer", "producer"),
+        (
+            ("concord_consumer_unapplied", "Events that a context has not applied."),
+            ("concord_consumer_lag_seconds", "Age of the oldest of them."),
+        ),
+        [(found.consumer, found.producer, found.count, found.oldest) for found in lag.behind()],
     )
-    lag = GaugeMetricFamily(
-        "concord_consumer_lag_seconds", "Age of the oldest of them.", labels=labels
-    )
-    for (consumer, producer), events in sorted(_subscribed().items()):
-        count, age = _unapplied(producer, consumer, events)
-        waiting.add_metric([consumer, producer], count)
-        lag.add_metric([consumer, producer], age)
-    yield waiting
-    yield lag
-
-
-def _unapplied(producer: str, consumer: str, events: list[str]) -> tuple[int, float]:
-    """Return how many events a consumer has not applied, and the age of the oldest."""
-    if alias_of(producer) == alias_of(consumer):
-        statement = UNAPPLIED.format(outbox=f"{producer}_outbox", inbox=f"{consumer}_inbox")
-        [(count, age)] = _rows(statement, events, context=consumer)
-        return count, age
-    rows = _rows(UNSETTLED.format(outbox=f"{producer}_outbox"), events, context=producer)
-    read = positions_of(consumer, [(row[0], row[1]) for row in rows])
-    ages = [float(row[3]) for row in rows if read.get((row[0], row[1]), 0) < row[2]]
-    return len(ages), max(ages, default=0.0)
-
-
-def _subscribed() -> dict[tuple[str, str], list[str]]:
-    """Say which events of which producer each context listens to."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for (event, _), subscriptions in SUBSCRIPTIONS.items():
-        for subscription in subscriptions:
-            producer = event.partition(".")[0]
-            found.setdefault((subscription.context, producer), []).append(event)
-    return found
 
 
 def _circuits() -> Iterator[Metric]:
@@ -141,9 +102,11 @@ def _circuits() -> Iterator[Metric]:
     yield stopped
 
 
-def _sagas() -> Iterator[Metric]:
-    return _gauges(
-        UNFINISHED,
+def _sagas(groups: list[measured.Group]) -> Iterator[Metric]:
+    alike: dict[tuple[str, str], list[measured.Group]] = {}
+    for group in groups:
+        alike.setdefault((group.name, group.status), []).append(group)
+    yield from _gauges(
         ("saga", "status"),
         (
             ("concord_sagas_unfinished", "Sagas under way."),
@@ -152,21 +115,88 @@ def _sagas() -> Iterator[Metric]:
             ("concord_sagas_retrying", "Sagas whose current step was claimed more than once."),
             ("concord_sagas_hinted", "Sagas that the sweeper had to hint."),
         ),
+        [
+            (
+                *key,
+                sum(group.count for group in found),
+                max(group.ages[-1] for group in found),
+                sum(group.parked for group in found),
+                sum(group.retrying for group in found),
+                sum(group.hinted for group in found),
+            )
+            for key, found in alike.items()
+        ],
+    )
+    yield from _by_version(groups)
+
+
+def _by_version(groups: list[measured.Group]) -> Iterator[Metric]:
+    labels = ("saga", "version", "status", "waits_for")
+    kinds = [(group.name, group.def_version, group.status, group.waits_for) for group in groups]
+    yield from _gauges(
+        labels,
+        (("concord_sagas_standing", "Sagas under way, by version and what they wait for."),),
+        [(*kind, group.count) for kind, group in zip(kinds, groups, strict=True)],
+    )
+    yield from _gauges(
+        (*labels, "quantile"),
+        (("concord_sagas_age_seconds", "Age of unfinished sagas; quantile 1 is the oldest."),),
+        [
+            (*kind, f"{quantile:g}", age)
+            for kind, group in zip(kinds, groups, strict=True)
+            for quantile, age in zip(measured.QUANTILES, group.ages, strict=True)
+        ],
+    )
+    seen = sum(group.count for group in groups)
+    yield from _gauges(
+        (),
+        (("concord_sagas_cut", "1 where more sagas are unfinished than a scrape looks at."),),
+        [(seen >= measured.MOST,)],
+    )
+
+
+def _ended() -> Iterator[Metric]:
+    ended = measured.ended_lately()
+    yield from _gauges(
+        ("saga", "status"),
+        (("concord_sagas_ended_last_hour", "Sagas by how they ended, the latest 10000."),),
+        [
+            row
+            for found in ended
+            for row in (
+                (found.name, "completed", found.completed),
+                (found.name, "compensated", found.compensated),
+            )
+        ],
+    )
+    yield from _gauges(
+        ("saga",),
+        (("concord_sagas_compensated_ratio", "The part of them that was compensated."),),
+        [(found.name, found.compensated_ratio) for found in ended],
+    )
+
+
+def _lags() -> Iterator[Metric]:
+    found = measured.lag()
+    return _gauges(
+        ("of",),
+        (("concord_timer_lag_seconds", "How long the most overdue row waits for the sweeper."),),
+        [("sagas", found.sagas), ("branches", found.branches)],
     )
 
 
 def _gauges(
-    statement: str, labels: tuple[str, ...], gauges: tuple[tuple[str, str], ...]
+    labels: tuple[str, ...], gauges: tuple[tuple[str, str], ...], rows: Iterable[Row]
 ) -> Iterator[Metric]:
-    """Turn a query, first its labels and then its figures, into one gauge for each figure."""
+    """Turn rows, first their labels and then their figures, into one gauge for each figure."""
     families = [GaugeMetricFamily(name, text, labels=list(labels)) for name, text in gauges]
-    for row in _rows(statement):
+    for row in rows:
         for family, value in zip(families, row[len(labels) :], strict=True):
             family.add_metric([str(label) for label in row[: len(labels)]], float(value))
     return iter(families)
 
 
-def _rows(statement: str, *events: list[str], context: str = ENGINE) -> list[tuple[Any, ...]]:
+def _rows(statement: str, *told: Any, context: str = ENGINE) -> list[Row]:
     with connection_of(context).cursor() as cursor:
-        cursor.execute(statement, list(events) or None)
+        cursor.execute(statement, list(told) or None)
         return list(cursor.fetchall())

@@ -3,15 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any
 from urllib.parse import urlencode
-from uuid import UUID
 
 from django.db.models import Count, F, Func, Max, Min, TextField, Value
 from django.http import HttpRequest
 from django.urls import reverse
 
-from sagas import clock
+from sagas import clock, measured
 from sagas.admin import dead_letters, filters
 from sagas.admin.attention import CONCERNS
 from sagas.admin.detail import outbox_of
@@ -19,10 +19,15 @@ from sagas.admin.display import list_of
 from sagas.breaker import Circuit, circuits
 from sagas.contexts import contexts
 from sagas.durations import duration
+from sagas.ids import first_made_at
 from sagas.models import DeadLetter, OperatorAction, SagaInstance, StepFault
+from sagas.outbox import lag
+from sagas.outbox.lag import Behind
 
 _SIGNATURE = Func(F("error"), Value(":"), Value(1), function="split_part", output_field=TextField())
 SINCE = timedelta(hours=24)
+LATE = 60.0
+"""In seconds. Less than that the sweeper itself lets a row wait while the queue is not empty."""
 MOST = 10
 
 
@@ -43,6 +48,10 @@ class Backlog:
     count: int
     oldest: str
     url: str
+    most: bool = False
+    """There are at least so many; nobody has counted further."""
+    beside: str = ""
+    """What else is to be said."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +75,7 @@ class Board:
     waits: tuple[Wait, ...]
     parked: tuple[SagaInstance, ...]
     backlogs: tuple[Backlog, ...]
+    ended: tuple[measured.Ended, ...]
     failures: tuple[Failure, ...]
     acts: tuple[OperatorAction, ...]
     stopped: tuple[Circuit, ...]
@@ -78,24 +88,57 @@ def gather(request: HttpRequest) -> Board | None:
     if not request.user.has_perm("sagas.view_sagainstance"):
         return None
     now = clock.real()
-    sagas = SagaInstance.objects.filter(finished_at__isnull=True).aggregate(
-        count=Count("id"), oldest=Min("started_at"), human=Count("id", filters.needs_a_human())
-    )
-    unfinished = Backlog(
-        title="unfinished sagas",
-        count=sagas["count"],
-        oldest=_since(sagas["oldest"], now),
-        url=list_of("sagas_sagainstance", "stands=unfinished"),
-    )
+    groups = measured.under_way()
+    human = sum(group.count if group.is_unknown else group.parked for group in groups)
     return Board(
-        waits=tuple(_waits(request, sagas["human"])),
-        parked=tuple(_parked()) if sagas["human"] else (),
-        backlogs=(unfinished, *(_outbox(context, now) for context in contexts())),
+        waits=tuple(_waits(request, human)),
+        parked=tuple(_parked()) if human else (),
+        backlogs=(
+            _unfinished(groups),
+            *(_outbox(context, now) for context in contexts()),
+            *_unapplied(),
+        ),
+        ended=tuple(measured.ended_lately()),
         failures=tuple(_failures(now)),
         acts=tuple(OperatorAction.objects.order_by("-id")[:MOST]),
         stopped=tuple(each for each in circuits() if each.opened_at is not None),
         read_at=now,
     )
+
+
+def _unfinished(groups: list[measured.Group]) -> Backlog:
+    count = sum(group.count for group in groups)
+    oldest = max((group.ages[-1] for group in groups), default=None)
+    late = measured.lag()
+    asleep = sum(group.count for group in groups if group.waits_for != "nothing")
+    said = [f"{asleep} of them asleep"] if asleep else []
+    overdue = max(late.sagas, late.branches)
+    if overdue >= LATE:
+        said.append(f"one is overdue for {duration(timedelta(seconds=overdue))}")
+    return Backlog(
+        title="unfinished sagas",
+        count=count,
+        oldest="" if oldest is None else duration(timedelta(seconds=max(oldest, 0.0))),
+        url=list_of("sagas_sagainstance", "stands=unfinished"),
+        most=count >= measured.MOST,
+        beside="; ".join(said),
+    )
+
+
+def _unapplied() -> Iterator[Backlog]:
+    """Sum up, for each context that is behind, the events of others that it has not applied."""
+    found: dict[str, list[Behind]] = {}
+    for behind in lag.behind():
+        if behind.count:
+            found.setdefault(behind.consumer, []).append(behind)
+    for consumer, behinds in found.items():
+        oldest = max(behinds, key=attrgetter("oldest"))
+        yield Backlog(
+            title=f"events that {consumer} has not applied",
+            count=sum(behind.count for behind in behinds),
+            oldest=duration(timedelta(seconds=max(oldest.oldest, 0.0))),
+            url=list_of(f"{oldest.producer}_outbox", "state=published"),
+        )
 
 
 def _waits(request: HttpRequest, human: int) -> Iterator[Wait]:
@@ -137,7 +180,7 @@ def _failures(now: datetime) -> Iterator[Failure]:
     """Group the faults of the last day by step and by what stands before the error's colon."""
     rows = (
         # Ids carry the time they were made at, so the primary key finds the day.
-        StepFault.objects.filter(id__gte=_first_id(now - SINCE))
+        StepFault.objects.filter(id__gte=first_made_at(now - SINCE))
         .annotate(signature=_SIGNATURE)
         .values("name", "direction", "kind", "signature")
         .annotate(count=Count("id"), sagas=Count("saga_id", distinct=True), last=Max("at"))
@@ -155,9 +198,3 @@ def _failures(now: datetime) -> Iterator[Failure]:
             last_at=row["last"],
             url=f"{reverse('admin:sagas_sagainstance_changelist')}?{query}",
         )
-
-
-def _first_id(at: datetime) -> UUID:
-    """Return the smallest id of version 7 that could have been made at an instant."""
-    milliseconds = int(at.timestamp() * 1000)
-    return UUID(int=(milliseconds << 80) | (0x7 << 76) | (0b10 << 62))

@@ -33,6 +33,13 @@ class DeadLetter(models.Model):
             ("resend_deadletter", "Can resend dead letters"),
             ("discard_deadletter", "Can discard dead letters"),
         )
+        indexes: ClassVar = [
+            models.Index(
+                fields=["context"],
+                condition=models.Q(resolved_at__isnull=True),
+                name="sagas_deadletter_open",
+            )
+        ]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["context", "event_id"], name="sagas_deadletter_once")
         ]

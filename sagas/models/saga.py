@@ -96,6 +96,12 @@ class SagaInstance(models.Model):
                 condition=Q(finished_at__isnull=True),
                 name="sagas_saga_unfinished",
             ),
+            # Written once in the life of a saga; finds those that ended lately.
+            models.Index(
+                fields=["finished_at"],
+                condition=Q(finished_at__isnull=False),
+                name="sagas_saga_ended",
+            ),
             models.Index(fields=["correlation_id"], name="sagas_saga_correlation"),
             models.Index(
                 fields=["parent_id"], condition=Q(parent_id__isnull=False), name="sagas_saga_parent"

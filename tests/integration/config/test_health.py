@@ -1,8 +1,12 @@
+import re
+
 import pytest
+from django.conf import settings
 from django.db import connection
 from django.test import override_settings
 
 from config import health
+from config.metrics import Backlog
 from payments.gateways.http import PROVIDER
 from sagas.api import Unknown, transaction
 
@@ -110,3 +114,12 @@ def test_a_system_that_is_not_called_is_seen_in_a_scrape(client, committed_db, s
         raise Unknown("no answer")
     assert figure(client.get("/metrics").content.decode(), name) >= 1
     PROVIDER.forget()
+
+
+def test_the_table_of_metrics_names_each_of_them(committed_db):
+    found = {metric.name for metric in Backlog().collect()}
+
+    text = (settings.BASE_DIR / "docs" / "operations.md").read_text()
+    rows = re.findall(r"^\| `(concord_\w+)` \|", text, re.MULTILINE)
+
+    assert sorted(rows) == sorted(found)
