@@ -114,6 +114,7 @@ def _sagas(groups: list[measured.Group]) -> Iterator[Metric]:
             ("concord_sagas_parked", "Sagas that wait for a person."),
             ("concord_sagas_retrying", "Sagas whose current step was claimed more than once."),
             ("concord_sagas_hinted", "Sagas that the sweeper had to hint."),
+            ("concord_sagas_late", "Sagas that stand at a step longer than it may take."),
         ),
         [
             (
@@ -123,6 +124,7 @@ def _sagas(groups: list[measured.Group]) -> Iterator[Metric]:
                 sum(group.parked for group in found),
                 sum(group.retrying for group in found),
                 sum(group.hinted for group in found),
+                sum(group.late for group in found),
             )
             for key, found in alike.items()
         ],

@@ -26,6 +26,7 @@ PLACES: dict[str, str] = {
     "cancel.before_commit": "a saga is turned round from outside, not yet committed",
     "cancel.committed": "a saga is turned round from outside, nobody has been told",
     "deadline.committed": "a deadline has turned a saga round, nobody has been told",
+    "limit.committed": "a saga that slept for its lock counts its step's time, nothing has begun",
     "act.before_commit": "an operator's act is written, not yet committed",
     "act.committed": "an operator's act is committed, nobody has been told",
     "request.posted": "a detached context has asked the engine and committed, nobody has been told",

@@ -21,9 +21,10 @@ _UNDER_WAY = """
 SELECT name, def_version, status, coalesce(split_part(waiting_for, ':', 1), 'nothing'), count(*),
     percentile_disc(%(quantiles)s::float8[]) WITHIN GROUP (ORDER BY age),
     count(*) FILTER (WHERE is_parked), count(*) FILTER (WHERE attempts > 1),
-    count(*) FILTER (WHERE hints > 0)
+    count(*) FILTER (WHERE hints > 0),
+    count(*) FILTER (WHERE step_deadline_at < (SELECT sagas.now()))
 FROM (
-    SELECT name, def_version, status, waiting_for, attempts, hints,
+    SELECT name, def_version, status, waiting_for, attempts, hints, step_deadline_at,
         parked_at IS NOT NULL AS is_parked,
         extract(epoch FROM statement_timestamp() - started_at)::float8 AS age
     FROM sagas_saga WHERE finished_at IS NULL ORDER BY started_at LIMIT %(most)s) AS unfinished
@@ -58,6 +59,8 @@ class Group:
     parked: int
     retrying: int
     hinted: int
+    late: int
+    """Those whose time for the step they stand at is over."""
 
     @property
     def is_unknown(self) -> bool:
@@ -107,6 +110,7 @@ def under_way() -> list[Group]:
             parked=row[6],
             retrying=row[7],
             hinted=row[8],
+            late=row[9],
         )
         for row in rows
     ]

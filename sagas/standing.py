@@ -125,6 +125,8 @@ def _ended(saga: SagaInstance) -> str:
 
 
 def _why(saga: SagaInstance) -> str:
+    if saga.failure == "deadline" and saga.failed_step:
+        return f"because the time for its step {saga.failed_step} was over"
     if saga.failure == "deadline":
         return "because its deadline passed before the point of no return"
     where = f" at {saga.failed_step}" if saga.failed_step else ""
@@ -142,20 +144,33 @@ def _under_way(saga: SagaInstance, faults: Sequence[StepFault], now: datetime) -
         )
     if saga.parked_at is not None:
         said = f"Parked {relative(saga.parked_at, now)} at step {name}: {saga.parked_reason}."
-        return f"{said} {_until_somebody_acts(saga)}"
+        late = _time_for_it(saga) if saga.past_return else ""
+        return f"{said}{late} {_until_somebody_acts(saga)}"
     if handover.is_lock(saga.waiting_for):
         return f"Waits for its turn: {locks.words_for(str(saga.waiting_for))}."
     beside = group_under_cursor(saga)
     if beside:
         return f"{saga.pending} of {len(beside)} steps that run side by side are left."
     what = f"Step {name}" if saga.status == Status.RUNNING else f"Undoing step {name}"
-    return f"{what} {_progress(saga, _faults_here(saga, faults), now)}"
+    return f"{what} {_progress(saga, _faults_here(saga, faults), now)}{_time_for_it(saga)}"
+
+
+def _time_for_it(saga: SagaInstance) -> str:
+    """Return until when a saga may stand at its step, or since when it is late there."""
+    if saga.step_deadline_at is None:
+        return ""
+    now = clock.now()
+    when = relative(saga.step_deadline_at, now)
+    if saga.step_deadline_at <= now:
+        return f" It is late: the time for this step was over {when}."
+    then = "" if saga.past_return else " and it turns round"
+    return f" The time for this step is over {when}{then}."
 
 
 def _until_somebody_acts(saga: SagaInstance) -> str:
     if saga.status == Status.COMPENSATING or saga.past_return:
         return "Nothing happens until a person acts."
-    until = _at(saga.deadline_at, clock.now())
+    until = _at(min(filter(None, (saga.deadline_at, saga.step_deadline_at))), clock.now())
     return f"Nothing happens until a person acts, or its deadline compensates it {until}."
 
 

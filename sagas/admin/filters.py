@@ -9,6 +9,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest
 
+from sagas import clock
 from sagas.models import SagaInstance, Status, StepFault
 from sagas.orchestration import registry
 
@@ -43,6 +44,7 @@ class StandingFilter(admin.SimpleListFilter):
             ("parked", "parked"),
             ("retrying", "retrying"),
             ("waiting", "waiting"),
+            ("late", "late at its step"),
             *((status.value, status.value) for status in Status),
         )
 
@@ -56,6 +58,8 @@ class StandingFilter(admin.SimpleListFilter):
             "retrying": Q(not_before__isnull=False, parked_at__isnull=True, waiting_for=None),
             "waiting": Q(waiting_for__isnull=False, parked_at__isnull=True),
         }
+        if chosen == "late":
+            return queryset.filter(step_deadline_at__lt=clock.now(), finished_at__isnull=True)
         if chosen in conditions:
             return queryset.filter(conditions[chosen])
         return queryset.filter(status=chosen) if chosen in Status.values else queryset

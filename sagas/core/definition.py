@@ -19,6 +19,7 @@ from sagas.core.step import (
     Kind,
     Step,
     begun,
+    check_within,
     compensatable,
     parallel,
     pivot,
@@ -192,6 +193,7 @@ def _check_names(saga: Saga[Any]) -> None:
 def _check_builders(saga: Saga[Any], step: Step[Any]) -> str:
     where = f"{saga.name}, step {step.name}"
     _check_retry(step.retry, where)
+    check_within(step, saga.deadline, where)
     undo = None if step.undo is None else command_of(step.undo, saga.state, where)
     if step.awaits is not None:
         # The verbs are written with this module's words.

@@ -7,6 +7,7 @@ chapter 4.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -57,6 +58,8 @@ class Step(Generic[S]):
     """An operator may let a parked saga go on without it; not part of the fingerprint."""
     branches: tuple["Step[S]", ...] = ()
     """Of what ``parallel`` returns; the saga puts them in its place."""
+    within: timedelta | None = None
+    """How long a saga may stand at it, over all attempts."""
 
 
 def begun(name: str, *, undo: Callable[[S], Command[None]]) -> Step[S]:
@@ -73,12 +76,16 @@ def compensatable(
     retry: RetryPolicy = DEFAULT,
     when: Callable[[S], bool] | None = None,
     skippable: bool = False,
+    within: timedelta | None = None,
 ) -> Step[S]:
     """Return a step that can be undone; comes before the pivot.
 
     :param skippable: an operator may let a parked saga go on without it
+    :param within: how long, in business time, all attempts may take together; then the saga
+        compensates
     """
-    return Step(name, Kind.COMPENSATABLE, do, undo, keep, retry, when=when, skippable=skippable)
+    kind = Kind.COMPENSATABLE
+    return Step(name, kind, do, undo, keep, retry, when=when, skippable=skippable, within=within)
 
 
 def pivot(
@@ -101,12 +108,16 @@ def retriable(
     retry: RetryPolicy = DEFAULT,
     when: Callable[[S], bool] | None = None,
     skippable: bool = False,
+    within: timedelta | None = None,
 ) -> Step[S]:
     """Return a step that must succeed in the end; comes after the pivot.
 
     :param skippable: an operator may let a parked saga go on without it
+    :param within: how long, in business time, all attempts should take together; then operators
+        see that it is late
     """
-    return Step(name, Kind.RETRIABLE, do, None, keep, retry, when=when, skippable=skippable)
+    kind = Kind.RETRIABLE
+    return Step(name, kind, do, None, keep, retry, when=when, skippable=skippable, within=within)
 
 
 def parallel(*branches: Step[S]) -> Step[S]:
@@ -123,9 +134,28 @@ def parallel(*branches: Step[S]) -> Step[S]:
         raise InvalidDefinition(f"parallel({names}): a group has at least two branches")
     if any(step.branches for step in branches):
         raise InvalidDefinition(f"parallel({names}): a group stands in no other group")
+    if any(step.within is not None for step in branches):
+        raise InvalidDefinition(
+            f"parallel({names}): no branch has within=: the saga's deadline bounds a group"
+        )
     [kind, *others] = {step.kind for step in branches}
     if others or kind not in {Kind.COMPENSATABLE, Kind.RETRIABLE}:
         raise InvalidDefinition(
             f"parallel({names}): branches are all compensatable, or all retriable"
         )
     return Step(f"parallel({names})", kind, None, None, None, DEFAULT, branches=branches)
+
+
+def check_within(step: Step[Any], deadline: timedelta, where: str) -> None:
+    """Refuse a time for a step that nobody could keep, or that would never bite.
+
+    :raises InvalidDefinition: if it is none
+    """
+    if step.within is None:
+        return
+    if step.within <= timedelta(0):
+        raise InvalidDefinition(f"{where}: within={step.within}: a step takes longer than nothing")
+    if step.kind is Kind.COMPENSATABLE and step.within > deadline:
+        raise InvalidDefinition(
+            f"{where}: within={step.within}: the saga's deadline of {deadline} comes before"
+        )

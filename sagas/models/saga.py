@@ -61,6 +61,9 @@ class SagaInstance(models.Model):
     parked_at = models.DateTimeField(null=True)
     parked_reason = models.TextField(null=True)
     deadline_at = models.DateTimeField()
+    step_deadline_at = models.DateTimeField(
+        null=True, help_text="Business time until which it may stand at the step under its cursor."
+    )
     waiting_for = models.TextField(
         null=True, help_text="What it sleeps for: signal:, timer:, child: or lock: and a name."
     )

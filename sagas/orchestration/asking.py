@@ -14,9 +14,9 @@ from sagas.core.definition import Saga
 from sagas.core.locks import Meeting
 from sagas.models.saga import SagaInstance
 from sagas.orchestration import locks, requests
+from sagas.orchestration.insertion import NewSaga
 from sagas.orchestration.locks import Holder
 from sagas.orchestration.starting import Again, last_run, refusal, refuse_unfit
-from sagas.orchestration.stops import NewSaga
 from sagas.sometimes import sometimes
 
 

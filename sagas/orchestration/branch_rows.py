@@ -9,6 +9,7 @@ each other for ever.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -88,7 +89,7 @@ WHERE r.saga_id = %(id)s AND r.step_no = %(step_no)s AND r.direction = 'do'
     AND s.pending > 0 AND s.cursor <= r.step_no
 RETURNING s.id, s.name, s.def_version, s.fingerprint, s.status, r.step_no, s.last_step,
     r.fencing_token, r.attempts, s.past_return, s.state, s.failure, s.canceled_by, s.deadline_at,
-    s.correlation_id, s.traceparent, s.waiting_for, clock_timestamp()
+    s.correlation_id, s.traceparent, s.waiting_for, clock_timestamp(), s.step_deadline_at
 """
 
 
@@ -217,7 +218,7 @@ def replies(saga_id: UUID, numbers: range) -> dict[int, tuple[str, Any]]:
 _JOIN = """
 UPDATE sagas_saga SET status = %(to_status)s, cursor = %(to_cursor)s,
     past_return = %(past_return)s, state = coalesce(%(saga_state)s, state), attempts = 0,
-    hints = 0, leased_until = NULL, not_before = NULL,
+    hints = 0, leased_until = NULL, not_before = NULL, step_deadline_at = %(step_deadline)s,
     due_at = CASE WHEN %(finished)s THEN NULL WHEN parked_at IS NOT NULL THEN due_at
         ELSE clock_timestamp() + make_interval(secs => %(grace)s) END,
     parked_at = CASE WHEN %(finished)s THEN NULL ELSE parked_at END,
@@ -237,6 +238,7 @@ class Joined:
     cursor: int
     past_return: bool
     finished: bool
+    step_deadline_at: datetime | None
     state: Any = None
     """The new state, or None to leave it."""
 
@@ -256,6 +258,7 @@ def join(saga_id: UUID, group: int, target: Joined) -> UUID | None:
         "past_return": target.past_return,
         "saga_state": None if target.state is None else Jsonb(target.state),
         "finished": target.finished,
+        "step_deadline": target.step_deadline_at,
         "grace": conf.HINT_GRACE,
     }
     with engine_cursor() as cursor:

@@ -14,7 +14,6 @@ from time import monotonic
 from typing import Any
 from uuid import UUID
 
-from sagas import clock
 from sagas.core import codec
 from sagas.core.commands import Unknown
 from sagas.core.keys import Direction
@@ -22,7 +21,7 @@ from sagas.correlation import Correlation, correlated
 from sagas.failpoints import failpoint
 from sagas.models.saga import SagaInstance, Status
 from sagas.models.step_run import RunState
-from sagas.orchestration import canvas, donekeys, faults, locks, registry, stops, store, versions
+from sagas.orchestration import canvas, donekeys, faults, limits, locks, registry, store, versions
 from sagas.orchestration.awaiting import arrive, go_back
 from sagas.orchestration.compensation import undo_step
 from sagas.orchestration.faults import Attempt
@@ -152,8 +151,10 @@ class Carried:
             return LinkEnd.STOPPED
         except codec.CannotDecode as unreadable:
             return self._fault(f"step {self.claimed.cursor}", "fault", unreadable)
-        asleep = locks.sleeps_on(self.saga, self.claimed)
-        return LinkEnd.STOPPED if asleep or faults.park_worn_out(self._attempt()) else None
+        if locks.sleeps_on(self.saga, self.claimed) or faults.park_worn_out(self._attempt()):
+            return LinkEnd.STOPPED
+        self.claimed = limits.counted(self.saga, self.claimed)
+        return None
 
     def _is_past(self) -> bool:
         if self.direction is Direction.DO:
@@ -162,7 +163,7 @@ class Carried:
 
     def _step(self) -> LinkEnd | None:
         """Carry out the step under the cursor; None while there is more to do here."""
-        if self._is_overdue():
+        if limits.is_over(self.claimed):
             return self._compensate_overdue()
         work = Work(
             saga=self.saga,
@@ -203,6 +204,7 @@ class Carried:
             past_return=done.past_return,
             attempts=1,
             claimed_at=done.at,
+            step_deadline_at=done.step_deadline_at,
         )
         self.state = done.state
         if self._is_past():
@@ -274,15 +276,8 @@ class Carried:
             return self.claimed.cursor < self.high
         return self.claimed.cursor > self.low
 
-    def _is_overdue(self) -> bool:
-        return (
-            self.direction is Direction.DO
-            and not self.claimed.past_return
-            and self.claimed.deadline_at <= clock.now()
-        )
-
     def _compensate_overdue(self) -> LinkEnd:
-        stops.begin_compensation(self.claimed.saga_id, failure=stops.DEADLINE, by=None)
+        limits.turn_round(self.claimed, self.saga)
         failpoint("deadline.committed")
         self._send(self.claimed.last_step, Direction.UNDO)
         return LinkEnd.STOPPED

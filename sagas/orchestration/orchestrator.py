@@ -27,6 +27,7 @@ from sagas.orchestration import (
     stops,
     versions,
 )
+from sagas.orchestration.insertion import NewSaga
 from sagas.orchestration.starting import (
     Again,
     Started,
@@ -34,7 +35,7 @@ from sagas.orchestration.starting import (
     start_once,
 )
 from sagas.orchestration.status import NoSuchSaga
-from sagas.orchestration.stops import Cancellation, NewSaga
+from sagas.orchestration.stops import Cancellation
 from sagas.orchestration.store import StaleFencingToken
 from sagas.reasons import refuse_untold
 from sagas.transactions import ENGINE, after_commit, is_detached, transaction, transaction_required

@@ -31,9 +31,9 @@ from sagas.failpoints import failpoint
 from sagas.ids import uuid7
 from sagas.models.dead_letter import DeadLetter
 from sagas.models.saga import SagaInstance, Status
-from sagas.orchestration import stops
+from sagas.orchestration.insertion import NewSaga, by_key
 from sagas.orchestration.status import NoSuchSaga
-from sagas.orchestration.stops import Cancellation, NewSaga
+from sagas.orchestration.stops import Cancellation
 from sagas.outbox import subscriptions
 from sagas.statements import cursor_of
 from sagas.transactions import (
@@ -228,7 +228,7 @@ def _start(new: NewSaga) -> None:
     if started.is_asleep and saga.lock is not None and saga.lock.meeting is Meeting.REFUSE:
         # Whoever asked has gone on and done the first step: it is undone.
         orchestrator.ask_to_cancel(new.saga_id, reason="locked", by=saga.name)
-    if not started.is_new and stops.by_key(new.name, new.key) != new.saga_id:
+    if not started.is_new and by_key(new.name, new.key) != new.saga_id:
         raise KeyTaken(f"{new.name} {new.key}: saga {new.saga_id} was not started")
 
 

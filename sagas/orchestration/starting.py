@@ -13,10 +13,11 @@ from sagas.core.errors import SagasError
 from sagas.core.locks import Meeting
 from sagas.error_texts import storable
 from sagas.models.saga import SagaInstance
-from sagas.orchestration import locks, stops
+from sagas.orchestration import insertion, locks
 from sagas.orchestration.handover import let_go, what_for
+from sagas.orchestration.insertion import NewSaga
+from sagas.orchestration.limits import limit_of
 from sagas.orchestration.locks import Taking
-from sagas.orchestration.stops import NewSaga
 from sagas.orchestration.store import engine_cursor
 from sagas.sometimes import sometimes
 from sagas.statements import cursor_of
@@ -113,7 +114,7 @@ def start_once(saga: Saga[Any], new: NewSaga, again: Again, *, refuses: bool = T
 
 
 def _repeated(new: NewSaga, again: Again) -> Started:
-    first = stops.by_key(new.name, new.key)
+    first = insertion.by_key(new.name, new.key)
     if again is Again.REFUSE:
         raise refusal(new, first)
     return Started(saga_id=first, is_new=False)
@@ -127,8 +128,9 @@ def refusal(new: NewSaga, first: UUID) -> AlreadyStarted:
 
 
 def _insert(saga: Saga[Any], new: NewSaga, *, refuses: bool) -> Started | None:
+    limit = limit_of(saga, new.cursor)
     if saga.lock is None:
-        inserted = stops.insert(new)
+        inserted = insertion.insert(new, step_deadline_at=limit)
         return None if inserted is None else Started(saga_id=inserted, is_new=True)
     if _is_taken(new):
         return None
@@ -140,11 +142,11 @@ def _insert(saga: Saga[Any], new: NewSaga, *, refuses: bool) -> Started | None:
         if saga.lock.meeting is Meeting.REFUSE and refuses:
             raise locks.refusal(target)
         sometimes("lock.awaited")
-        inserted = stops.insert(
+        inserted = insertion.insert(
             new, waiting_for=what_for(target), asleep=clock.seconds_until(new.deadline_at)
         )
     else:
-        inserted = stops.insert(new)
+        inserted = insertion.insert(new, step_deadline_at=limit)
     if inserted is None:
         # Had before, it is the lock of the saga that was started first, under the same id.
         if taking is Taking.TAKEN:

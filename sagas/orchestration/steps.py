@@ -14,6 +14,7 @@ from sagas.models.step_run import RunState
 from sagas.orchestration import group, stops, store
 from sagas.orchestration.commits import Outcome, commit, commit_intent, enter_pivot
 from sagas.orchestration.handlers import Handler, handler_of
+from sagas.orchestration.limits import limit_of
 from sagas.orchestration.store import Target
 from sagas.orchestration.turning import turn_step_round
 from sagas.orchestration.work import (
@@ -171,6 +172,7 @@ def _forward(work: Work, state: Any, reply: Any, outcome: RunState) -> Done:
         deferred=keeps and not past_return and work.may_defer(Direction.DO),
         state=None if state is work.state else codec.encode_as(work.saga.state, state),
         finished=finished,
+        step_deadline_at=limit_of(work.saga, cursor),
     )
     store.move(work.claimed, entry(work, Direction.DO, outcome, reply), target)
     group.open_group(work.saga, work.claimed.saga_id, cursor)

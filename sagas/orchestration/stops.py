@@ -1,24 +1,18 @@
-"""How a saga stops and goes on: faults, parking, compensation from outside, and its start.
+"""How a saga stops and goes on: faults, parking, and compensation from outside.
 
 Like ``store.py``, every change is one conditional statement.
 """
 
-import re
 from dataclasses import dataclass
-from datetime import datetime
 from enum import Enum
 from typing import Any
 from uuid import UUID
 
-from psycopg.types.json import Jsonb
-
 from sagas.conf import conf
-from sagas.core.keys import Direction, effect_key
 from sagas.ids import uuid7
 from sagas.orchestration.store import Claim, StaleFencingToken, engine_cursor
 from sagas.orchestration.worker import task_id, worker_name
 from sagas.sometimes import sometimes
-from sagas.transactions import is_detached, table
 
 
 class Cancellation(Enum):
@@ -32,107 +26,6 @@ class Cancellation(Enum):
     """The saga has ended, or is compensating already."""
     ASKED = "asked"
     """The engine is asked as soon as the caller's transaction commits, in another database."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NewSaga:
-    """What is known of a saga when it starts; also what a detached context asks for."""
-
-    saga_id: UUID
-    name: str
-    def_version: int
-    fingerprint: str
-    key: str
-    subject_id: UUID | None
-    cursor: int
-    last_step: int
-    begun_step: str | None
-    context: str
-    past_return: bool
-    state: Any
-    deadline_at: datetime
-    correlation_id: str
-    causation_id: str | None
-    traceparent: str | None
-    parent_id: UUID | None = None
-    parent_step: int | None = None
-    run: int = 1
-    """Which one it is of those that were started one after the other under one key."""
-
-
-_INSERT = """
-WITH saga AS (
-    INSERT INTO sagas_saga (id, name, def_version, fingerprint, key, subject_id, status,
-        past_return, cursor, last_step, state, deadline_at, correlation_id, causation_id,
-        traceparent, parent_id, parent_step, waiting_for, not_before, due_at, fencing_token,
-        attempts, hints, pending, run)
-    VALUES (%(id)s, %(name)s, %(version)s, %(fingerprint)s, %(key)s, %(subject)s, 'running',
-        %(past)s, %(cursor)s, %(last)s, %(state)s, %(deadline)s, %(correlation)s, %(causation)s,
-        %(trace)s, %(parent)s, %(parent_step)s, %(waiting)s,
-        CASE WHEN %(waiting)s::text IS NOT NULL
-            THEN clock_timestamp() + make_interval(secs => %(due)s) END,
-        clock_timestamp() + make_interval(secs => %(due)s), 0, 0, 0, 0, %(run)s)
-    ON CONFLICT (name, key) DO NOTHING RETURNING id),
-barrier AS (
-    INSERT INTO {barrier} (saga_id, step_no, direction, state)
-    SELECT id, 0, 'do', 'done' FROM saga WHERE %(begun)s::text IS NOT NULL),
-journal AS (
-    INSERT INTO sagas_steprun (saga_id, step_no, name, context, direction, state, effect_key,
-        attempts, worker, task_id, started_at, fencing_token)
-    SELECT id, 0, %(begun)s, %(context)s, 'do', 'done', %(effect_key)s, 1, %(worker)s, '',
-        transaction_timestamp(), 0
-    FROM saga WHERE %(begun)s::text IS NOT NULL)
-SELECT id FROM saga
-"""
-_ITS_BARRIER = re.compile(r"INSERT INTO \{barrier\}.*?(?=\),\njournal)", re.DOTALL)
-
-
-def insert(new: NewSaga, *, waiting_for: str | None = None, asleep: float = 0.0) -> UUID | None:
-    """Write the row of a new saga, or return None when its business key is taken.
-
-    :param waiting_for: what it sleeps for from its start
-    :param asleep: seconds after which it is looked at although nothing has rung
-    """
-    parameters: dict[str, Any] = {
-        "id": new.saga_id,
-        "name": new.name,
-        "version": new.def_version,
-        "fingerprint": new.fingerprint,
-        "key": new.key,
-        "subject": new.subject_id,
-        "past": new.past_return,
-        "cursor": new.cursor,
-        "last": new.last_step,
-        "state": Jsonb(new.state),
-        "deadline": new.deadline_at,
-        "correlation": new.correlation_id,
-        "causation": new.causation_id,
-        "trace": new.traceparent,
-        "parent": new.parent_id,
-        "parent_step": new.parent_step,
-        "run": new.run,
-        "waiting": waiting_for,
-        "due": conf.HINT_GRACE if waiting_for is None else asleep,
-        "begun": new.begun_step,
-        "context": new.context,
-        "effect_key": effect_key(new.saga_id, new.begun_step or "", Direction.DO),
-        "worker": worker_name(),
-    }
-    sql = _INSERT.replace("{barrier}", table(new.context, "barrier"))
-    if is_detached(new.context):  # it has recorded its first step itself
-        sql = _ITS_BARRIER.sub("SELECT 1 FROM saga", _INSERT, count=1)
-    with engine_cursor() as cursor:
-        cursor.execute(sql, parameters)
-        row = cursor.fetchone()
-    return None if row is None else row[0]
-
-
-def by_key(name: str, key: str) -> UUID:
-    """Return the saga that was started under a business key."""
-    with engine_cursor() as cursor:
-        cursor.execute("SELECT id FROM sagas_saga WHERE name = %s AND key = %s", [name, key])
-        found: UUID = cursor.fetchone()[0]
-    return found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,9 +48,14 @@ WITH stopped AS (
         attempts = CASE WHEN %(counts)s THEN greatest(attempts, %(attempts)s)
             ELSE %(attempts)s - 1 END,
         not_before = statement_timestamp() + make_interval(secs => %(delay)s),
-        due_at = CASE WHEN %(parked)s::text IS NULL
+        due_at = CASE WHEN %(parked)s::text IS NOT NULL
+            THEN CASE WHEN status = 'running' AND NOT past_return
+                THEN least(deadline_at, step_deadline_at) END
+            WHEN step_deadline_at IS NULL OR past_return
             THEN statement_timestamp() + make_interval(secs => %(delay)s)
-            WHEN status = 'running' AND NOT past_return THEN deadline_at END,
+            ELSE least(statement_timestamp() + make_interval(secs => %(delay)s),
+                greatest(statement_timestamp(),
+                    statement_timestamp() + (step_deadline_at - sagas.now()))) END,
         parked_at = CASE WHEN %(parked)s::text IS NOT NULL THEN statement_timestamp() END,
         parked_reason = %(parked)s, updated_at = statement_timestamp()
     WHERE id = %(id)s AND status = %(status)s AND cursor = %(step_no)s
@@ -235,6 +133,16 @@ def note_rejection(claimed: Claim, fault: Fault) -> None:
 DEADLINE = "deadline"
 """Why a saga compensates that has run out of time."""
 
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """Where a saga has to stand for its time there to be over."""
+
+    cursor: int
+    step: str | None
+    """The step's name; None where this release does not know it."""
+
+
 # A saga that waits for its lock has done nothing yet, whatever its first step will be; but a child
 # of retriable steps may have a parent that cannot go back, and has to succeed.
 _COMPENSATE = """
@@ -242,15 +150,21 @@ UPDATE sagas_saga SET status = 'compensating', cursor = last_step, failure = %(f
     canceled_by = %(by)s, fencing_token = fencing_token + 1, attempts = 0, hints = 0, pending = 0,
     leased_until = NULL, not_before = NULL, parked_at = NULL, parked_reason = NULL,
     waiting_for = NULL, wait_until = NULL, past_return = false,
+    step_deadline_at = NULL, failed_step = coalesce(%(step)s, failed_step),
     due_at = clock_timestamp() + make_interval(secs => %(grace)s),
     updated_at = clock_timestamp()
 WHERE id = %(id)s AND status = 'running'
     AND (NOT past_return OR waiting_for ^@ 'lock:' AND parent_id IS NULL)
+    AND (%(at)s::smallint IS NULL OR cursor = %(at)s)
 """
 
 
-def begin_compensation(saga_id: UUID, *, failure: str, by: str | None) -> bool:
+def begin_compensation(
+    saga_id: UUID, *, failure: str, by: str | None, at: Standing | None = None
+) -> bool:
     """Turn a running saga round, for whoever asks: customer, operator or deadline.
+
+    :param at: only if it still stands there, so that a step which ends in time has ended in time
 
     Also raises the fencing token and ends the lease, so that a worker in the middle of a step is
     refused when it wants to commit, and clears a parking. False = past the point of no return, or
@@ -258,7 +172,15 @@ def begin_compensation(saga_id: UUID, *, failure: str, by: str | None) -> bool:
     """
     with engine_cursor() as cursor:
         cursor.execute(
-            _COMPENSATE, {"id": saga_id, "failure": failure, "by": by, "grace": conf.HINT_GRACE}
+            _COMPENSATE,
+            {
+                "id": saga_id,
+                "failure": failure,
+                "by": by,
+                "at": at.cursor if at else None,
+                "step": at.step if at else None,
+                "grace": conf.HINT_GRACE,
+            },
         )
         begun = bool(cursor.rowcount == 1)
     if begun and failure == DEADLINE:
@@ -287,7 +209,8 @@ def park(saga_id: UUID, *, reason: str) -> bool:
         cursor.execute(
             "UPDATE sagas_saga SET parked_at = clock_timestamp(), parked_reason = %s,"
             " fencing_token = fencing_token + 1, leased_until = NULL,"
-            " due_at = CASE WHEN status = 'running' AND NOT past_return THEN deadline_at END,"
+            " due_at = CASE WHEN status = 'running' AND NOT past_return"
+            " THEN least(deadline_at, step_deadline_at) END,"
             " updated_at = clock_timestamp()"
             " WHERE id = %s AND parked_at IS NULL AND finished_at IS NULL",
             [reason, saga_id],

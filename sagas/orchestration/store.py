@@ -54,6 +54,7 @@ class Claim:
     traceparent: str | None
     waiting_for: str | None
     claimed_at: datetime
+    step_deadline_at: datetime | None
 
 
 _CLAIMED = tuple(field.name for field in fields(Claim))
@@ -69,7 +70,7 @@ WHERE id = %(id)s AND status = %(status)s AND cursor BETWEEN %(low)s AND %(high)
     AND (not_before IS NULL OR not_before <= clock_timestamp())
 RETURNING id, name, def_version, fingerprint, status, cursor, last_step, fencing_token, attempts,
     past_return, state, failure, canceled_by, deadline_at, correlation_id, traceparent,
-    waiting_for, clock_timestamp()
+    waiting_for, clock_timestamp(), step_deadline_at
 """
 
 
@@ -138,6 +139,8 @@ class Target:
     failed_step: str | None = None
     new_token: bool = False
     finished: bool = False
+    step_deadline_at: datetime | None = None
+    """Until when the saga may stand at the step that the cursor moves to."""
     deferred: bool = False
     """The commit does not wait for the disk; see Note [Not every step waits for the disk]."""
 
@@ -151,6 +154,8 @@ WITH moved AS (
         failed_step = coalesce(%(failed_step)s, failed_step),
         fencing_token = fencing_token + %(bump)s, waiting_for = NULL, wait_until = NULL,
         attempts = CASE WHEN %(run_state)s = 'intended' THEN attempts ELSE 0 END, hints = 0,
+        step_deadline_at = CASE WHEN %(run_state)s = 'intended' THEN step_deadline_at
+            ELSE %(step_deadline)s::timestamptz END,
         leased_until = CASE
             WHEN %(keep)s
                 AND leased_until > clock_timestamp() + make_interval(secs => %(lease)s / 2)
@@ -240,6 +245,7 @@ def _parameters(claimed: Claim, entry: Entry, target: Target) -> dict[str, Any]:
         "bump": int(target.new_token),
         "keep": target.keep_lease,
         "finished": target.finished,
+        "step_deadline": target.step_deadline_at,
         "deferred": target.deferred,
         "lease": conf.LEASE,
         "grace": conf.HINT_GRACE,

@@ -42,7 +42,7 @@ FROM due WHERE s.id = due.id
 RETURNING s.id, s.name, s.def_version, s.fingerprint, s.last_step, s.status, s.cursor,
     s.past_return AND (s.parent_id IS NOT NULL OR s.waiting_for ^@ 'lock:' IS NOT TRUE),
     s.parked_at IS NOT NULL, s.deadline_at, s.traceparent, s.attempts = 0 AND s.hints = 1,
-    due.due_at
+    s.step_deadline_at, due.due_at
 """
 
 
@@ -78,17 +78,19 @@ def sweep() -> int:
 
 def _take_up(row: tuple[Any, ...], now: Any) -> None:
     saga_id, name, version, fingerprint, last_step, status, cursor, past_return, parked = row[:9]
-    deadline, trace, is_fresh = row[9:12]
-    overdue = status == Status.RUNNING and not past_return and deadline <= now
-    if overdue and stops.begin_compensation(saga_id, failure=stops.DEADLINE, by=None):
+    deadline, trace, is_fresh, limit = row[9:13]
+    began = versions.Beginning(
+        name=name, def_version=version, fingerprint=fingerprint, last_step=last_step
+    )
+    at = None if deadline <= now or limit is None else _standing(began, cursor)
+    overdue = min(filter(None, (deadline, limit))) <= now
+    turns = status == Status.RUNNING and not past_return and overdue
+    if turns and stops.begin_compensation(saga_id, failure=stops.DEADLINE, by=None, at=at):
         failpoint("deadline.committed")
         status, cursor = Status.COMPENSATING, last_step
     elif parked:
         _wait_for_deadline(saga_id)
         return
-    began = versions.Beginning(
-        name=name, def_version=version, fingerprint=fingerprint, last_step=last_step
-    )
     saga = versions.to_ring(saga_id, began)
     if saga is None:
         return
@@ -107,12 +109,18 @@ def _take_up(row: tuple[Any, ...], now: Any) -> None:
     )
 
 
+def _standing(began: versions.Beginning, cursor: int) -> stops.Standing:
+    saga = versions.found(began)
+    return stops.Standing(cursor=cursor, step=saga.steps[cursor].name if saga else None)
+
+
 def _wait_for_deadline(saga_id: UUID) -> None:
     """Let a parked saga rest until its deadline can compensate it."""
     with engine_cursor() as cursor:
         cursor.execute(
             "UPDATE sagas_saga SET due_at = CASE WHEN status = 'running' AND NOT past_return"
-            " THEN greatest(deadline_at, clock_timestamp() + interval '1 minute') END"
+            " THEN greatest(least(deadline_at, step_deadline_at),"
+            " clock_timestamp() + interval '1 minute') END"
             " WHERE id = %s AND parked_at IS NOT NULL",
             [saga_id],
         )

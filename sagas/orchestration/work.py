@@ -94,6 +94,8 @@ class Done:
     """What the step run came to."""
     rejected: str | None = None
     """Why the saga has turned round, where it has."""
+    step_deadline_at: datetime | None = None
+    """Until when the saga may stand at the step it has come to."""
 
 
 def write_intent(work: Work, direction: Direction) -> None:
@@ -138,6 +140,7 @@ def done(target: Target, state: Any, run: RunState) -> Done:
         at=clock.real(),
         run=run,
         rejected=target.failure,
+        step_deadline_at=target.step_deadline_at,
     )
 
 

@@ -31,6 +31,8 @@ COLUMNS = {
     "canceled": "the customer cancels at that moment",
     "late": "frozen, canceled and undone by others, then it thaws",
     "overdue": "the deadline is over at that moment",
+    "slow": "the time for the step is over at that moment",
+    "slower": "it is over while the worker is frozen, others go on, then it thaws",
     "silent": "the signal never comes",
     "skipped": "its condition is false",
     "twice": "every message is delivered twice",
@@ -206,6 +208,7 @@ def _interventions(
             prepare=(at(place, where, on_stage.overdue),),
             expects=expects | DONE,
         )
+    yield from _out_of_time(play, number, step, walk)
     if isinstance(step.awaits, SignalAwaited):
         goes_on = step.awaits.otherwise is Otherwise.GO_ON
         yield Placement(
@@ -215,6 +218,36 @@ def _interventions(
             prepare=(lambda stage: stage.silent.add(step.name),),
             expects=DONE if goes_on else BACK,
         )
+
+
+def _out_of_time(
+    play: Understudy, number: int, step: Step[Any], walk: _Walk
+) -> Iterator[Placement]:
+    """Let the time of a step that has one be over wherever nobody is in a transaction."""
+    if step.within is None:
+        return
+    for place, where in walk.places:
+        if where != step.name or place not in ("intent.committed", "call.returned"):
+            continue
+        strike = partial(Placement, row=step.name, detail=place)
+        # A worker that is not held up commits the step: nobody has looked at the clock.
+        yield strike(column="slow", prepare=(at(place, where, on_stage.late),), expects=DONE)
+        yield strike(
+            column="slower",
+            prepare=(at(place, where, on_stage.late, on_stage.freeze),),
+            expects=DONE if number >= play.saga.first_retriable else BACK,
+        )
+    yield Placement(
+        row=step.name,
+        column="slow",
+        detail="stuck",
+        prepare=(
+            stubborn(step.name, Direction.DO),
+            at("fault.committed", step.name, on_stage.late),
+        ),
+        expects=DONE if number >= play.saga.first_retriable else BACK,
+        stuck=number >= play.saga.first_retriable,
+    )
 
 
 def _is_past(play: Understudy, number: int, place: str) -> bool:

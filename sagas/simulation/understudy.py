@@ -93,6 +93,8 @@ def _stand_in(
     elif isinstance(awaits, TimeAwaited):
         awaits = replace(awaits, lasts=timedelta(hours=1))
     plain: dict[str, Any] = {"keep": None, "awaits": awaits}
+    if step.within is not None:
+        plain["within"] = timedelta(hours=1)
     if step.when is not None:
         plain["when"] = _condition(participants, step.name)
     if step.do is not None:

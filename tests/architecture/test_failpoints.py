@@ -57,7 +57,7 @@ EXEMPT = {
     "sagas.orchestration.locks.take": IN_A_TRANSACTION,
     "sagas.orchestration.signals.consume": IN_A_TRANSACTION,
     "sagas.orchestration.signals.wake": IN_A_TRANSACTION,
-    "sagas.orchestration.stops.insert": IN_A_TRANSACTION,
+    "sagas.orchestration.insertion.insert": IN_A_TRANSACTION,
     "sagas.orchestration.stops.note_rejection": IN_A_TRANSACTION,
     "sagas.orchestration.stops.begin_compensation": (
         "by itself only for a deadline, and deadline.committed follows at both callers"

@@ -23,6 +23,7 @@ NAMES = {
     "keep_approval": waiting.keep_approval,
     "Purchase": waiting.ListenState,
     "Subscription": waiting.ListenState,
+    "Booking": waiting.ListenState,
 }
 OF_PARENTS = {
     **NAMES,
@@ -90,3 +91,14 @@ def test_the_saga_of_the_page_on_children_completes_with_its_child(broker, page)
     api.signal(child.id, "go", waiting.Go(), key="1")
     broker.drain()
     assert (row(saga_id).status, row(saga_id).state["hold"]) == ("completed", "h1")
+
+
+def test_the_saga_of_the_page_on_times_is_given_ten_minutes_for_its_reservation(broker, page):  # noqa: F811
+    saga_id = page("time-limits", NAMES)
+    assert row(saga_id).step_deadline_at is not None
+    clock.travel(timedelta(minutes=11))
+    sweep()
+    broker.drain()
+
+    saga = row(saga_id)
+    assert (saga.status, saga.failure, saga.failed_step) == ("compensated", "deadline", "reserve")

@@ -14,7 +14,7 @@ SCHEDULES = "tests/interleaving/test_schedules.py"
 GUARDS = "tests/concurrency/sagas/test_guards.py"
 LONE = "tests/concurrency/sagas/test_lone_guards.py"
 _I = "tests/integration/sagas/"
-STEPS = (GUARDS, LONE, _I + "test_link_ends.py", SCHEDULES)
+STEPS = (GUARDS, LONE, _I + "test_link_ends.py", _I + "test_time_limits.py", SCHEDULES)
 WAITS = (_I + "test_waits.py", "tests/concurrency/sagas/test_signal_races.py", SCHEDULES)
 GROUPS = (
     "tests/concurrency/sagas/test_group_guards.py",
@@ -53,6 +53,10 @@ ASKED = {
         DETACHED_SKIPS,
         _I + "test_locks.py",
         _I + "test_children.py",
+    ),
+    "sagas.orchestration.limits": (
+        _I + "test_time_limits.py",
+        _I + "test_link_ends.py",
     ),
     "sagas.orchestration.signals": WAITS,
     "sagas.orchestration.sweep": (LONE, _I + "test_sweep.py", SCHEDULES),
@@ -181,9 +185,9 @@ BY_HAND = {
         "if claimed.attempts <= 10**9:",
     ),
     "past the pivot no deadline counts": (
-        "sagas.orchestration.executor",
-        "            and not self.claimed.past_return\n",
-        "",
+        "sagas.orchestration.limits",
+        "if claimed.status != Status.RUNNING or claimed.past_return:",
+        "if claimed.status != Status.RUNNING:",
     ),
     "past the pivot no deadline counts for a branch": (
         "sagas.orchestration.branches",

@@ -250,6 +250,7 @@ def _saga(saga: SagaInstance) -> dict[str, Any]:
         "correlation_id",
         "started_at",
         "deadline_at",
+        "step_deadline_at",
         "due_at",
         "finished_at",
     )

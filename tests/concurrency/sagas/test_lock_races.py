@@ -11,7 +11,7 @@ import pytest
 from sagas.api import Locked, cancel, start, transaction, uuid7
 from sagas.core.keys import Direction
 from sagas.models import SagaInstance, SemanticLock
-from sagas.orchestration import handover, locks, stops
+from sagas.orchestration import handover, insertion, locks
 from sagas.orchestration.executor import run_link
 from sagas.transactions import is_detached
 from tests.concurrency.sagas.races import Gate, until_somebody_waits_for_a_lock
@@ -120,7 +120,7 @@ def begins_to_wait_while_the_holder_ends(order_id):
     """The waiter has met the lock and has not committed when the holder comes to its end."""
     first, second, gate = begin(RETURN, order_id), uuid7(), Gate()
 
-    original = stops.insert
+    original = insertion.insert
 
     def insert(new, **options):
         inserted = original(new, **options)
@@ -130,7 +130,7 @@ def begins_to_wait_while_the_holder_ends(order_id):
 
     def wait_for_it():
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(stops, "insert", insert)
+            patch.setattr(insertion, "insert", insert)
             begin(CHANGE, order_id, saga_id=second)
 
     def end():

@@ -329,12 +329,24 @@ def test_two_groups_may_follow_each_other():
             (backable("a"), parallel(backable("b"), backable("c"))),
             "a group stands in no other group",
         ),
+        (
+            (backable("a"), backable("b", within=timedelta(minutes=1))),
+            r"no branch has within=: the saga's deadline bounds a group",
+        ),
     ],
-    ids=["one", "none", "mixed", "pivots", "begun", "waits", "nested"],
+    ids=["one", "none", "mixed", "pivots", "begun", "waits", "nested", "timed"],
 )
 def test_what_stands_beside_each_other_is_of_one_kind(branches, said):
     with pytest.raises(InvalidDefinition, match=said):
         parallel(*branches)
+
+
+def test_a_time_for_a_step_that_could_not_be_kept_is_refused():
+    with pytest.raises(InvalidDefinition, match="step reserve: within=0:00:00: a step takes long"):
+        a_saga(backable(within=timedelta(0)))
+    with pytest.raises(InvalidDefinition, match=r"within=365 days.*deadline of .* comes"):
+        a_saga(backable(within=timedelta(days=365)))
+    assert a_saga(ahead(within=timedelta(days=365))).steps[0].within == timedelta(days=365)
 
 
 def test_a_group_keeps_the_order_of_the_kinds_and_the_names_unique():

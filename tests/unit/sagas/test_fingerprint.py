@@ -135,13 +135,25 @@ def test_what_an_instance_does_not_rely_on_changes_nothing(after):
         (parcels(OPEN, SEND, pivot("tell", do=send)), "step 3 (tell) is not what step 3 was"),
         (parcels(OPEN, TELL), "what was step 2 is gone"),
         (parcels(OPEN, SEND, pivot("pay", do=send), TELL), "step 3 (pay) is new"),
+        (
+            parcels(OPEN, replace(SEND, within=timedelta(minutes=1)), TELL),
+            "step 2 (send) is not what step 2 was",
+        ),
         (parcels(version=2), "it is another one"),
     ],
-    ids=["state", "field", "keep", "name", "kind", "less", "more", "version"],
+    ids=["state", "field", "keep", "name", "kind", "less", "more", "time", "version"],
 )
 def test_what_an_instance_relies_on_changes_it_and_is_named(after, words):
     assert after.fingerprint != BEFORE.fingerprint
     assert difference(after, BEFORE.fingerprint) == words
+
+
+def test_the_length_of_a_steps_time_is_not_in_it():
+    short, long = (
+        parcels(OPEN, replace(SEND, within=timedelta(minutes=minutes)), TELL) for minutes in (1, 9)
+    )
+
+    assert short.fingerprint == long.fingerprint
 
 
 def test_a_fingerprint_that_says_nothing_of_steps_is_another_one():

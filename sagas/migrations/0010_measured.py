@@ -7,7 +7,7 @@ class Migration(migrations.Migration):
     atomic = False
 
     dependencies = [
-        ('sagas', '0008_rollout'),
+        ('sagas', '0009_run'),
     ]
 
     operations = [

@@ -1,0 +1,345 @@
+"""A step that takes too long over all its attempts: turned round before the return, told after."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+
+from sagas import clock
+from sagas.api import Lock, Meeting, parallel, retriable, skip
+from sagas.core.step import compensatable
+from sagas.failpoints import listening
+from sagas.models import StepRun
+from sagas.orchestration import limits, registry, stops, store
+from sagas.orchestration.sweep import sweep
+from sagas.simulation import stage as stage_of_rehearsals
+from sagas.simulation.grid import every_placement
+from sagas.standing import sentence
+from tests.integration.sagas import slow, trial
+from tests.integration.sagas.conftest import make_due, row
+from tests.integration.sagas.slow import MINUTE, SLOW
+from tests.together import together
+
+TAKE, HOLD, CAPTURE, BOOK = 1, 2, 3, 4
+
+
+@pytest.fixture(autouse=True)
+def slow_saga(trial_saga, monkeypatch):
+    monkeypatch.setattr(registry, "SAGAS", dict(registry.SAGAS))
+    registry.add(SLOW)
+
+
+def no_line():
+    raise TimeoutError("no line")
+
+
+def left(saga_id):
+    """How long the saga may still stand at its step, in whole seconds."""
+    limit = row(saga_id).step_deadline_at
+    return None if limit is None else round((limit - clock.now()).total_seconds())
+
+
+def told(saga_id):
+    return sentence(row(saga_id), (), clock.real())
+
+
+def swept(broker):
+    sweep()
+    broker.drain()
+
+
+@pytest.fixture
+def at_hold(broker):
+    """A saga whose second step has failed once, and is tried again in an hour."""
+    trial.SCRIPT["hold"] = no_line
+    saga_id = slow.begin()
+    broker.drain()
+    assert (row(saga_id).cursor, row(saga_id).attempts) == (HOLD, 1)
+    return saga_id
+
+
+def assert_turned_round(saga_id, step="hold"):
+    saga = row(saga_id)
+    assert (saga.status, saga.failure, saga.failed_step) == ("compensated", "deadline", step)
+    assert saga.step_deadline_at is None
+    assert f"because the time for its step {step} was over" in told(saga_id)
+
+
+def test_the_time_of_each_step_counts_from_the_commit_before_it(broker):
+    seen = {}
+    for step in ("take", "intend_hold", "hold", "capture", "book"):
+        trial.SCRIPT[step] = lambda step=step: seen.update({step: left(saga_id)})
+    saga_id = slow.begin()
+    broker.drain()
+
+    assert seen == {"take": 60, "intend_hold": 120, "hold": 120, "capture": None, "book": 180}
+    assert (row(saga_id).status, row(saga_id).step_deadline_at) == ("completed", None)
+
+
+def test_a_step_that_fails_until_its_time_is_over_turns_the_saga_round(broker, at_hold):
+    clock.travel(1.9 * MINUTE)
+    swept(broker)
+    assert row(at_hold).status == "running"
+
+    clock.travel(0.2 * MINUTE)
+    swept(broker)
+
+    assert_turned_round(at_hold)
+    assert trial.effects(at_hold) == ["take", "release", "put_back", "close"]
+
+
+def test_an_attempt_does_not_begin_the_time_anew(broker, at_hold):
+    before = row(at_hold).step_deadline_at
+
+    make_due(at_hold)
+    swept(broker)
+
+    assert row(at_hold).attempts == 2
+    assert row(at_hold).step_deadline_at == before
+
+
+def test_a_long_delay_does_not_outlast_the_time(broker, at_hold):
+    saga = row(at_hold)
+
+    assert saga.not_before - clock.real() > 40 * MINUTE
+    assert abs(saga.due_at - saga.step_deadline_at) < timedelta(seconds=1)
+
+
+def test_a_message_that_comes_too_late_turns_the_saga_round_while_nobody_sweeps(broker):
+    saga_id = slow.begin()
+    clock.travel(2 * MINUTE)  # no beat: nobody looks but the worker
+
+    broker.drain()
+
+    assert_turned_round(saga_id, "take")
+    assert "take" not in trial.effects(saga_id)
+
+
+def test_beat_that_was_away_finds_the_time_over_when_it_comes_back(broker, at_hold):
+    clock.travel(timedelta(hours=3))
+
+    swept(broker)
+
+    assert_turned_round(at_hold)
+
+
+def test_two_beats_turn_a_saga_round_once(broker, at_hold):
+    clock.travel(3 * MINUTE)
+
+    outcomes = together(sweep, sweep)
+    broker.drain()
+
+    assert sorted(outcomes) == [0, 1]
+    assert_turned_round(at_hold)
+    assert StepRun.objects.filter(saga_id=at_hold, direction="undo", name="take").count() == 1
+
+
+def test_a_worker_that_thaws_after_the_time_is_over_writes_nothing(broker):
+    def freeze():
+        clock.travel(3 * MINUTE)
+        make_due(saga_id)
+        swept(broker)
+        assert_turned_round(saga_id)
+
+    trial.SCRIPT["hold"] = freeze
+    saga_id = slow.begin()
+    broker.drain()
+
+    assert_turned_round(saga_id)
+    assert "hold" not in trial.effects(saga_id)
+
+
+def test_a_step_that_ends_while_it_is_swept_has_ended_in_time(broker, at_hold):
+    trial.SCRIPT.clear()
+    make_due(at_hold)
+    sweep()
+    [message] = broker.take()
+    clock.travel(3 * MINUTE)
+    overtaking = iter([lambda: broker.run_chain(message)])
+
+    def overtake(place, detail):
+        if (place, detail) == ("step.committed", "hold"):
+            raise stage_of_rehearsals.Killed
+        if place == "sweep.claimed" and (run := next(overtaking, None)):
+            clock.travel(-3 * MINUTE)  # the worker has looked at the clock before
+            with pytest.raises(stage_of_rehearsals.Killed):
+                run()
+            clock.travel(3 * MINUTE)
+
+    with listening(overtake):
+        sweep()
+
+    assert (row(at_hold).status, row(at_hold).cursor) == ("running", CAPTURE)
+    make_due(at_hold)
+    swept(broker)
+    assert row(at_hold).status == "completed"
+
+
+def test_who_has_turned_it_round_and_dies_is_followed_by_the_next_sweep(broker, at_hold):
+    clock.travel(3 * MINUTE)
+
+    def die(place, detail):
+        if place == "deadline.committed":
+            raise stage_of_rehearsals.Killed
+
+    with listening(die), pytest.raises(stage_of_rehearsals.Killed):
+        sweep()
+    assert (row(at_hold).status, broker.take()) == ("compensating", [])
+
+    make_due(at_hold)
+    swept(broker)
+
+    assert_turned_round(at_hold)
+
+
+def test_a_parked_saga_is_turned_round_when_the_time_is_over(broker, at_hold):
+    assert stops.park(at_hold, reason="by hand") is True
+    saga = row(at_hold)
+    assert saga.due_at == saga.step_deadline_at
+    assert "or its deadline compensates it in" in told(at_hold)
+
+    clock.travel(3 * MINUTE)
+    swept(broker)
+
+    assert_turned_round(at_hold)
+
+
+def test_past_the_return_a_late_step_is_told_and_nothing_else(broker):
+    trial.SCRIPT["book"] = no_line
+    saga_id = slow.begin()
+    broker.drain()
+    assert "The time for this step is over in" in told(saga_id)
+
+    clock.travel(4 * MINUTE)
+    swept(broker)
+
+    saga = row(saga_id)
+    assert (saga.status, saga.past_return) == ("running", True)
+    assert "It is late: the time for this step was over" in told(saga_id)
+    trial.SCRIPT.clear()
+    make_due(saga_id)
+    swept(broker)
+    assert row(saga_id).status == "completed"
+
+
+def test_a_pivot_that_waits_is_not_measured_by_the_step_before_it(broker):
+    trial.SCRIPT["capture"] = no_line
+    saga_id = slow.begin()
+    broker.drain()
+
+    assert (row(saga_id).cursor, row(saga_id).step_deadline_at) == (CAPTURE, None)
+
+
+def test_the_time_of_a_saga_that_waits_its_turn_begins_when_it_has_it(broker):
+    lock = Lock(on=the_order, meeting=Meeting.WAIT)
+    queued = registry.add(replace(SLOW, name="orders.queued", lock=lock, steps=SLOW.steps[1:]))
+    first, second = slow.begin(queued), slow.begin(queued)
+    assert (left(first), left(second)) == (60, None)
+    seen = []
+    trial.SCRIPT["take"] = lambda: seen.append(left(second))
+    clock.travel(MINUTE / 2)
+
+    broker.drain()
+
+    assert seen == [None, 60]
+    assert {row(first).status, row(second).status} == {"completed"}
+
+
+ORDER = "01900000-0000-7000-8000-000000000000"
+
+
+def the_order(state: trial.TrialState) -> tuple[str, trial.UUID]:
+    return "orders.order", trial.UUID(ORDER)
+
+
+def test_a_saga_that_counts_and_whose_worker_dies_counts_no_second_time(broker):
+    lock = Lock(on=the_order, meeting=Meeting.WAIT)
+    queued = registry.add(replace(SLOW, name="orders.queued", lock=lock, steps=SLOW.steps[1:]))
+    slow.begin(queued)
+    second = slow.begin(queued)
+
+    def die(place, detail):
+        if place == "limit.committed":
+            raise stage_of_rehearsals.Killed
+
+    with listening(die), pytest.raises(stage_of_rehearsals.Killed):
+        broker.drain()
+    limit = row(second).step_deadline_at
+    assert limit is not None
+    seen = []
+    trial.SCRIPT["take"] = lambda: seen.append(row(second).step_deadline_at)
+    clock.travel(MINUTE / 2)
+    make_due(second)
+    swept(broker)
+
+    assert (seen, row(second).status) == ([limit], "completed")
+
+
+def test_who_has_lost_a_saga_begins_no_count(broker):
+    saga_id = slow.begin()
+    lost = store.claim(saga_id, status="running", low=TAKE, high=BOOK)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE sagas_saga SET step_deadline_at = NULL, fencing_token = 9")
+
+    with pytest.raises(store.StaleFencingToken):
+        limits.counted(SLOW, replace(lost, step_deadline_at=None))
+
+    assert row(saga_id).step_deadline_at is None
+
+
+def test_the_step_behind_a_group_has_its_time_from_the_end_of_the_group(broker):
+    grouped = registry.add(
+        replace(
+            SLOW,
+            name="orders.grouped",
+            steps=(
+                parallel(
+                    compensatable("pack", do=trial.build_take, undo=trial.build_put_back),
+                    compensatable("weigh", do=trial.build_take, undo=trial.build_put_back),
+                ),
+                *(replace(step, group=None) for step in SLOW.steps[1:]),
+            ),
+        )
+    )
+    seen = []
+    saga_id = slow.begin(grouped)
+    clock.travel(timedelta(hours=1))
+    trial.SCRIPT["intend_hold"] = lambda: seen.append(left(saga_id))
+    trial.SCRIPT["take"] = lambda: seen.append(left(saga_id))
+
+    broker.drain()
+
+    assert seen == [None, None, 60, 120]
+
+
+def test_the_step_behind_one_that_an_operator_skips_has_its_time(broker):
+    steps = list(SLOW.steps)
+    steps[TAKE] = replace(steps[TAKE], skippable=True)
+    skipping = registry.add(replace(SLOW, name="orders.skipping", steps=tuple(steps)))
+    saga_id = slow.begin(skipping)
+    stops.park(saga_id, reason="by hand")
+    clock.travel(MINUTE / 2)
+
+    assert skip(saga_id, by="bob", reason="settled by telephone") is True
+
+    assert (row(saga_id).cursor, left(saga_id)) == (HOLD, 120)
+
+
+@pytest.mark.colocated
+def test_every_fault_around_a_step_with_a_time_ends_as_it_must():
+    stage_of_rehearsals.make_table()
+
+    verdicts = list(every_placement(SLOW))
+
+    assert [verdict for verdict in verdicts if verdict.wrong] == []
+    of_time = [v for v in verdicts if v.placements[0].column in {"slow", "slower"}]
+    ends = {(v.placements[0].row, v.placements[0].column, v.end) for v in of_time}
+    assert {("hold", "slow", "completed"), ("hold", "slow", "compensated")} < ends
+    assert {("hold", "slower", "compensated"), ("book", "slow", "completed")} < ends
+
+
+def test_a_time_for_a_retriable_step_may_be_longer_than_the_deadline():
+    late = retriable("book", do=trial.build_book, within=timedelta(days=30))
+
+    assert replace(SLOW, steps=(*SLOW.steps[:4], late)).steps[BOOK].within == timedelta(days=30)
