@@ -30,12 +30,14 @@ from sagas.orchestration.orchestrator import (
     skip,
     start,
 )
+from sagas.orchestration.progress import heartbeat, last_heartbeat
 from sagas.orchestration.rollout import chosen
 from sagas.orchestration.run import Run, current_run
 from sagas.orchestration.signals import Signaled, UnfitPayload, UnknownSignal, signal
 from sagas.orchestration.starting import Again, AlreadyStarted, UnfitKey
 from sagas.orchestration.status import NoSuchSaga, SagaView, saga_status
 from sagas.orchestration.stops import Cancellation
+from sagas.orchestration.store import StaleFencingToken
 from sagas.outbox.publishing import publish
 from sagas.outbox.subscriptions import Envelope, current_event, on
 from sagas.reasons import ReasonMissing, UnfitText
@@ -74,6 +76,7 @@ __all__ = [
     "SagaView",
     "SagasError",
     "Signaled",
+    "StaleFencingToken",
     "UnfitKey",
     "UnfitPayload",
     "UnfitText",
@@ -94,7 +97,9 @@ __all__ = [
     "failpoint",
     "handles",
     "handles_remote",
+    "heartbeat",
     "holder_of",
+    "last_heartbeat",
     "on",
     "outside_transaction",
     "parallel",

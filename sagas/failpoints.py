@@ -41,6 +41,7 @@ PLACES: dict[str, str] = {
     "step.committed": "a step is committed, nobody has been told",
     "intent.before_commit": "the intent of a remote call is written, not yet committed",
     "intent.committed": "the intent is committed, the call has not been made",
+    "heartbeat.committed": "a call in the middle has renewed its lease, or been refused",
     "call.returned": "the remote call has returned, nothing is recorded",
     "negative.before_commit": "a definite no of the other side is counted, not yet committed",
     "negative.committed": "a definite no is counted, and the fault it is has not been stored",

@@ -14,6 +14,7 @@ PLACES: dict[str, str] = {
     "link.remembered": "Redis knew that the steps of a message were done",
     "copy.refused": "a copy of a message was refused, without an attempt",
     "claim.repeated": "a step was claimed again after an attempt that did not move the cursor",
+    "heartbeat.refused": "a call in the middle heard that its saga is no longer its own",
     "fence.refused": "a worker that had lost its saga was refused its commit",
     "commit.unanswered": "a commit got through although its answer was lost",
     "outcome.unknown": "a call gave no answer that says what happened",

@@ -1,5 +1,6 @@
 """How a saga stands, in words: the step under its cursor, and one plain sentence."""
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -91,7 +92,7 @@ def sentence(
     sleeps = wait is not None and not handover.is_lock(saga.waiting_for)
     if wait is not None and sleeps and saga.parked_at is None and not _is_held(saga, now):
         return f"It {wait.words}. {_way_back(saga)}"
-    return f"{_under_way(saga, faults, now)}{_beside(saga, runs, now)} {_way_back(saga)}"
+    return f"{_under_way(saga, faults, now, runs)}{_beside(saga, runs, now)} {_way_back(saga)}"
 
 
 def _beside(saga: SagaInstance, runs: Sequence[StepRun], now: datetime) -> str:
@@ -134,7 +135,9 @@ def _why(saga: SagaInstance) -> str:
     return f"because of “{saga.failure}”{where}{who}"
 
 
-def _under_way(saga: SagaInstance, faults: Sequence[StepFault], now: datetime) -> str:
+def _under_way(
+    saga: SagaInstance, faults: Sequence[StepFault], now: datetime, runs: Sequence[StepRun]
+) -> str:
     step = step_under_cursor(saga)
     name = step.name if step else f"number {saga.cursor + 1}"
     if definition_of(saga) is None:
@@ -152,7 +155,19 @@ def _under_way(saga: SagaInstance, faults: Sequence[StepFault], now: datetime) -
     if beside:
         return f"{saga.pending} of {len(beside)} steps that run side by side are left."
     what = f"Step {name}" if saga.status == Status.RUNNING else f"Undoing step {name}"
-    return f"{what} {_progress(saga, _faults_here(saga, faults), now)}{_time_for_it(saga)}"
+    progress = _progress(saga, _faults_here(saga, faults), now)
+    return f"{what} {progress}{_heard(saga, runs)}{_time_for_it(saga)}"
+
+
+def _heard(saga: SagaInstance, runs: Sequence[StepRun]) -> str:
+    """Return what the step under the cursor said last, while it was called."""
+    direction = "do" if saga.status == Status.RUNNING else "undo"
+    said = [
+        run.detail
+        for run in runs
+        if (run.step_no, run.direction) == (saga.cursor, direction) and run.detail is not None
+    ]
+    return f" Its last heartbeat said {json.dumps(said[0])}." if said else ""
 
 
 def _time_for_it(saga: SagaInstance) -> str:

@@ -37,6 +37,7 @@ class StepRun(models.Model):
     effect_key = models.TextField()
     attempts = models.IntegerField(default=1)
     reply = models.JSONField(null=True)
+    detail = models.JSONField(null=True, help_text="What its last heartbeat said.")
     worker = models.TextField(default="")
     task_id = models.TextField(default="")
     started_at = models.DateTimeField(null=True)

@@ -29,6 +29,10 @@ class Run:
     """Why the saga compensates; None on the way forward."""
     canceled_by: str | None
     """Who canceled, when that is why it compensates."""
+    token: int = 0
+    """The fencing token under which it runs."""
+    group: int | None = None
+    """The group whose branch it is, if it is one."""
 
     @property
     def place(self) -> str:

@@ -173,6 +173,8 @@ def running(work: Work, direction: Direction) -> Iterator[None]:
             correlation_id=claimed.correlation_id,
             failure=claimed.failure,
             canceled_by=claimed.canceled_by,
+            token=claimed.token,
+            group=work.group,
         )
     )
     try:

@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,8 +11,8 @@ from sagas.models import SagaInstance
 from sagas.orchestration import registry
 from sagas.orchestration.sweep import sweep
 from tests.architecture.source import ROOT
-from tests.integration.sagas import waiting
-from tests.integration.sagas.conftest import broker, row, trial_saga  # noqa: F401
+from tests.integration.sagas import trial, waiting
+from tests.integration.sagas.conftest import broker, make_due, row, trial_saga  # noqa: F401
 
 NAMES = {
     **vars(api),
@@ -102,3 +103,28 @@ def test_the_saga_of_the_page_on_times_is_given_ten_minutes_for_its_reservation(
 
     saga = row(saga_id)
     assert (saga.status, saga.failure, saga.failed_step) == ("compensated", "deadline", "reserve")
+
+
+def test_the_call_of_the_page_on_heartbeats_goes_on_where_it_was(broker, trial_saga):  # noqa: F811
+    text = (ROOT / "docs" / "language" / "heartbeats.md").read_text()
+    assert re.match(r"# [\w ]+\n\n```python\n", text)
+    printed = []
+
+    def print_page(key, page):
+        if len(printed) == 2:
+            printed.append("out of paper")
+            raise TimeoutError
+        printed.append(key)
+
+    names = {**vars(api), "Print": trial.Hold, "print_page": print_page}
+    exec(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0], names)
+    command = SimpleNamespace(pages=4)
+    trial.SCRIPT["hold"] = lambda: names["print_catalogue"](command, "key")
+    saga_id = trial.begin()
+    broker.drain()
+    make_due(saga_id)
+    sweep()
+    broker.drain()
+
+    assert printed == ["key:0", "key:1", "out of paper", "key:2", "key:3"]
+    assert row(saga_id).status == "completed"

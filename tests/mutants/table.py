@@ -58,6 +58,7 @@ ASKED = {
         _I + "test_time_limits.py",
         _I + "test_link_ends.py",
     ),
+    "sagas.orchestration.progress": (_I + "test_heartbeats.py",),
     "sagas.orchestration.signals": WAITS,
     "sagas.orchestration.sweep": (LONE, _I + "test_sweep.py", SCHEDULES),
     "sagas.orchestration.versions": (LONE, _I + "test_versions.py"),
