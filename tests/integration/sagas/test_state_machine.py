@@ -289,7 +289,7 @@ def test_in_whatever_order_things_happen_the_rules_hold(sagas, settings, world):
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_in_many_more_orders_the_rules_hold_and_every_guard_has_bitten(sagas, settings):
     for queues, definition in WORLDS.values():
         settings.STEP_QUEUES, sagas.definition = queues, definition
