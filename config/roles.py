@@ -8,13 +8,17 @@ and names the table. All statements may be repeated.
 import logging
 from typing import Final
 
+from django.apps import apps
 from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from sagas.append_only import histories
+
 log = logging.getLogger(__name__)
 AUDIT: Final = "audit"
 PRIVILEGES: Final = "SELECT, INSERT, UPDATE, DELETE"
+NEVER: Final = "UPDATE, DELETE, TRUNCATE"  # of what is only ever added to
 GRANTED_MEMBERSHIP: Final = 160000  # from PostgreSQL 16 membership has options of its own
 
 
@@ -62,6 +66,13 @@ def create_roles(connection: BaseDatabaseWrapper) -> bool:
 
 def grant_privileges(connection: BaseDatabaseWrapper) -> None:
     """Grant each role its own schema and the engine's, and every schema's name."""
+    # In one transaction: at no moment may a history be changed.
+    with transaction.atomic(using=connection.alias):
+        _grant_contexts(connection)
+        _grant_audit(connection)
+
+
+def _grant_contexts(connection: BaseDatabaseWrapper) -> None:
     everything = ", ".join(_quoted(connection, schema) for schema in settings.SEARCH_PATH)
     for context, schema in settings.SCHEMAS.items():
         role = _quoted(connection, role_of(connection, context))
@@ -70,6 +81,16 @@ def grant_privileges(connection: BaseDatabaseWrapper) -> None:
             where = f"IN SCHEMA {_quoted(connection, own)} TO {role}"
             _run(connection, f"GRANT {PRIVILEGES} ON ALL TABLES {where}")
             _run(connection, f"GRANT USAGE, SELECT ON ALL SEQUENCES {where}")
+        for table in _tables_of_history(connection, context):
+            _run(connection, f"REVOKE {NEVER} ON {_quoted(connection, table)} FROM {role}")
+
+
+def _tables_of_history(connection: BaseDatabaseWrapper, context: str) -> list[str]:
+    there = connection.introspection.table_names()
+    return [table for table in histories(apps.get_app_config(context)) if table in there]
+
+
+def _grant_audit(connection: BaseDatabaseWrapper) -> None:
     audit = _quoted(connection, role_of(connection, AUDIT))
     schema = _quoted(connection, AUDIT)
     _run(connection, f"GRANT USAGE ON SCHEMA {schema} TO {audit}")

@@ -38,7 +38,7 @@ from sagas.orchestration.starting import Again, AlreadyStarted, UnfitKey
 from sagas.orchestration.status import NoSuchSaga, SagaView, saga_status
 from sagas.orchestration.stops import Cancellation
 from sagas.orchestration.store import StaleFencingToken
-from sagas.outbox.publishing import publish
+from sagas.outbox.publishing import VersionConflict, publish
 from sagas.outbox.subscriptions import Envelope, current_event, on
 from sagas.reasons import ReasonMissing, UnfitText
 from sagas.sometimes import sometimes
@@ -82,6 +82,7 @@ __all__ = [
     "UnfitText",
     "Unknown",
     "UnknownSignal",
+    "VersionConflict",
     "ask_to_cancel",
     "begun",
     "cancel",

@@ -4,6 +4,7 @@ from typing import Any
 
 from celery.signals import worker_init
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate  # noqa: TID251 - of `migrate`, not of rows
 
 
 class SagasConfig(AppConfig):
@@ -14,10 +15,11 @@ class SagasConfig(AppConfig):
 
     def ready(self) -> None:
         """Discover definitions, refuse what could not be carried out, register the checks."""
-        from sagas import checks  # noqa: F401 - needs the app registry
+        from sagas import append_only, checks  # noqa: F401 - need the app registry
         from sagas.orchestration import registry
 
         registry.discover()
+        post_migrate.connect(append_only.guard_histories, dispatch_uid="sagas.append_only")
         worker_init.connect(refuse_unfit_worker, dispatch_uid="sagas.unfit")
 
 

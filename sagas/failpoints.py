@@ -68,6 +68,7 @@ PLACES: dict[str, str] = {
     "relay.selected": "events are locked for publishing",
     "relay.published": "events are published, not yet marked",
     "relay.committed": "events are marked as published",
+    "history.kept": "a page of rows that no relay had moved is in the history",
     "deliver.before_commit": "an event is applied, not yet committed",
     "deliver.committed": "an event is applied and committed",
     "republish.found": "events without an inbox row are found, not yet delivered again",

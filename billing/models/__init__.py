@@ -9,11 +9,12 @@ from billing.invoices.models import (
     ReceivedPayment,
 )
 from billing.models.ledger import JournalEntry, JournalLine, LedgerAccount
-from billing.models.messaging import Barrier, Idempotency, Inbox, Outbox, Position
+from billing.models.messaging import Barrier, Event, Idempotency, Inbox, Outbox, Position
 
 __all__ = [
     "Barrier",
     "BillingAccount",
+    "Event",
     "Idempotency",
     "Inbox",
     "Invoice",

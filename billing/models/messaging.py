@@ -1,10 +1,21 @@
 """The engine's per-context tables, in this context's schema."""
 
-from sagas.models import BarrierBase, IdempotencyBase, InboxBase, OutboxBase, PositionBase
+from sagas.models import (
+    BarrierBase,
+    EventBase,
+    IdempotencyBase,
+    InboxBase,
+    OutboxBase,
+    PositionBase,
+)
 
 
 class Outbox(OutboxBase):
     """Events of this context."""
+
+
+class Event(EventBase):
+    """Events of this context, for good."""
 
 
 class Inbox(InboxBase):

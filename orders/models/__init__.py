@@ -4,7 +4,7 @@ from orders.inventory.models import StockLevel, StockMovement, StockReservation
 from orders.models.cart import Cart, CartLine
 from orders.models.catalogue import Product, Sku
 from orders.models.customer import ApiToken, Customer
-from orders.models.messaging import Barrier, Idempotency, Inbox, Outbox, Position
+from orders.models.messaging import Barrier, Event, Idempotency, Inbox, Outbox, Position
 from orders.models.notification import Notification
 from orders.models.order import Order, OrderLine
 
@@ -14,6 +14,7 @@ __all__ = [
     "Cart",
     "CartLine",
     "Customer",
+    "Event",
     "Idempotency",
     "Inbox",
     "Notification",

@@ -1,6 +1,6 @@
 """The tables of the context."""
 
-from payments.models.messaging import Barrier, Idempotency, Inbox, Outbox, Position
+from payments.models.messaging import Barrier, Event, Idempotency, Inbox, Outbox, Position
 from payments.models.method import PaymentMethod
 from payments.models.operation import OperationKind, PaymentOperation
 from payments.models.payment import Payment
@@ -8,6 +8,7 @@ from payments.models.webhook_event import WebhookEvent, WebhookState
 
 __all__ = [
     "Barrier",
+    "Event",
     "Idempotency",
     "Inbox",
     "OperationKind",

@@ -10,6 +10,7 @@ from sagas.models.contextual import (
     PositionBase,
 )
 from sagas.models.dead_letter import DeadLetter
+from sagas.models.event import EventBase
 from sagas.models.messaging import Barrier, Inbox, Position
 from sagas.models.operator_action import OperatorAction
 from sagas.models.rollout import Rollout
@@ -24,6 +25,7 @@ __all__ = [
     "BarrierBase",
     "ClockOffset",
     "DeadLetter",
+    "EventBase",
     "IdempotencyBase",
     "Inbox",
     "InboxBase",

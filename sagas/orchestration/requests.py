@@ -35,6 +35,7 @@ from sagas.orchestration.insertion import NewSaga, by_key
 from sagas.orchestration.status import NoSuchSaga
 from sagas.orchestration.stops import Cancellation
 from sagas.outbox import subscriptions
+from sagas.outbox.history import KEEP, filled
 from sagas.statements import cursor_of
 from sagas.transactions import (
     ENGINE,
@@ -97,8 +98,11 @@ ON CONFLICT DO NOTHING
 
 # Only what nobody else has taken up; a relay that has leased it marks it itself.
 _SETTLE = """
-UPDATE {outbox} SET published_at = clock_timestamp(), settled_at = clock_timestamp()
-WHERE id = %s AND published_at IS NULL AND leased_until IS NULL
+WITH moved AS (
+    UPDATE {outbox} SET published_at = clock_timestamp(), settled_at = clock_timestamp()
+    WHERE id = %s AND published_at IS NULL AND leased_until IS NULL
+    RETURNING {columns})
+{keep}
 """
 
 
@@ -197,7 +201,7 @@ def _deliver(context: str, request_id: UUID) -> None:
     failpoint("request.posted", context)
     if delivery.deliver(context, ENGINE, [str(request_id)]):
         with connection_of(context).cursor() as cursor:
-            cursor.execute(_SETTLE.replace("{outbox}", table(context, "outbox")), [request_id])
+            cursor.execute(filled(_SETTLE, context, keep=KEEP), [request_id])
 
 
 def listen() -> None:

@@ -1,10 +1,14 @@
-"""Deleting what nobody needs any more: settled events, old inbox rows, old answers."""
+"""Deleting what nobody needs any more: settled events, old inbox rows, old answers.
+
+Of an event the history keeps a copy for good; without one its outbox row is not deleted.
+"""
 
 from uuid import UUID
 
 from sagas.conf import conf
 from sagas.contexts import contexts
 from sagas.outbox.delivery import deliver
+from sagas.outbox.history import delete_kept, keep_missed
 from sagas.outbox.republish import positions_of
 from sagas.transactions import ENGINE, connection_of, table
 
@@ -31,6 +35,7 @@ def prune() -> int:
     """
     deleted = _prune_table(ENGINE, "inbox")
     for context in contexts():
+        keep_missed(context)
         deleted += _prune_events(context)
         deleted += sum(_prune_table(context, name) for name in _PRUNE)
     return deleted
@@ -59,7 +64,7 @@ def _prune_events(producer: str) -> int:
             for consumer in (*contexts(), ENGINE)
             for row in _unread(producer, consumer, rows)
         }
-        deleted += _delete(producer, [row[0] for row in rows if row[0] not in kept])
+        deleted += delete_kept(producer, [row[0] for row in rows if row[0] not in kept])
         if len(rows) < BATCH:
             break
     return deleted
@@ -86,15 +91,6 @@ def _unread(producer: str, consumer: str, rows: list[Row]) -> list[Row]:
 def _behind(consumer: str, rows: list[Row]) -> list[Row]:
     read = positions_of(consumer, [(row[2], row[3]) for row in rows])
     return [row for row in rows if read.get((row[2], row[3]), row[4]) < row[4]]
-
-
-def _delete(producer: str, positions: list[int]) -> int:
-    with connection_of(producer).cursor() as cursor:
-        cursor.execute(
-            f"DELETE FROM {table(producer, 'outbox')} WHERE position = ANY(%s)",  # noqa: S608
-            [positions],
-        )
-        return int(cursor.rowcount)
 
 
 def _prune_batch(name: str, column: str, context: str) -> int:

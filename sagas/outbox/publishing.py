@@ -26,11 +26,24 @@ class UnsavedAggregate(SagasError):
     """Save the aggregate before an event about it is published."""
 
 
+class VersionConflict(SagasError):
+    """Somebody else has told an event of the aggregate since it was read."""
+
+    def __init__(self, stream: str, *, expected: int, actual: int) -> None:
+        """Say which stream it is, which number was expected and which is there."""
+        super().__init__(f"{stream} is at event {actual}, not at {expected}")
+        self.stream = stream
+        self.expected = expected
+        self.actual = actual
+
+
 # The counter is raised under the aggregate's row lock, so that the order of the numbers is the
 # order of the commits, and a number once used is never missing.
 _PUBLISH = """
 WITH aggregate AS (
-    UPDATE {aggregate} SET event_sequence = event_sequence + 1 WHERE id = %(aggregate_id)s
+    UPDATE {aggregate} SET event_sequence = event_sequence + 1
+    WHERE id = %(aggregate_id)s
+        AND event_sequence = coalesce(%(expected)s::bigint, event_sequence)
     RETURNING event_sequence)
 INSERT INTO {outbox} (id, aggregatetype, aggregateid, sequence, type, version, payload,
     occurred_at, correlation_id, causation_id, traceparent)
@@ -40,12 +53,15 @@ FROM aggregate RETURNING sequence
 """
 
 
-def publish(event: Event, *, aggregate: Aggregate) -> UUID:
+def publish(event: Event, *, aggregate: Aggregate, expected: int | None = None) -> UUID:
     """Tell the world what has happened, if and when the transaction commits; return the event id.
 
+    :param expected: the number of the aggregate's last event, as the caller knows it; whoever
+        publishes in the meantime wins. By default the event follows whatever is there.
     :raises OutsideTransaction: if no transaction is open
     :raises ForeignEvent: if the event belongs to another context
     :raises UnsavedAggregate: if the aggregate has no row
+    :raises VersionConflict: if its last event has another number than expected
     """
     context = transaction_required()
     if context_of(event.name) != context:
@@ -53,18 +69,30 @@ def publish(event: Event, *, aggregate: Aggregate) -> UUID:
     if context_of(aggregate.aggregate_type) != context:
         raise ForeignEvent(f"{event.name} tells of {aggregate.aggregate_type}")
     event_id = uuid7()
-    parameters = _parameters(event, aggregate, event_id)
-    connection = connection_of(context)
-    quoted = connection.ops.quote_name(_table_of(aggregate))
+    parameters = _parameters(event, aggregate, event_id) | {"expected": expected}
+    quoted = connection_of(context).ops.quote_name(_table_of(aggregate))
     sql = _PUBLISH.format(aggregate=quoted, outbox=table(context, "outbox"))
-    with connection.cursor() as cursor:
+    with connection_of(context).cursor() as cursor:
         cursor.execute(sql, parameters)
         row = cursor.fetchone()
-    if row is None:
-        raise UnsavedAggregate(f"{aggregate.aggregate_type} {aggregate.aggregate_id}")
+        if row is None:
+            cursor.execute(
+                f"SELECT event_sequence FROM {quoted} WHERE id = %s",  # noqa: S608
+                [aggregate.aggregate_id],
+            )
+            raise _refused(aggregate, expected, cursor.fetchone())
     aggregate.event_sequence = row[0]
     after_commit_once("relay", bell.ring)
     return event_id
+
+
+def _refused(
+    aggregate: Aggregate, expected: int | None, found: tuple[int] | None
+) -> UnsavedAggregate | VersionConflict:
+    name, key = aggregate.aggregate_type, aggregate.aggregate_id
+    if found is None or expected is None:
+        return UnsavedAggregate(f"{name} {key}")
+    return VersionConflict(f"{name}:{key}", expected=expected, actual=found[0])
 
 
 def _table_of(aggregate: models.Model) -> str:

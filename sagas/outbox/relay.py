@@ -1,8 +1,8 @@
 """The relay: from outbox rows to delivery messages, in batches, any number of relays at once.
 
-A batch is leased in one statement, published with no transaction open, then marked. A relay
-killed in between has its batch published again when the lease runs out, which the inbox makes
-harmless.
+A batch is leased in one statement, published with no transaction open, then marked, and with the
+mark its rows are in the history. A relay killed in between has its batch published again when the
+lease runs out, which the inbox makes harmless.
 """
 
 import logging
@@ -18,6 +18,7 @@ from sagas.contexts import contexts
 from sagas.failpoints import failpoint
 from sagas.orchestration import canvas
 from sagas.outbox import bell
+from sagas.outbox.history import KEEP, filled
 from sagas.outbox.subscriptions import consumers_of
 from sagas.transactions import connection_of, table
 
@@ -33,10 +34,14 @@ WHERE position IN (
 RETURNING position, id, type
 """
 
+# One statement, so that what is marked is in the history and what is not marked is not.
 _MARK = """
-UPDATE {outbox} SET published_at = clock_timestamp(), leased_until = NULL,
-    settled_at = CASE WHEN position = ANY(%(unheard)s) THEN clock_timestamp() END
-WHERE position = ANY(%(positions)s) AND published_at IS NULL
+WITH moved AS (
+    UPDATE {outbox} SET published_at = clock_timestamp(), leased_until = NULL,
+        settled_at = CASE WHEN position = ANY(%(unheard)s) THEN clock_timestamp() END
+    WHERE position = ANY(%(positions)s) AND published_at IS NULL
+    RETURNING {columns})
+{keep}
 """
 
 MOST_BATCHES = 20
@@ -77,7 +82,7 @@ def relay_batch(context: str) -> int:
     unheard = [row[0] for row, (_, consumers) in zip(rows, heard, strict=True) if not consumers]
     with connection_of(context).cursor() as cursor:
         cursor.execute(
-            _MARK.format(outbox=outbox),
+            filled(_MARK, context, keep=KEEP),
             {"positions": [row[0] for row in rows], "unheard": unheard},
         )
     failpoint("relay.committed", context)

@@ -71,8 +71,10 @@ ASKED = {
         "tests/concurrency/sagas/test_lock_races.py",
     ),
     "sagas.outbox": HEARING,
-    "sagas.outbox.pruning": (_I + "test_republish.py",),
-    "sagas.outbox.publishing": (_I + "test_publishing.py",),
+    "sagas.outbox.history": (_I + "test_history.py",),
+    "sagas.outbox.pruning": (_I + "test_republish.py", _I + "test_history.py"),
+    "sagas.outbox.publishing": (_I + "test_publishing.py", _I + "test_history.py"),
+    "sagas.outbox.relay": (*HEARING[:2], _I + "test_history.py", *HEARING[2:]),
     "sagas.outbox.republish": (_I + "test_republish.py", LONE),
     "sagas.outbox.resending": ("tests/integration/admin/test_acts.py",),
 }
@@ -105,6 +107,21 @@ class Mutant:
 
 # name: (module, what stands there, what stands there instead)
 BY_HAND = {
+    "only what the history has is pruned": (
+        "sagas.outbox.history",
+        " AND id IN (SELECT id FROM {event})",
+        "",
+    ),
+    "what was missed is kept before anything is pruned": (
+        "sagas.outbox.pruning",
+        "        keep_missed(context)\n",
+        "",
+    ),
+    "what is marked is kept": (
+        "sagas.outbox.relay",
+        "    RETURNING {columns})\n{keep}\n",
+        "    RETURNING {columns}) SELECT\n",
+    ),
     "a refused commit is noticed": (
         "sagas.orchestration.store",
         "if changed != [1, 1]:",
@@ -358,12 +375,18 @@ CONSTRAINTS = (
     "sagas_steprun.sagas_run_seen",
     "sagas_steprun.sagas_run_state",
     "*_barrier.*_barrier_effect",
+    "*_event.*_event_number",
     "*_idempotency.*_idempotency_key",
     "*_inbox.*_inbox_once",
     "*_outbox.*_outbox_gapless",
     "*_position.*_position_aggregate",
 )
-TRIGGERS = ("sagas_operatoraction.append_only", "sagas_saga.ended", "sagas_stepfault.append_only")
+TRIGGERS = (
+    "*_event.append_only",
+    "sagas_operatoraction.append_only",
+    "sagas_saga.ended",
+    "sagas_stepfault.append_only",
+)
 
 # Guards that need not be missed, since others say the same.
 BESIDE = {

@@ -366,6 +366,22 @@ def test_a_request_that_the_relay_has_published_keeps_the_time_of_it(broker, mon
     assert None not in told[0]
 
 
+@pytest.mark.parametrize("relayed_first", [True, False])
+def test_a_request_is_in_the_history_of_its_context_whoever_settles_it(
+    broker, monkeypatch, relayed_first
+):
+    """Its own process settles it right after the commit, unless a relay was faster."""
+    if relayed_first:
+        monkeypatch.setattr(requests, "failpoint", lambda *_: relay.relay_batch("orders"))
+    trial.begin()
+
+    with connection_of("orders").cursor() as cursor:
+        cursor.execute("SELECT id, number FROM orders_event")
+        kept = cursor.fetchall()
+        cursor.execute("SELECT id, sequence FROM orders_outbox")
+        assert kept == cursor.fetchall() != []
+
+
 def times_of_requests():
     with connection_of("orders").cursor() as cursor:
         cursor.execute("SELECT published_at FROM orders_outbox")

@@ -54,6 +54,12 @@ OUTBOX = (
     " (gen_random_uuid(), 't', %(id)s, 1, 't', 1, '{{}}', now(), '')"
 )
 
+EVENT = (
+    "INSERT INTO {}_event (position, id, aggregatetype, aggregateid, number, type, version,"
+    " payload, occurred_at, recorded_at, correlation_id) VALUES"
+    " ({}, gen_random_uuid(), 't', %(id)s, 1, 't', 1, '{{}}', now(), now(), '')"
+)
+
 # Which statements are tried, one after the other; the last is refused by the named rule.
 REFUSED = {
     "sagas_clock_one": ["INSERT INTO sagas_clock (id, ahead) VALUES (2, interval '1s')"],
@@ -78,6 +84,7 @@ REFUSED = {
     **{f"{c}_inbox_once": [INBOX.format(c, c)] * 2 for c in CONTEXTS},
     **{f"{c}_position_aggregate": [POSITION.format(c)] * 2 for c in CONTEXTS},
     **{f"{c}_idempotency_key": [ANSWER.format(c)] * 2 for c in CONTEXTS},
+    **{f"{c}_event_number": [EVENT.format(c, 1), EVENT.format(c, 2)] for c in CONTEXTS},
     **{f"{c}_outbox_gapless": [OUTBOX.format(c)] * 2 for c in CONTEXTS},
 }
 
@@ -126,3 +133,13 @@ def test_a_journal_is_only_ever_added_to(broker, table, change):
 
     with pytest.raises(IntegrityError, match=f"{table} is append-only"):
         tried([change.format(table)], saga_id)
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+@pytest.mark.parametrize("change", ["UPDATE {} SET id = id", "DELETE FROM {}", "TRUNCATE {}"])
+def test_a_history_is_only_ever_added_to_also_by_its_owner(broker, context, change):
+    history = f"{context}_event"
+    tried([EVENT.format(context, 1)], uuid7())
+
+    with pytest.raises(IntegrityError, match=f"{history} is append-only"):
+        tried([change.format(history)], None)

@@ -1,10 +1,21 @@
 from django.db import models
 
-from sagas.models import BarrierBase, IdempotencyBase, InboxBase, OutboxBase, PositionBase
+from sagas.models import (
+    BarrierBase,
+    EventBase,
+    IdempotencyBase,
+    InboxBase,
+    OutboxBase,
+    PositionBase,
+)
 
 
 class Outbox(OutboxBase):
     """Events of this context."""
+
+
+class Event(EventBase):
+    """Events of this context, for good."""
 
 
 class Inbox(InboxBase):
