@@ -20,7 +20,6 @@ from django.db import InterfaceError, OperationalError
 
 from sagas import error_texts
 from sagas.conf import conf
-from sagas.core import codec
 from sagas.core.errors import SagasError
 from sagas.correlation import Correlation, correlated
 from sagas.failpoints import failpoint
@@ -33,7 +32,7 @@ from sagas.outbox.subscriptions import (
     NotYet,
     Subscription,
     consumers_of,
-    handlers_of,
+    readers_of,
 )
 from sagas.sometimes import sometimes
 from sagas.transactions import connection_of, table, transaction
@@ -51,7 +50,7 @@ ORDER BY sequence LIMIT %s
 
 
 class UnknownVersion(SagasError):
-    """This context listens to the event, but in another version."""
+    """This context listens to the event, but in another version, and no upcaster leads there."""
 
 
 class End(Enum):
@@ -233,9 +232,7 @@ def apply(consumer: str, message: Message) -> bool:
         for subscription in _handlers(consumer, envelope):
             token = ENVELOPE.set(envelope)
             try:
-                subscription.handler(
-                    codec.decode(subscription.payload, message.payload, tolerant=True)
-                )
+                subscription.handler(subscription.read(envelope.version, message.payload))
             finally:
                 ENVELOPE.reset(token)
         _write_inbox(consumer, envelope.event_id, envelope.name)
@@ -255,7 +252,7 @@ def pass_over(letter: DeadLetter) -> bool:
 
 
 def _handlers(consumer: str, envelope: Envelope) -> list[Subscription]:
-    found = handlers_of(envelope.name, envelope.version, consumer)
+    found = readers_of(envelope.name, envelope.version, consumer)
     if not found and consumer in consumers_of(envelope.name):
         # Moving on would lose it: the release that can read this version is still to come.
         raise UnknownVersion(f"{envelope.name} version {envelope.version}")

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.apps import apps
 
+from sagas.core import codec, upcasting
 from sagas.core.definition import InvalidDefinition, check_callable
 from sagas.core.errors import SagasError
 
@@ -26,6 +27,11 @@ class Subscription:
     payload: type
     handler: Callable[[Any], None]
 
+    def read(self, written: int, payload: Any) -> Any:
+        """Return what the handler is given: the fields it needs, in the version it listens to."""
+        payload = upcasting.upcast(self.event, payload, written, self.version)
+        return codec.decode(self.payload, payload, tolerant=True)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Envelope:
@@ -34,6 +40,7 @@ class Envelope:
     event_id: UUID
     name: str
     version: int
+    """In which it was written; a handler of a later one gets the payload of its own."""
     aggregate_type: str
     aggregate_id: UUID
     sequence: int
@@ -107,6 +114,21 @@ def consumers_of(event: str) -> list[str]:
 def handlers_of(event: str, version: int, context: str) -> list[Subscription]:
     """Return a context's handlers of one version of an event."""
     return [s for s in SUBSCRIPTIONS.get((event, version), []) if s.context == context]
+
+
+def readers_of(event: str, version: int, context: str) -> list[Subscription]:
+    """Return the handlers that get an event which was written in this version.
+
+    Those of the version itself, else of the next later one that upcasters lead to: a context hears
+    each event once, in one of its versions.
+    """
+    listened = sorted(
+        known
+        for (name, known), subscriptions in SUBSCRIPTIONS.items()
+        if name == event and any(s.context == context for s in subscriptions)
+    )
+    reached = (known for known in listened if upcasting.leads(event, version, known))
+    return next((handlers_of(event, known, context) for known in reached), [])
 
 
 def current_event() -> Envelope:
