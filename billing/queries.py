@@ -104,6 +104,23 @@ def trial_balance() -> list[AccountBalance]:
     ]
 
 
+def balances_at(account_id: UUID, instant: datetime | None = None) -> dict[str, int]:
+    """Return debits less credits of one party, by account of the books and currency.
+
+    :param instant: count what had happened by then; by default all of it
+    """
+    lines = JournalLine.objects.filter(party_id=account_id)
+    if instant is not None:
+        lines = lines.filter(entry__occurred_at__lte=instant)
+    balances: dict[str, int] = {}
+    summed = lines.values("account_id", "currency", "side").annotate(sum=Sum("amount"))
+    for row in summed.order_by("account_id", "currency", "side"):
+        key = f"{row['account_id']} {row['currency']}"
+        sign = 1 if row["side"] == "D" else -1
+        balances[key] = balances.get(key, 0) + sign * int(row["sum"])
+    return balances
+
+
 def _of(customer_id: UUID) -> QuerySet[Invoice]:
     return Invoice.objects.filter(customer_id=customer_id)
 

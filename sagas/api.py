@@ -16,6 +16,7 @@ from sagas.core.errors import SagasError
 from sagas.core.events import Event
 from sagas.core.locks import Lock, Meeting
 from sagas.core.retry import RetryPolicy
+from sagas.core.upcasting import upcasts
 from sagas.core.waits import child, sleep, wait_for
 from sagas.failpoints import failpoint
 from sagas.ids import uuid7
@@ -42,6 +43,7 @@ from sagas.outbox.publishing import VersionConflict, publish
 from sagas.outbox.subscriptions import Envelope, current_event, on
 from sagas.reasons import ReasonMissing, UnfitText
 from sagas.sometimes import sometimes
+from sagas.streams.folding import Facts, folds
 from sagas.transactions import (
     NestedTransaction,
     OutsideTransaction,
@@ -59,6 +61,7 @@ __all__ = [
     "Command",
     "Envelope",
     "Event",
+    "Facts",
     "Holder",
     "InvalidDefinition",
     "Lock",
@@ -96,6 +99,7 @@ __all__ = [
     "current_event",
     "current_run",
     "failpoint",
+    "folds",
     "handles",
     "handles_remote",
     "heartbeat",
@@ -117,6 +121,7 @@ __all__ = [
     "start",
     "transaction",
     "transaction_required",
+    "upcasts",
     "uuid7",
     "wait_for",
 ]

@@ -2,12 +2,12 @@
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
-from django.apps import apps
+from django.apps import AppConfig, apps
 
 from sagas.contexts import with_tables
 from sagas.core.commands import reply_type
@@ -80,17 +80,27 @@ def get(name: str, version: int) -> Saga[Any]:
 
 
 def discover() -> None:
-    """Import ``steps``, ``handlers`` and ``sagas`` of every app and register what they define."""
+    """Import what apps define and register it: ``steps``, ``handlers`` and ``sagas`` of each.
+
+    Of those that are contexts also ``upcasters`` and ``folds``, which are about their events.
+    """
     found = [config for config in apps.get_app_configs() if config.name != "sagas"]
+    telling = [apps.get_app_config(label) for label in with_tables()]
     for module in ("steps", "handlers"):
-        for config in found:
-            list(_modules(f"{config.name}.{module}"))
+        _import_of(found, module)
+    for module in ("upcasters", "folds"):
+        _import_of(telling, module)
     for config in found:
         for loaded in _modules(f"{config.name}.sagas"):
             for value in vars(loaded).values():
                 if isinstance(value, Saga):
                     add(value)
     requests.listen()
+
+
+def _import_of(configs: Iterable[AppConfig], module: str) -> None:
+    for config in configs:
+        list(_modules(f"{config.name}.{module}"))
 
 
 def _modules(name: str) -> Iterator[ModuleType]:

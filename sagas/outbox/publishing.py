@@ -29,9 +29,11 @@ class UnsavedAggregate(SagasError):
 class VersionConflict(SagasError):
     """Somebody else has told an event of the aggregate since it was read."""
 
-    def __init__(self, stream: str, *, expected: int, actual: int) -> None:
+    def __init__(
+        self, message: str | None = None, *, stream: str = "", expected: int = 0, actual: int = 0
+    ) -> None:
         """Say which stream it is, which number was expected and which is there."""
-        super().__init__(f"{stream} is at event {actual}, not at {expected}")
+        super().__init__(message or f"{stream} is at event {actual}, not at {expected}")
         self.stream = stream
         self.expected = expected
         self.actual = actual
@@ -92,7 +94,7 @@ def _refused(
     name, key = aggregate.aggregate_type, aggregate.aggregate_id
     if found is None or expected is None:
         return UnsavedAggregate(f"{name} {key}")
-    return VersionConflict(f"{name}:{key}", expected=expected, actual=found[0])
+    return VersionConflict(stream=f"{name}:{key}", expected=expected, actual=found[0])
 
 
 def _table_of(aggregate: models.Model) -> str:

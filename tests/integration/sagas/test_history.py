@@ -1,5 +1,6 @@
 """The history: every event for good, moved there by the statement that marks it."""
 
+import pickle
 import threading
 from collections import Counter
 
@@ -226,6 +227,7 @@ def test_an_event_that_expects_another_number_is_refused_with_both(expected):
     assert (refused.value.expected, refused.value.actual) == (expected, 2)
     assert refused.value.stream == f"orders.customer:{teller.id}"
     assert str(refused.value) == f"{refused.value.stream} is at event 2, not at {expected}"
+    assert vars(pickle.loads(pickle.dumps(refused.value))) == vars(refused.value)
     assert Outbox.objects.count() == 2
 
 
