@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 from sagas import clock, measured
 from sagas.breaker import circuits
 from sagas.ids import first_made_at
-from sagas.outbox import lag
+from sagas.outbox import exchange, lag, slots
 from sagas.transactions import ENGINE, connection_of
 
 Row = tuple[Any, ...]
@@ -24,6 +24,10 @@ Row = tuple[Any, ...]
 UNPUBLISHED: Final = """
 SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)
 FROM {outbox} WHERE published_at IS NULL
+"""
+NOT_OUTSIDE: Final = """
+SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)
+FROM {outbox} WHERE outside_due
 """
 # Ids carry the time they were made at, so the primary key finds the hour.
 FAULTS: Final = """
@@ -44,6 +48,8 @@ class Backlog(Collector):
         """Run the queries, one after another, on the connection of the request."""
         yield from _outboxes()
         yield from _consumers()
+        yield from _tails()
+        yield from _outside()
         yield from _circuits()
         yield from _sagas(measured.under_way())
         yield from _ended()
@@ -87,6 +93,39 @@ def _consumers() -> Iterator[Metric]:
         ),
         [(found.consumer, found.producer, found.count, found.oldest) for found in lag.behind()],
     )
+
+
+def _tails() -> Iterator[Metric]:
+    """Tell of tailing where somebody has set it up, or left a slot behind."""
+    kept = GaugeMetricFamily(
+        "concord_outbox_tail_retained_bytes", "Log kept for tailing.", labels=["database"]
+    )
+    broken = GaugeMetricFamily(
+        "concord_outbox_tail_broken", "Tailing was set up and has no slot.", labels=["database"]
+    )
+    for alias in slots.databases():
+        tail = slots.look(alias)
+        if tail.is_wanted or tail.has_slot:
+            kept.add_metric([alias], tail.retained)
+            broken.add_metric([alias], float(tail.is_broken))
+    yield kept
+    yield broken
+
+
+def _outside() -> Iterator[Metric]:
+    labels = ["context"]
+    waiting = GaugeMetricFamily(
+        "concord_outside_unpublished", "Events that have not got outside.", labels=labels
+    )
+    oldest = GaugeMetricFamily(
+        "concord_outside_oldest_unpublished_seconds", "Age of the oldest.", labels=labels
+    )
+    for context in settings.CONTEXTS if exchange.is_on() else ():
+        [(count, age)] = _rows(NOT_OUTSIDE.format(outbox=f"{context}_outbox"), context=context)
+        waiting.add_metric([context], count)
+        oldest.add_metric([context], age)
+    yield waiting
+    yield oldest
 
 
 def _circuits() -> Iterator[Metric]:

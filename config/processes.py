@@ -57,6 +57,12 @@ BEAT: Final = Process(
     how_many="1 is enough, 2 do no harm",
     grace=10,
 )
+TAIL: Final = Process(
+    name="tail",
+    command=("manage.py", "outbox", "tail"),
+    how_many="none, or 1 after `outbox tail --setup`; 2 do no harm",
+    grace=10,
+)
 PROVIDER: Final = Process(
     name="provider",
     command=("-m", "payments.simulator", "--port", "$PROVIDER_PORT"),
@@ -77,17 +83,20 @@ def processes(step_queues: str, contexts: Sequence[str]) -> tuple[Process, ...]:
 def described(step_queues: str, contexts: Sequence[str]) -> dict[str, object]:
     """Return the content of `docs/processes.json`."""
     return {
-        "processes": [
-            {
-                "name": process.name,
-                "command": shell_line(process),
-                "how_many": process.how_many,
-                "stop_signal": process.stop_signal,
-                "grace_seconds": process.grace,
-                "environment": dict(process.environment),
-            }
-            for process in processes(step_queues, contexts)
-        ]
+        "processes": [_described(process) for process in processes(step_queues, contexts)],
+        # Nothing misses it: see docs/outbox.md.
+        "optional": [_described(TAIL)],
+    }
+
+
+def _described(process: Process) -> dict[str, object]:
+    return {
+        "name": process.name,
+        "command": shell_line(process),
+        "how_many": process.how_many,
+        "stop_signal": process.stop_signal,
+        "grace_seconds": process.grace,
+        "environment": dict(process.environment),
     }
 
 
@@ -103,7 +112,9 @@ def procfile(step_queues: str, contexts: Sequence[str]) -> str:
 def shell_line(process: Process) -> str:
     """Write a command as one would type it, in the environment of the project."""
     first, *rest = process.command
-    program = rest.pop(0) if first == "-m" and rest[0] in {"celery", "gunicorn"} else "python -m"
+    if first != "-m":
+        return " ".join(("python", first, *rest))
+    program = rest.pop(0) if rest[0] in {"celery", "gunicorn"} else "python -m"
     return " ".join((program, *rest))
 
 

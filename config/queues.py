@@ -30,7 +30,8 @@ def celery_queues(mode: str, contexts: Sequence[str]) -> list[Queue]:
 
 def routes(mode: str) -> dict[str, dict[str, Any]]:
     """Route the engine's tasks; a link of a chain is given its queue by who sends it."""
-    ticks = ("sagas.sweep", "sagas.relay", "sagas.republish", "sagas.prune")
+    names = ("sweep", "relay", "send_outside", "republish", "watch_slots", "prune")
+    ticks = [f"sagas.{name}" for name in names]
     return {
         "sagas.continue_saga": {"queue": DEFAULT[mode]},
         "sagas.deliver": {"queue": EVENTS},

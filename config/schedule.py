@@ -7,14 +7,17 @@ from typing import Any, Final
 from config.queues import EXPIRY_OF_TICKS, TICKS
 
 HOURLY: Final = 3600.0
+EVERY_HALF_MINUTE: Final = 30.0
 
 
-def beat_schedule(timing: Mapping[str, float]) -> dict[str, dict[str, Any]]:
+def beat_schedule(timing: Mapping[str, float], *, outside: bool) -> dict[str, dict[str, Any]]:
     """Build the schedule. Ticks that nobody consumed in time expire, so they never pile up."""
     every = {
         "sagas.sweep": timing["SWEEP_INTERVAL"],
         "sagas.relay": timing["RELAY_INTERVAL"],
+        "sagas.send_outside": timing["RELAY_INTERVAL"],
         "sagas.republish": timing["REPUBLISH_AFTER"],
+        "sagas.watch_slots": EVERY_HALF_MINUTE,
         "sagas.prune": HOURLY,
     }
     return {
@@ -24,4 +27,5 @@ def beat_schedule(timing: Mapping[str, float]) -> dict[str, dict[str, Any]]:
             "options": {"queue": TICKS, "expires": EXPIRY_OF_TICKS},
         }
         for task, seconds in every.items()
+        if outside or task != "sagas.send_outside"
     }

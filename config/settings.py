@@ -173,9 +173,14 @@ CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 2.0 if FAST else 5.0
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_TIMEZONE = "UTC"
-CELERY_BEAT_SCHEDULE = beat_schedule(SAGAS)
+CLOUDEVENTS_EXCHANGE = env_text("CLOUDEVENTS_EXCHANGE", "")
+CELERY_BEAT_SCHEDULE = beat_schedule(SAGAS, outside=bool(CLOUDEVENTS_EXCHANGE))
 # Without it Celery closes the connection before and after every task, whatever CONN_MAX_AGE says.
 CELERY_DB_REUSE_MAX = 1_000_000_000
+
+# Events for consumers that are not ours (docs/outbox.md); off as long as there is no name.
+CLOUDEVENTS_SOURCE = env_text("CLOUDEVENTS_SOURCE", "urn:concord:shop")
+CLOUDEVENTS_BROKER_URL = env_text("CLOUDEVENTS_BROKER_URL", CELERY_BROKER_URL)
 
 # -- payment provider --------------------------------------------------------------------------
 

@@ -17,6 +17,9 @@ SECONDS: Final = {
     "SWEEP_INTERVAL": (1.0, 0.5),
     "RELAY_INTERVAL": (1.0, 0.5),
     "RELAY_LEASE": (10.0, 3.0),
+    "TAIL_INTERVAL": (0.1, 0.1),
+    "OUTSIDE_TIMEOUT": (2.0, 1.0),
+    "OUTSIDE_LEASE": (20.0, 3.0),
     "REPUBLISH_AFTER": (30.0, 3.0),
     "VISIBILITY": (120.0, 10.0),
     "DELAY_BASE": (1.0, 0.2),
@@ -34,6 +37,8 @@ NUMBERS: Final = {
     "CLAIM_BATCH": (20, 20),
     "SWEEP_BATCH": (200, 200),
     "RELAY_BATCH": (500, 500),
+    "TAIL_CEILING": (1024, 1024),
+    "OUTSIDE_BATCH": (200, 200),
     "DELIVERY_SIZE": (50, 50),
     "RETENTION_DAYS": (30, 30),
 }

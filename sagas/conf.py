@@ -91,6 +91,16 @@ class Conf:
     """How long a batch belongs to the relay that publishes it."""
     RELAY_BATCH = Setting(500, whole=True, least=1)
     """Most events a relay takes in one transaction."""
+    TAIL_INTERVAL = Setting(0.1)
+    """Between two looks of `outbox tail` into the log."""
+    TAIL_CEILING = Setting(1024, whole=True, least=1)
+    """Megabytes of log kept for `outbox tail` above which its slot is dropped."""
+    OUTSIDE_BATCH = Setting(200, whole=True, least=1)
+    """Most events that go to the outside between two marks."""
+    OUTSIDE_TIMEOUT = Setting(2)
+    """Longest wait for the broker of the outside, for each message."""
+    OUTSIDE_LEASE = Setting(20)
+    """How long a context's events for the outside belong to who sends them."""
     DELIVERY_SIZE = Setting(50, whole=True, least=1)
     """Most event ids in one delivery message."""
     REPUBLISH_AFTER = Setting(30)

@@ -19,7 +19,7 @@ from sagas.orchestration.executor import run_link as run_alone
 from sagas.orchestration.steps import StepRejected
 from sagas.orchestration.sweep import continue_saga as read_and_send
 from sagas.orchestration.sweep import sweep as look_for_due_sagas
-from sagas.outbox import dead_letters, delivery, pruning, relay, republish
+from sagas.outbox import dead_letters, delivery, outside, pruning, relay, republish, slots
 
 
 class _KeptUnlessRejected:
@@ -93,8 +93,15 @@ def sweep() -> None:
 @shared_task(name="sagas.relay")
 def relay_outboxes() -> None:
     """Publish what waits in the outboxes, and what waited only for its next attempt."""
-    relay.relay()
+    if relay.relay():
+        outside.ring()
     dead_letters.retry_due()
+
+
+@shared_task(name="sagas.send_outside")
+def send_outside() -> None:
+    """Publish events to the exchange for others; it bounds its own waits."""
+    outside.send()
 
 
 @shared_task(name="sagas.deliver")
@@ -107,6 +114,12 @@ def deliver(producer: str, consumer: str, event_ids: list[str]) -> None:
 def republish_events() -> None:
     """Deliver again what a context has not applied in time."""
     republish.republish()
+
+
+@shared_task(name="sagas.watch_slots")
+def watch_slots() -> None:
+    """Drop a slot for which too much of the log is kept."""
+    slots.watch()
 
 
 @shared_task(name="sagas.prune")

@@ -21,7 +21,7 @@ from sagas.contexts import contexts
 from sagas.durations import duration
 from sagas.ids import first_made_at
 from sagas.models import DeadLetter, OperatorAction, SagaInstance, StepFault
-from sagas.outbox import lag
+from sagas.outbox import exchange, lag, outside, slots
 from sagas.outbox.lag import Behind
 
 _SIGNATURE = Func(F("error"), Value(":"), Value(1), function="split_part", output_field=TextField())
@@ -72,6 +72,7 @@ class Failure:
 class Board:
     """Everything on the page."""
 
+    alerts: tuple[str, ...]
     waits: tuple[Wait, ...]
     parked: tuple[SagaInstance, ...]
     backlogs: tuple[Backlog, ...]
@@ -91,11 +92,12 @@ def gather(request: HttpRequest) -> Board | None:
     groups = measured.under_way()
     human = sum(group.count if group.is_unknown else group.parked for group in groups)
     return Board(
+        alerts=tuple(_alerts()),
         waits=tuple(_waits(request, human)),
         parked=tuple(_parked()) if human else (),
         backlogs=(
             _unfinished(groups),
-            *(_outbox(context, now) for context in contexts()),
+            *_outboxes(now),
             *_unapplied(),
         ),
         ended=tuple(measured.ended_lately()),
@@ -156,16 +158,32 @@ def _waits(request: HttpRequest, human: int) -> Iterator[Wait]:
             )
 
 
+def _alerts() -> Iterator[str]:
+    """Tell what stands still although nothing is lost, in sentences."""
+    for alias in slots.databases():
+        if trouble := slots.look(alias).trouble:
+            yield f"{trouble} The relay goes on alone. See docs/outbox.md."
+    if trouble := outside.trouble():
+        yield trouble
+
+
 def _parked() -> Any:
     unfinished = SagaInstance.objects.filter(finished_at__isnull=True)
     return unfinished.filter(filters.needs_a_human()).order_by("parked_at")[:5]
 
 
-def _outbox(context: str, now: datetime) -> Backlog:
-    unsent = outbox_of(context)._default_manager.filter(published_at__isnull=True)
-    found = unsent.aggregate(count=Count("position"), oldest=Min("created_at"))
+def _outboxes(now: datetime) -> Iterator[Backlog]:
+    for context in contexts():
+        yield _outbox(f"unsent events of {context}", context, now, published_at__isnull=True)
+        if exchange.is_on():
+            yield _outbox(f"events of {context} for the outside", context, now, outside_due=True)
+
+
+def _outbox(title: str, context: str, now: datetime, **unsent: bool) -> Backlog:
+    waiting = outbox_of(context)._default_manager.filter(**unsent)
+    found = waiting.aggregate(count=Count("position"), oldest=Min("created_at"))
     return Backlog(
-        title=f"unsent events of {context}",
+        title=title,
         count=found["count"],
         oldest=_since(found["oldest"], now),
         url=list_of(f"{context}_outbox", "state=unsent"),

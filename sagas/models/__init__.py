@@ -13,6 +13,7 @@ from sagas.models.dead_letter import DeadLetter
 from sagas.models.event import EventBase
 from sagas.models.messaging import Barrier, Inbox, Position
 from sagas.models.operator_action import OperatorAction
+from sagas.models.outside import OutsideLease
 from sagas.models.rollout import Rollout
 from sagas.models.saga import SagaInstance, Status
 from sagas.models.semantic_lock import SemanticLock
@@ -31,6 +32,7 @@ __all__ = [
     "InboxBase",
     "OperatorAction",
     "OutboxBase",
+    "OutsideLease",
     "Position",
     "PositionBase",
     "Rollout",

@@ -72,6 +72,10 @@ class OutboxBase(models.Model):
     published_at = models.DateTimeField(null=True)
     settled_at = models.DateTimeField(null=True)
     attempts = models.IntegerField(default=0, db_default=0)
+    outside_due = models.BooleanField(
+        default=False, db_default=False, help_text="It has still to be published to the outside."
+    )
+    outside_at = models.DateTimeField(null=True)
 
     class Meta:
         abstract = True
@@ -87,6 +91,11 @@ class OutboxBase(models.Model):
                 fields=["published_at"],
                 condition=Q(settled_at__isnull=True, published_at__isnull=False),
                 name="%(app_label)s_%(class)s_unsettled",
+            ),
+            models.Index(
+                fields=["position"],
+                condition=Q(outside_due=True),
+                name="%(app_label)s_%(class)s_outside",
             ),
             # An operator reads all that belongs to one click.
             models.Index(fields=["correlation_id"], name="%(app_label)s_%(class)s_click"),

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sagas.conf import conf
 from sagas.contexts import contexts
+from sagas.outbox import exchange
 from sagas.outbox.delivery import deliver
 from sagas.outbox.history import delete_kept, keep_missed
 from sagas.outbox.republish import positions_of
@@ -21,6 +22,7 @@ BATCH = 5000
 _SETTLED = """
 SELECT position, id, aggregatetype, aggregateid, sequence FROM {outbox}
 WHERE settled_at < clock_timestamp() - make_interval(days => %s) AND position > %s
+    AND NOT (outside_due AND %s)
 ORDER BY position LIMIT %s
 """
 
@@ -74,7 +76,7 @@ def _settled(producer: str, last: int) -> list[Row]:
     with connection_of(producer).cursor() as cursor:
         cursor.execute(
             _SETTLED.format(outbox=table(producer, "outbox")),
-            [int(conf.RETENTION_DAYS), last, BATCH],
+            [int(conf.RETENTION_DAYS), last, exchange.is_on(), BATCH],
         )
         return list(cursor.fetchall())
 

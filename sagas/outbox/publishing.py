@@ -14,7 +14,7 @@ from sagas.core.events import Event
 from sagas.correlation import current_or_new
 from sagas.ids import uuid7
 from sagas.models.contextual import Aggregate
-from sagas.outbox import bell
+from sagas.outbox import bell, exchange
 from sagas.transactions import after_commit_once, connection_of, table, transaction_required
 
 
@@ -48,9 +48,10 @@ WITH aggregate AS (
         AND event_sequence = coalesce(%(expected)s::bigint, event_sequence)
     RETURNING event_sequence)
 INSERT INTO {outbox} (id, aggregatetype, aggregateid, sequence, type, version, payload,
-    occurred_at, correlation_id, causation_id, traceparent)
+    occurred_at, correlation_id, causation_id, traceparent, outside_due)
 SELECT %(id)s, %(aggregate_type)s, %(aggregate_id)s, event_sequence, %(type)s, %(version)s,
-    %(payload)s, %(occurred_at)s, %(correlation_id)s, %(causation_id)s, %(traceparent)s
+    %(payload)s, %(occurred_at)s, %(correlation_id)s, %(causation_id)s, %(traceparent)s,
+    %(outside_due)s
 FROM aggregate RETURNING sequence
 """
 
@@ -114,4 +115,5 @@ def _parameters(event: Event, aggregate: Aggregate, event_id: UUID) -> dict[str,
         "correlation_id": correlation.correlation_id,
         "causation_id": correlation.causation_id,
         "traceparent": correlation.traceparent,
+        "outside_due": exchange.is_on(),
     }

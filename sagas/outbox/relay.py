@@ -7,7 +7,7 @@ lease runs out, which the inbox makes harmless.
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from celery import current_app
@@ -46,6 +46,9 @@ WITH moved AS (
 
 MOST_BATCHES = 20
 
+Row = tuple[int, UUID, str]
+"""Position, id and type of an event."""
+
 
 def relay() -> int:
     """Publish what waits in every context's outbox; return how many events."""
@@ -75,9 +78,14 @@ def relay_batch(context: str) -> int:
     if not rows:
         return 0
     failpoint("relay.selected", context)
+    return len(rows) if hand_over(context, rows) else 0
+
+
+def hand_over(context: str, rows: Sequence[Row]) -> bool:
+    """Publish events of a context, then mark them; False when the broker did not take all."""
     heard = [(event_id, consumers_of(type_)) for _, event_id, type_ in rows]
     if not _publish(context, heard):
-        return 0
+        return False
     failpoint("relay.published", context)
     unheard = [row[0] for row, (_, consumers) in zip(rows, heard, strict=True) if not consumers]
     with connection_of(context).cursor() as cursor:
@@ -86,7 +94,7 @@ def relay_batch(context: str) -> int:
             {"positions": [row[0] for row in rows], "unheard": unheard},
         )
     failpoint("relay.committed", context)
-    return len(rows)
+    return True
 
 
 def _publish(producer: str, heard: Iterable[tuple[UUID, list[str]]]) -> bool:

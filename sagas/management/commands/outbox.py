@@ -10,11 +10,15 @@ from django.core.management.base import CommandError
 
 from sagas.contexts import contexts
 from sagas.management.answering import OperatorCommand
+from sagas.management.tailing import Tailing, agreed
 from sagas.outbox.backlog import Backlog, backlog, drain
+from sagas.outbox.pgoutput import UnreadableLog
+from sagas.outbox.slots import NotTailable
+from sagas.outbox.tailing import Refused
 
 
 class Command(OperatorCommand):
-    """Shows what waits in the outboxes, or runs the relay until nothing is left."""
+    """Shows what waits in the outboxes, runs the relay until nothing is left, or tails the log."""
 
     help = __doc__
 
@@ -28,9 +32,22 @@ class Command(OperatorCommand):
             one = verbs.add_parser(verb, help=does)
             one.add_argument("--context", help="only this one")
             one.add_argument("--json", action="store_true")
+        tail = verbs.add_parser("tail", help="publish what the database's own log tells of")
+        one_of = tail.add_mutually_exclusive_group()
+        one_of.add_argument(
+            "--once", action="store_true", help="up to the end of the log, then end"
+        )
+        one_of.add_argument(
+            "--setup", action="store_true", help="make publication and slot, and end"
+        )
+        one_of.add_argument("--drop", action="store_true", help="take them away, and end")
+        tail.add_argument("--yes", action="store_true", help="do not ask before --drop")
 
     def handle(self, *_: Any, **options: Any) -> None:
         """Carry out the verb."""
+        if options["verb"] == "tail":
+            self._tail(options)
+            return
         known = contexts()
         if options["context"] not in (None, *known):
             said = f"{options['context']!r} is no context; there are {', '.join(known)}"
@@ -40,6 +57,22 @@ class Command(OperatorCommand):
             self._show(chosen, as_json=options["json"])
         else:
             self._drain(chosen, as_json=options["json"])
+
+    def _tail(self, options: dict[str, Any]) -> None:
+        tailing = Tailing(self.stdout.write)
+        try:
+            if options["setup"]:
+                tailing.set_up()
+            elif options["drop"]:
+                if not (options["yes"] or agreed("Drop the slots? Only the relay is left then.")):
+                    raise CommandError("nothing is dropped without a yes", returncode=1)
+                tailing.drop()
+            elif options["once"]:
+                tailing.once()
+            else:
+                tailing.run()
+        except (NotTailable, UnreadableLog, Refused) as no:
+            raise CommandError(str(no) or "the broker does not take the events") from no
 
     def _show(self, chosen: tuple[str, ...], *, as_json: bool) -> None:
         found = [backlog(context) for context in chosen]

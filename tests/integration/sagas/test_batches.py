@@ -449,7 +449,7 @@ def redis_away(monkeypatch):
         return redis.Redis.from_url("redis://127.0.0.1:1/0")
 
     monkeypatch.setattr(wakes, "client", away)
-    monkeypatch.setattr(wakes, "_silence", wakes._Silence())
+    monkeypatch.setattr(wakes, "_silence", Silence("wake_unheard"))
     return asked
 
 
