@@ -54,7 +54,7 @@ def opened() -> Iterator[Callable[[dict[str, Any]], None]]:
         OSError,
     )
     try:
-        connection.connect()
+        connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
         producer = Producer(connection.channel(), exchange(), auto_declare=True)
         yield lambda document: _publish(producer, document, bound)
         connection.release()
