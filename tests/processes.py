@@ -108,6 +108,10 @@ class Processes:
         assert running.alive, running.output()[-3000:]
         return running
 
+    def tail(self, env: Mapping[str, str] | None = None) -> Running:
+        """Start `manage.py outbox tail`; what it needs has to be set up."""
+        return self._start("tail", processes.TAIL.command, env or {})
+
     def provider(self, env: Mapping[str, str] | None = None) -> Running:
         """Start the simulated provider at settings.PAYMENT_PROVIDER_URL and wait for its answer."""
         url = settings.PAYMENT_PROVIDER_URL

@@ -70,7 +70,9 @@ def read(data: bytes) -> Message | None:
                 return _insert(rest)
             case b"C":
                 rest.take("Bq")  # flags, where the record of the commit begins
-                return Commit(end=place(rest.take("Q")))
+                end = rest.take("Q")
+                rest.take("q")  # when
+                return Commit(end=place(end))
     except (struct.error, UnicodeDecodeError, ValueError) as torn:
         raise UnreadableLog(f"a torn message of kind {kind!r}") from torn
     if kind and kind[0] in PASSED_OVER:

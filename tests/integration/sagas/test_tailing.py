@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.urls import reverse
 
 from orders.models import Outbox
 from sagas import failpoints
@@ -16,7 +17,9 @@ from sagas.outbox.pgoutput import UnreadableLog
 from sagas.outbox.relay import relay
 from sagas.outbox.slots import NotTailable
 from sagas.outbox.tailing import Refused
+from sagas.tasks import watch_slots
 from sagas.transactions import alias_of, connection_of
+from tests.integration.admin.world import signed_in
 from tests.integration.sagas import trial
 from tests.integration.sagas.news import Told, a_teller, listen, outbox, tell
 from tests.processes import eventually
@@ -473,3 +476,60 @@ def test_a_role_that_may_not_replicate_is_named_with_the_remedy(here):
     finally:
         run("RESET ROLE")
         run("DROP ROLE trial_low")
+
+
+# -- who is told -----------------------------------------------------------------------------------
+
+
+def test_how_much_log_is_kept_is_seen_by_monitoring(client, here):
+    figures = client.get("/metrics").content.decode()
+
+    assert f'concord_outbox_tail_broken{{database="{here}"}} 0.0' in figures
+    assert f'concord_outbox_tail_retained_bytes{{database="{here}"}} ' in figures
+
+
+def test_a_slot_that_was_dropped_is_told_to_operators_until_somebody_acts(client, here, settings):
+    settings.SAGAS = {**settings.SAGAS, "TAIL_CEILING": 16}
+    write_much()
+    watch_slots()
+
+    told = "is not tailed: its slot was dropped since "
+    assert told in signed_in("viewer").get(reverse("admin:index")).content.decode()
+    figures = client.get("/metrics").content.decode()
+    assert f'concord_outbox_tail_broken{{database="{here}"}} 1.0' in figures
+
+    call_command("outbox", "tail", "--drop", "--yes")
+    assert told not in signed_in("viewer").get(reverse("admin:index")).content.decode()
+    assert "concord_outbox_tail_broken{" not in client.get("/metrics").content.decode()
+
+
+def test_a_setting_up_that_dies_half_way_is_shown_and_done_again(here, fail_at):
+    slots.drop(here)
+    fail_at("tail.published_tables")
+    with pytest.raises(FailpointHit):
+        slots.set_up(here)
+    assert slots.look(here).trouble.endswith("its slot is not there.")
+
+    assert slots.set_up(here)
+    assert slots.look(here).trouble == ""
+
+
+def test_a_watch_that_dies_after_it_dropped_a_slot_leaves_that_to_be_seen(here, fail_at, settings):
+    settings.SAGAS = {**settings.SAGAS, "TAIL_CEILING": 16}
+    write_much()
+    fail_at("tail.slot_dropped")
+    with pytest.raises(FailpointHit):
+        slots.watch()
+
+    assert slots.look(here).trouble.endswith("its slot is not there.")
+    assert slots.watch() == []
+
+
+def test_a_slot_that_nobody_wants_any_more_is_dropped_at_its_ceiling_all_the_same(here, settings):
+    settings.SAGAS = {**settings.SAGAS, "TAIL_CEILING": 16}
+    run("DROP PUBLICATION outbox_tail")
+    write_much()
+
+    assert slots.watch() == [here]
+    assert not slots.look(here).has_slot
+    assert slots.look(here).trouble == ""
