@@ -89,11 +89,9 @@ def claim(saga_id: UUID, *, status: str, low: int, high: int) -> Claim | None:
     Counts the attempt before any work, so that work which kills its process is counted too. A
     refused copy of a message costs no attempt.
     """
+    link = {"id": saga_id, "status": status, "low": low, "high": high, "lease": conf.LEASE}
     with engine_cursor() as cursor:
-        cursor.execute(
-            _CLAIM,
-            {"id": saga_id, "status": status, "low": low, "high": high, "lease": conf.LEASE},
-        )
+        cursor.execute(_CLAIM, link)
         row = cursor.fetchone()
     return None if row is None else claim_of(row)
 
@@ -214,9 +212,8 @@ def _with_barrier(statement: str, context: str, detached: bool) -> str:  # noqa:
 def move(claimed: Claim, entry: Entry, target: Target, also: str = "", **told: Any) -> None:
     """Commit one step run: guard, cursor, journal row and barrier row in one statement.
 
-    Must be the last statement of the step's transaction, so that the saga row is locked only
-    for the commit. An entry that leaves the cursor where it is (an intent) leaves attempts
-    alone as well.
+    Must be the last statement of the step's transaction, so that the saga row is locked only for
+    the commit. An entry that leaves the cursor where it is (an intent) leaves attempts alone.
 
     :param also: further expressions that hang on ``moved``, which are ``told`` what they name
     :raises StaleFencingToken: if the saga is no longer this worker's, or the barrier is closed

@@ -11,7 +11,7 @@ from sagas.orchestration import canvas, claims, donekeys, executor, registry, st
 from sagas.orchestration.batch import _Batch, run_batch
 from sagas.orchestration.executor import LinkEnd
 from sagas.orchestration.sweep import sweep
-from sagas.orchestration.wakes import Wake
+from sagas.orchestration.wakes import Silence, Wake
 from sagas.transactions import is_detached
 from tests.integration.sagas import trial
 from tests.integration.sagas.conftest import make_due, row

@@ -61,6 +61,7 @@ def saga_id(broker):
     broker.take()
     name = connection.ops.quote_name(connection.settings_dict["NAME"])
     run(f"ALTER DATABASE {name} SET synchronous_commit = on")
+    run("CHECKPOINT")  # what is read again after the cut is then only what comes from here on
     eventually(written_down, 20, "the writer of the log is awake, and has nothing to write")
     run("ALTER SYSTEM SET wal_writer_delay = '10s'")
     run("SELECT pg_reload_conf()")
