@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     """Adds it; what is there already is not due."""
 
-    dependencies = [("billing", "0003_outbox_by_correlation")]
+    dependencies = [("billing", "0010_history")]
 
     operations = [
         migrations.AddField(

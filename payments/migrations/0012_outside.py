@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     """Adds it; what is there already is not due."""
 
-    dependencies = [("payments", "0004_keys")]
+    dependencies = [("payments", "0010_history")]
 
     operations = [
         migrations.AddField(

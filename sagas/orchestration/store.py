@@ -89,9 +89,9 @@ def claim(saga_id: UUID, *, status: str, low: int, high: int) -> Claim | None:
     Counts the attempt before any work, so that work which kills its process is counted too. A
     refused copy of a message costs no attempt.
     """
-    link = {"id": saga_id, "status": status, "low": low, "high": high, "lease": conf.LEASE}
+    link: dict[str, Any] = {"id": saga_id, "status": status, "low": low, "high": high}
     with engine_cursor() as cursor:
-        cursor.execute(_CLAIM, link)
+        cursor.execute(_CLAIM, {**link, "lease": conf.LEASE})
         row = cursor.fetchone()
     return None if row is None else claim_of(row)
 

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     """Makes the table of its one row."""
 
-    dependencies = [("sagas", "0008_rollout")]
+    dependencies = [("sagas", "0012_heartbeat")]
 
     operations = [
         migrations.CreateModel(
