@@ -13,6 +13,7 @@ class AccountOpened(Event):
     """A customer can be billed."""
 
     name: ClassVar[str] = "billing.AccountOpened"
+    outside: ClassVar[str] = "the audit reads it (`audit.v_events`)"
 
     account_id: UUID
     number: str
@@ -25,6 +26,7 @@ class InvoiceIssued(Event):
     """An invoice was written and booked; it never changes again."""
 
     name: ClassVar[str] = "billing.InvoiceIssued"
+    outside: ClassVar[str] = "the audit reads it (`audit.v_events`)"
 
     invoice_id: UUID
     number: str
@@ -40,6 +42,7 @@ class InvoiceSettled(Event):
     """An invoice is paid in full."""
 
     name: ClassVar[str] = "billing.InvoiceSettled"
+    outside: ClassVar[str] = "the audit reads it (`audit.v_events`)"
 
     invoice_id: UUID
     number: str

@@ -38,6 +38,7 @@ class OrderPlaced(Event):
     """A customer ordered; nothing is reserved or paid yet."""
 
     name: ClassVar[str] = "orders.OrderPlaced"
+    outside: ClassVar[str] = "the audit reads it (`audit.v_events`)"
 
     order_id: UUID
     number: str
@@ -54,6 +55,7 @@ class OrderConfirmed(Event):
     """An order is paid for and its goods are taken from the stock."""
 
     name: ClassVar[str] = "orders.OrderConfirmed"
+    outside: ClassVar[str] = "the audit reads it (`audit.v_events`)"
 
     order_id: UUID
     number: str

@@ -13,6 +13,7 @@ class PaymentAuthorized(Event):
     """The amount is held on the card."""
 
     name: ClassVar[str] = "payments.PaymentAuthorized"
+    outside: ClassVar[str] = "the audit reads it (`audit.v_events`)"
 
     payment_id: UUID
     purpose: str
@@ -44,6 +45,7 @@ class PaymentDeclined(Event):
     """The hold was refused; nothing was taken and nothing will be."""
 
     name: ClassVar[str] = "payments.PaymentDeclined"
+    outside: ClassVar[str] = "the audit reads it (`audit.v_events`)"
 
     payment_id: UUID
     purpose: str
@@ -60,6 +62,7 @@ class PaymentVoided(Event):
     """The hold was let go; nothing was taken and nothing will be."""
 
     name: ClassVar[str] = "payments.PaymentVoided"
+    outside: ClassVar[str] = "the audit reads it (`audit.v_events`)"
 
     payment_id: UUID
     purpose: str

@@ -17,6 +17,7 @@ class SagasConfig(AppConfig):
         """Discover definitions, refuse what could not be carried out, register the checks."""
         from sagas import append_only, checks  # noqa: F401 - need the app registry
         from sagas.orchestration import registry
+        from sagas.outbox import checks as of_events  # noqa: F401
 
         registry.discover()
         post_migrate.connect(append_only.guard_histories, dispatch_uid="sagas.append_only")

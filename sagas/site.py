@@ -29,10 +29,15 @@ class OperationsSite(AdminSite):
     index_template = "admin/sagas/index.html"
 
     def get_urls(self) -> list[URLResolver | URLPattern]:
-        """Add the search box."""
+        """Add the search box and the pages that belong to no table."""
+        from sagas.admin.event_map import event_map_view
         from sagas.admin.search import find_view
 
-        return [path("find/", super().admin_view(find_view), name="find"), *super().get_urls()]
+        return [
+            path("find/", super().admin_view(find_view), name="find"),
+            path("event-map/", super().admin_view(event_map_view), name="event_map"),
+            *super().get_urls(),
+        ]
 
     def admin_view(self, view: Any, *args: Any, **options: Any) -> Any:
         """Refuse addresses with a zero byte: PostgreSQL's text has none, and filters ask it."""

@@ -15,3 +15,5 @@ class Event:
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
+    outside: ClassVar[str] = ""
+    """Who reads it where no context listens: the audit, say. Without a word `check` warns."""

@@ -80,13 +80,13 @@ def get(name: str, version: int) -> Saga[Any]:
 
 
 def discover() -> None:
-    """Import what apps define and register it: ``steps``, ``handlers`` and ``sagas`` of each.
+    """Import what apps define and register it: ``events``, ``steps``, ``handlers`` and ``sagas``.
 
     Of those that are contexts also ``upcasters`` and ``folds``, which are about their events.
     """
     found = [config for config in apps.get_app_configs() if config.name != "sagas"]
     telling = [apps.get_app_config(label) for label in with_tables()]
-    for module in ("steps", "handlers"):
+    for module in ("events", "steps", "handlers"):
         _import_of(found, module)
     for module in ("upcasters", "folds"):
         _import_of(telling, module)

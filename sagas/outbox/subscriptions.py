@@ -32,6 +32,11 @@ class Subscription:
         payload = upcasting.upcast(self.event, payload, written, self.version)
         return codec.decode(self.payload, payload, tolerant=True)
 
+    @property
+    def handler_name(self) -> str:
+        """Return where the handler stands, as a dotted name."""
+        return f"{self.handler.__module__}.{self.handler.__qualname__}"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Envelope:

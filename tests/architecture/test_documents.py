@@ -9,7 +9,9 @@ import sys
 from types import ModuleType
 
 import pytest
+from django.core.management import call_command
 
+from config import event_map_document
 from config.states_document import MACHINES, PATH, Machine, WordsMissing, document
 from config.timing import NUMBERS, PREFIX, SECONDS, SWITCHES
 from orders.models import Order
@@ -91,6 +93,23 @@ def anchors(text):
 
 def test_the_states_are_those_of_the_code():
     assert PATH.read_text() == document(), "run: python3 manage.py states --write"
+
+
+def test_the_map_of_events_is_that_of_the_code():
+    assert event_map_document.PATH.read_text() == event_map_document.document(), (
+        "run: python3 manage.py eventmap --write"
+    )
+
+
+def test_the_map_of_events_is_the_same_for_other_programs(capsys):
+    call_command("eventmap", "--json")
+    listed = json.loads(capsys.readouterr().out)["events"]
+
+    [captured] = [one for one in listed if one["event"] == "payments.PaymentCaptured"]
+    assert captured["published_by"] == ["payments/services.py: capture"]
+    assert captured["heard_by"] == [
+        {"context": "billing", "handler": "billing.handlers.book_payment"}
+    ]
 
 
 def test_a_state_without_words_is_refused(monkeypatch):
@@ -181,7 +200,9 @@ def test_the_commands_of_the_processes_are_those_that_run():
         assert re.split(r" -(?![mA] )", process["command"])[0] in README
 
 
-@pytest.mark.parametrize("name", ["up", "test", "migrate", "demo", "seed", "replay", "states"])
+@pytest.mark.parametrize(
+    "name", ["up", "test", "migrate", "demo", "seed", "replay", "states", "eventmap"]
+)
 def test_a_command_that_is_named_explains_itself(name):
     done = subprocess.run(
         [sys.executable, "manage.py", name, "--help"],

@@ -386,3 +386,16 @@ def test_the_time_a_saga_was_parked_is_not_drawn_as_work(broker):
     hold = page.context["page"].picture.lanes[2].shapes
     [bar] = [shape for shape in hold if "tl-done" in shape.classes]
     assert bar.x >= act.x
+
+
+def test_the_map_of_events_names_who_listens():
+    page = signed_in("viewer").get(reverse("admin:event_map"))
+
+    text = page.content.decode()
+    assert "payments.PaymentCaptured" in text
+    assert "book_payment" in text
+    assert INLINE.search(text) is None
+
+
+def test_the_map_of_events_is_for_operators_only():
+    assert signed_in(None).get(reverse("admin:event_map")).status_code == 403
