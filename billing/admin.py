@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html_join
 
 from billing.accounts import admin as accounts
+from billing.coupons import admin as coupons
 from billing.invoices import admin as invoices
 from billing.models import (
     Inbox,
@@ -34,7 +35,7 @@ from sagas.admin.messages import InboxAdmin, OutboxAdmin
 from sagas.admin.records import ReadOnlyAdmin, ReadOnlyInline
 from sagas.admin.search import as_uuid, findable
 
-__all__ = ["accounts", "invoices"]
+__all__ = ["accounts", "coupons", "invoices"]
 
 admin.site.register(Outbox, OutboxAdmin)
 admin.site.register(Inbox, InboxAdmin)

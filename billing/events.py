@@ -50,3 +50,29 @@ class InvoiceSettled(Event):
     customer_id: UUID
     currency: str
     total: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CouponGranted(Event):
+    """A customer has earned a coupon by an order."""
+
+    name: ClassVar[str] = "billing.CouponGranted"
+
+    coupon_id: UUID
+    code: str
+    order_id: UUID
+    customer_id: UUID
+    amount: int
+    currency: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CouponWithdrawn(Event):
+    """A coupon that was granted is good for nothing any more."""
+
+    name: ClassVar[str] = "billing.CouponWithdrawn"
+
+    coupon_id: UUID
+    code: str
+    order_id: UUID
+    customer_id: UUID

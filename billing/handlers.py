@@ -5,6 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from billing.accounts.services import locked_account
+from billing.coupons import services as coupons
 from billing.invoices.services import Captured, receive_payment
 from sagas.api import on
 
@@ -32,6 +33,13 @@ class RegisteredSeen:
     customer_id: UUID
     customer_name: str
     currency: str
+
+
+@on("orders.OrderConfirmed", version=1)
+def reward(event: coupons.ConfirmedOrder) -> None:
+    """Grant the coupon that the order has earned, if it has."""
+    if coupons.earns(event):
+        coupons.grant(event)
 
 
 @on("payments.PaymentCaptured", version=1)

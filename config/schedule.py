@@ -14,6 +14,7 @@ def beat_schedule(timing: Mapping[str, float], *, outside: bool) -> dict[str, di
     """Build the schedule. Ticks that nobody consumed in time expire, so they never pile up."""
     every = {
         "sagas.sweep": timing["SWEEP_INTERVAL"],
+        "sagas.watch": timing["WATCH_INTERVAL"],
         "sagas.relay": timing["RELAY_INTERVAL"],
         "sagas.send_outside": timing["RELAY_INTERVAL"],
         "sagas.republish": timing["REPUBLISH_AFTER"],

@@ -163,4 +163,46 @@ MACHINES: Final[tuple[dict[str, Any], ...]] = (
         },
         "source": "billing.states",
     },
+    {
+        "title": "Watched flow",
+        "says": (
+            "One instance of a choreography; parked is a stop inside the first two. See"
+            " [choreography.md](choreography.md)."
+        ),
+        "states": "FlowState",
+        "moves": "FLOW_TRANSITIONS",
+        "begins": ("running",),
+        "meanings": {
+            "running": "A hop is not through yet.",
+            "compensating": "Given up: what was done is being taken back, hop by hop.",
+            "completed": "The last hop is through.",
+            "compensated": "Every hop that can be taken back is.",
+            "closed": "An operator saw to it by hand.",
+        },
+        "reasons": {
+            ("running", "completed"): "The watchdog has seen every hop.",
+            ("running", "compensating"): (
+                "A hop is missing after the last re-drive, or an operator gave the flow up."
+            ),
+            ("running", "closed"): "An operator's act on a parked flow.",
+            ("compensating", "compensated"): "The undo of the first hop is committed.",
+            ("compensating", "closed"): "An operator's act on a parked flow.",
+        },
+        "source": "sagas.core.states",
+    },
+    {
+        "title": "Coupon",
+        "says": "What an order has earned its customer.",
+        "states": "CouponState",
+        "moves": "COUPON_TRANSITIONS",
+        "begins": ("granted", "withdrawn"),
+        "meanings": {
+            "granted": "Good for its amount.",
+            "withdrawn": "Good for nothing; withdrawn before it was granted, it never will be.",
+        },
+        "reasons": {
+            ("granted", "withdrawn"): "The reward was given up before the customer was told.",
+        },
+        "source": "billing.coupons.states",
+    },
 )

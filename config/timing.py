@@ -15,6 +15,7 @@ SECONDS: Final = {
     "HARD_LIMIT": (40.0, 4.0),
     "TIME_SLICE": (1.0, 1.0),
     "SWEEP_INTERVAL": (1.0, 0.5),
+    "WATCH_INTERVAL": (5.0, 0.5),
     "RELAY_INTERVAL": (1.0, 0.5),
     "RELAY_LEASE": (10.0, 3.0),
     "TAIL_INTERVAL": (0.1, 0.1),

@@ -55,7 +55,6 @@ class OrderConfirmed(Event):
     """An order is paid for and its goods are taken from the stock."""
 
     name: ClassVar[str] = "orders.OrderConfirmed"
-    outside: ClassVar[str] = "the audit reads it (`audit.v_events`)"
 
     order_id: UUID
     number: str

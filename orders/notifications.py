@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from uuid import UUID
 
 from orders.models import Notification, Order
 from orders.progress import reason_text
@@ -30,18 +31,28 @@ TEMPLATES: Mapping[str, Template] = {
         subject="Order {number} is canceled",
         body="Your order {number} is canceled. {reason}",
     ),
+    "coupon_granted": Template(
+        subject="A coupon for your order {number}",
+        body="Thank you for order {number}. Here is a coupon for your next one: {code}.",
+    ),
+    "coupon_withdrawn": Template(
+        subject="The coupon for your order {number} is withdrawn",
+        body="The coupon {code} for your order {number} is withdrawn. We are sorry.",
+    ),
 }
 
 
-def tell(order: Order, template: str, *, invoice: str = "") -> None:
+def tell(order: Order, template: str, **more: str) -> None:
     """Tell the customer of an order something, inside the caller's transaction.
 
     Told twice, it is one message: what is said is unique by template and order.
+
+    :param more: what the words name besides the order's number and why it ended
     """
     transaction_required()
     words = TEMPLATES[template]
     reason = reason_text(OrderStatus(order.status), order.reason)
-    facts = {"number": order.number, "invoice": invoice, "reason": reason}
+    facts = {"number": order.number, "reason": reason, **more}
     Notification.objects.bulk_create(
         [
             Notification(
@@ -55,3 +66,8 @@ def tell(order: Order, template: str, *, invoice: str = "") -> None:
         ],
         ignore_conflicts=True,
     )
+
+
+def was_told(order_id: UUID, template: str) -> bool:
+    """Return whether the customer of an order has been told this."""
+    return Notification.objects.filter(dedup_key=f"{template}:{order_id}").exists()

@@ -2,6 +2,7 @@
 
 from sagas import clock, correlation
 from sagas.breaker import Breaker
+from sagas.core.choreography import Choreography, Hop
 from sagas.core.commands import Command, Postponed, Rejected, Unknown
 from sagas.core.definition import (
     InvalidDefinition,
@@ -58,11 +59,13 @@ __all__ = [
     "AlreadyStarted",
     "Breaker",
     "Cancellation",
+    "Choreography",
     "Command",
     "Envelope",
     "Event",
     "Facts",
     "Holder",
+    "Hop",
     "InvalidDefinition",
     "Lock",
     "Locked",

@@ -16,6 +16,7 @@ class SagasConfig(AppConfig):
     def ready(self) -> None:
         """Discover definitions, refuse what could not be carried out, register the checks."""
         from sagas import append_only, checks  # noqa: F401 - need the app registry
+        from sagas.choreography import checks as of_flows  # noqa: F401
         from sagas.orchestration import registry
         from sagas.outbox import checks as of_events  # noqa: F401
 

@@ -77,3 +77,6 @@ def travel(distance: timedelta) -> None:
             "UPDATE sagas_saga SET due_at = clock_timestamp()"
             " WHERE due_at IS NOT NULL AND leased_until IS NULL"
         )
+        cursor.execute(
+            "UPDATE sagas_watchedflow SET due_at = clock_timestamp() WHERE due_at IS NOT NULL"
+        )

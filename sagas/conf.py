@@ -85,6 +85,8 @@ class Conf:
     """How long it is left alone before one call is tried."""
     MAX_ATTEMPTS = Setting(12, whole=True, least=1)
     """Claims without progress before a saga is parked."""
+    WATCH_INTERVAL = Setting(5)
+    """Between two looks for flows that are due; a new flow is first looked at after it."""
     RELAY_INTERVAL = Setting(1)
     """Between two runs of the relay, when no commit rang for it."""
     RELAY_LEASE = Setting(10)

@@ -10,6 +10,7 @@ from uuid import UUID
 from celery import Task, current_app, shared_task
 from celery.exceptions import Ignore
 
+from sagas.choreography import watchdog
 from sagas.conf import conf
 from sagas.core.keys import Direction
 from sagas.orchestration.batch import run_batch
@@ -120,6 +121,12 @@ def republish_events() -> None:
 def watch_slots() -> None:
     """Drop a slot for which too much of the log is kept."""
     slots.watch()
+
+
+@shared_task(name="sagas.watch")
+def watch() -> None:
+    """Look at the flows that are due, and see to what is missing."""
+    watchdog.watch()
 
 
 @shared_task(name="sagas.prune")

@@ -1,6 +1,7 @@
 """The tables of the context, one subject a file."""
 
 from billing.accounts.models import BillingAccount
+from billing.coupons.models import Coupon
 from billing.invoices.models import (
     Invoice,
     InvoiceLine,
@@ -14,6 +15,7 @@ from billing.models.messaging import Barrier, Event, Idempotency, Inbox, Outbox,
 __all__ = [
     "Barrier",
     "BillingAccount",
+    "Coupon",
     "Event",
     "Idempotency",
     "Inbox",

@@ -4,6 +4,13 @@ A context builds its own screens on ``sagas.admin.records`` and adds its tables 
 with ``sagas.admin.search.findable``; the engine's screens know no context.
 """
 
-from sagas.admin import dead_letters, operator_actions, rollouts, sagas, users
+from sagas.admin import (
+    dead_letters,
+    operator_actions,
+    rollouts,
+    sagas,
+    users,
+    watched_flows,
+)
 
-__all__ = ["dead_letters", "operator_actions", "rollouts", "sagas", "users"]
+__all__ = ["dead_letters", "operator_actions", "rollouts", "sagas", "users", "watched_flows"]

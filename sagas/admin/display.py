@@ -24,6 +24,7 @@ SIGNS = {
     "parked": "‖",
     "completed": "✓",
     "compensated": "⟲",
+    "closed": "■",
     "done": "✓",
     "intended": "…",
     "rejected": "⊘",
@@ -56,6 +57,8 @@ SIGNS = {
     "held": "◑",
     "committed": "✓",
     "released": "⟲",
+    "granted": "✓",
+    "withdrawn": "⟲",
 }
 
 # Of ISO 4217, the currencies whose minor unit is not a hundredth.

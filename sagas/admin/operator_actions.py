@@ -9,7 +9,7 @@ from sagas.admin.display import chip, find_url, link, when
 from sagas.admin.records import ReadOnlyAdmin
 from sagas.models import OperatorAction
 
-ACTIONS = ("resume", "compensate", "park", "skip", "signal", "resend", "discard", "edit")
+ACTIONS = ("resume", "compensate", "park", "skip", "signal", "resend", "discard", "close", "edit")
 
 
 @admin.register(OperatorAction)

@@ -1,7 +1,8 @@
-"""The states of a saga and of a step run and the moves between them, as data.
+"""The states of a saga, of a step run and of a watched flow and the moves between them, as data.
 
-The statements in ``orchestration/store.py`` and ``stops.py`` carry the moves out; this is what
-they amount to, for the document and for whoever checks them.
+The statements in ``orchestration/store.py`` and ``stops.py``, and for flows those of the package
+``choreography``, carry the moves out; this is what they amount to, for the document and for whoever
+checks them.
 """
 
 from collections.abc import Mapping
@@ -29,6 +30,16 @@ class RunOutcome(StrEnum):
     SKIPPED = "skipped"
 
 
+class FlowState(StrEnum):
+    """Where an instance of a choreography stands; parked is a stop inside one of the first two."""
+
+    RUNNING = "running"
+    COMPENSATING = "compensating"
+    COMPLETED = "completed"
+    COMPENSATED = "compensated"
+    CLOSED = "closed"
+
+
 SAGA_TRANSITIONS: Mapping[SagaState, frozenset[SagaState]] = {
     SagaState.RUNNING: frozenset({SagaState.COMPLETED, SagaState.COMPENSATING}),
     SagaState.COMPENSATING: frozenset({SagaState.COMPENSATED}),
@@ -54,4 +65,12 @@ RUN_TRANSITIONS: Mapping[RunOutcome, frozenset[RunOutcome]] = {
     RunOutcome.CANCELED: frozenset(),
     RunOutcome.NOTHING: frozenset(),
     RunOutcome.SKIPPED: frozenset(),
+}
+
+FLOW_TRANSITIONS: Mapping[FlowState, frozenset[FlowState]] = {
+    FlowState.RUNNING: frozenset({FlowState.COMPLETED, FlowState.COMPENSATING, FlowState.CLOSED}),
+    FlowState.COMPENSATING: frozenset({FlowState.COMPENSATED, FlowState.CLOSED}),
+    FlowState.COMPLETED: frozenset(),
+    FlowState.COMPENSATED: frozenset(),
+    FlowState.CLOSED: frozenset(),
 }

@@ -19,6 +19,7 @@ from sagas.models.saga import SagaInstance, Status
 from sagas.models.semantic_lock import SemanticLock
 from sagas.models.signal import Signal
 from sagas.models.step_run import RunState, StepFault, StepRun
+from sagas.models.watched_flow import WatchedFlow
 
 __all__ = [
     "Aggregate",
@@ -43,4 +44,5 @@ __all__ = [
     "Status",
     "StepFault",
     "StepRun",
+    "WatchedFlow",
 ]

@@ -9,7 +9,9 @@ from typing import Any
 
 from django.apps import AppConfig, apps
 
+from sagas.choreography import flows, opening
 from sagas.contexts import with_tables
+from sagas.core.choreography import Choreography
 from sagas.core.commands import reply_type
 from sagas.core.definition import InvalidDefinition, Kind, Saga, Step, command_type
 from sagas.core.errors import SagasError
@@ -82,20 +84,30 @@ def get(name: str, version: int) -> Saga[Any]:
 def discover() -> None:
     """Import what apps define and register it: ``events``, ``steps``, ``handlers`` and ``sagas``.
 
-    Of those that are contexts also ``upcasters`` and ``folds``, which are about their events.
+    Of those that are contexts also ``upcasters`` and ``folds``, which are about their events; and
+    ``choreographies``.
     """
-    found = [config for config in apps.get_app_configs() if config.name != "sagas"]
     telling = [apps.get_app_config(label) for label in with_tables()]
     for module in ("events", "steps", "handlers"):
-        _import_of(found, module)
+        list(_values(module))
     for module in ("upcasters", "folds"):
         _import_of(telling, module)
-    for config in found:
-        for loaded in _modules(f"{config.name}.sagas"):
-            for value in vars(loaded).values():
-                if isinstance(value, Saga):
-                    add(value)
+    for value in _values("sagas"):
+        if isinstance(value, Saga):
+            add(value)
+    for value in _values("choreographies"):
+        if isinstance(value, Choreography):
+            flows.add(value)
     requests.listen()
+    opening.listen()
+
+
+def _values(module: str) -> Iterator[Any]:
+    """Import a module of every app, and return what stands in it."""
+    for config in apps.get_app_configs():
+        if config.name != "sagas":
+            for loaded in _modules(f"{config.name}.{module}"):
+                yield from list(vars(loaded).values())
 
 
 def _import_of(configs: Iterable[AppConfig], module: str) -> None:

@@ -17,6 +17,8 @@ _PRUNE = {
     "inbox": "applied_at",
     "idempotency": "created_at",
 }
+# Null for what has not ended, which is never old enough.
+_COLUMNS = {**_PRUNE, "watchedflow": "finished_at"}
 BATCH = 5000
 
 _SETTLED = """
@@ -35,7 +37,7 @@ def prune() -> int:
     An inbox row may go before its event could come again: the position refuses duplicates for
     ever, the inbox row only says when each was applied.
     """
-    deleted = _prune_table(ENGINE, "inbox")
+    deleted = _prune_table(ENGINE, "inbox") + _prune_table(ENGINE, "watchedflow")
     for context in contexts():
         keep_missed(context)
         deleted += _prune_events(context)
@@ -45,7 +47,7 @@ def prune() -> int:
 
 def _prune_table(context: str, name: str) -> int:
     deleted = 0
-    while (count := _prune_batch(table(context, name), _PRUNE[name], context)) > 0:
+    while (count := _prune_batch(table(context, name), _COLUMNS[name], context)) > 0:
         deleted += count
         if count < BATCH:
             break

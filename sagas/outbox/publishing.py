@@ -7,6 +7,7 @@ from django.db import models
 from psycopg.types.json import Jsonb
 
 from sagas import clock
+from sagas.choreography import opening
 from sagas.core import codec
 from sagas.core.commands import context_of
 from sagas.core.errors import SagasError
@@ -85,6 +86,7 @@ def publish(event: Event, *, aggregate: Aggregate, expected: int | None = None) 
             )
             raise _refused(aggregate, expected, cursor.fetchone())
     aggregate.event_sequence = row[0]
+    opening.open_flows(event, parameters)
     after_commit_once("relay", bell.ring)
     return event_id
 

@@ -222,6 +222,12 @@ def test_the_checkout_in_the_document_is_the_one_in_the_code():
     assert block in (ROOT / "orders" / "sagas" / "checkout.py").read_text()
 
 
+def test_the_choreography_in_the_document_is_the_one_in_the_code():
+    [block] = blocks((ROOT / "docs" / "choreography.md").read_text())
+
+    assert block in (ROOT / "billing" / "choreographies.py").read_text()
+
+
 def blocks(text):
     return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
 

@@ -43,6 +43,7 @@ BESIDE = {
         "batch.given_back",
     ),
     "sagas.outbox.history._keep_page": ("sagas.outbox.history.keep_missed", "history.kept"),
+    "sagas.choreography.moves.claim": ("sagas.choreography.watchdog.watch", "watch.claimed"),
     "sagas.outbox.republish._settle": ("sagas.outbox.republish._compare", "republish.delivered"),
 }
 IN_A_TRANSACTION = "runs in its caller's transaction, which has its own places"
@@ -77,6 +78,7 @@ EXEMPT = {
     "sagas.orchestration.skipping.carry_out": IN_A_TRANSACTION,
     "sagas.orchestration.skipping.close": IN_A_TRANSACTION,
     "sagas.orchestration.rollout.ensure": LAST,
+    "sagas.choreography.opening._open": IN_A_TRANSACTION,
     "sagas.orchestration.sweep._wait_for_deadline": LAST,
     "sagas.orchestration.branch_stops.leave": LAST,
     "sagas.orchestration.versions.leave": LAST,

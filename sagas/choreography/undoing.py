@@ -1,0 +1,102 @@
+"""Taking back what a flow that was given up has done, hop by hop, the last one first.
+
+A hop that never ran is undone too: its undo leaves a mark at which a late handler turns away, as
+a step's compensation does.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django.db.models.functions import Now
+
+from sagas import error_texts
+from sagas.choreography.moves import Overtaken, move
+from sagas.conf import conf
+from sagas.core import codec
+from sagas.core.choreography import Choreography, payload_of
+from sagas.core.retry import DEFAULT
+from sagas.core.states import FlowState
+from sagas.correlation import Correlation, correlated
+from sagas.failpoints import failpoint
+from sagas.models import WatchedFlow
+from sagas.transactions import ENGINE, is_detached, transaction
+
+log = logging.getLogger(__name__)
+
+
+def take_back(flow: WatchedFlow, declared: Choreography) -> None:
+    """Undo every hop that is not undone yet, one commit each.
+
+    :raises Overtaken: if somebody else has the flow meanwhile
+    """
+    cause = Correlation(
+        correlation_id=flow.correlation_id,
+        causation_id=str(flow.id),
+        traceparent=flow.traceparent,
+    )
+    with correlated(cause):
+        for number in reversed(range(len(declared.hops))):
+            undo = declared.hops[number].undo
+            if undo is None or number in flow.undone:
+                continue
+            try:
+                _undo(flow, declared, number, undo)
+            except Overtaken:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever an undo raises, it is tried again
+                _note(flow, declared, number, error)
+                return
+    with transaction(ENGINE):
+        move(flow, state=FlowState.COMPENSATED.value, finished_at=Now(), due_at=None)
+        failpoint("watch.before_commit")
+    failpoint("watch.committed")
+
+
+def _undo(
+    flow: WatchedFlow, declared: Choreography, number: int, undo: Callable[[Any], None]
+) -> None:
+    context = declared.hops[number].context
+    payload: Any = codec.decode(payload_of(undo, flow.name), flow.payload, tolerant=True)
+    apart = is_detached(context)
+    if apart:
+        with transaction(context):
+            undo(payload)
+            failpoint("effect.before_commit", context)
+        failpoint("watch.undone", context)
+    with transaction(ENGINE if apart else context):
+        if not apart:
+            undo(payload)
+        left = Now() + timedelta(seconds=conf.LEASE)
+        move(flow, undone=[*flow.undone, number], attempts=0, due_at=left)
+        failpoint("watch.before_commit")
+    failpoint("watch.committed")
+
+
+def _note(flow: WatchedFlow, declared: Choreography, number: int, error: Exception) -> None:
+    context = declared.hops[number].context
+    attempts = flow.attempts + 1
+    reason = f"{context} could not take its hop back, attempt {attempts}: " + error_texts.text_of(
+        error
+    )
+    log.warning("undo_fault", extra={"context": context, "key": flow.name, "error": reason})
+    if attempts >= int(conf.MAX_ATTEMPTS):
+        park(flow, reason, attempts=attempts)
+        return
+    delay = DEFAULT.delay(attempts, base=conf.DELAY_BASE, cap=conf.DELAY_CAP)
+    with transaction(ENGINE):
+        move(flow, attempts=attempts, missing=reason, due_at=Now() + timedelta(seconds=delay))
+        failpoint("watch.before_commit")
+    failpoint("watch.committed")
+
+
+def park(flow: WatchedFlow, reason: str, **changes: Any) -> None:
+    """Stop a flow until an operator has decided.
+
+    :raises Overtaken: if somebody else has it meanwhile
+    """
+    with transaction(ENGINE):
+        move(flow, parked_at=Now(), parked_reason=reason, due_at=None, **changes)
+        failpoint("watch.before_commit")
+    failpoint("watch.committed")

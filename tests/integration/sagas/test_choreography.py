@@ -1,0 +1,433 @@
+"""A flow of events that nobody conducts, and the watchdog that notices when a part is missing."""
+
+import pytest
+
+from billing.choreographies import REWARD
+from billing.coupons import services as coupon_services
+from sagas import failpoints
+from sagas.api import transaction
+from sagas.choreography import flows as registered
+from sagas.choreography import moves, operating, watchdog
+from sagas.choreography.looking import look, missing
+from sagas.choreography.moves import Overtaken
+from sagas.choreography.words import next_words
+from sagas.core.choreography import Choreography, Hop
+from sagas.models import DeadLetter, OperatorAction, WatchedFlow
+from sagas.orchestration.orchestrator import ReasonMissing
+from sagas.outbox import dead_letters
+from tests.integration.sagas.flows import (
+    a_flow,
+    an_earning_order,
+    carry,
+    confirm,
+    coupons,
+    flow,
+    make_due,
+    messages,
+    publish_all,
+    tell_of,
+)
+from tests.integration.sagas.news import grow_old
+from tests.together import together
+
+
+def watch(*, overdue=False):
+    make_due(overdue=overdue)
+    return watchdog.watch()
+
+
+def give_up(broker):
+    """Let the watchdog come by until it re-drives no more, and every message be lost."""
+    for _ in range(REWARD.redrives + 1):
+        watch(overdue=True)
+        broker.take()
+
+
+class Died(BaseException):
+    """The process ends here; nothing in it catches that."""
+
+
+def tell_and_die(order):
+    tell_of(order)
+    raise Died
+
+
+# -- a flow begins with its event ------------------------------------------------------------------
+
+
+def test_a_flow_is_opened_in_the_transaction_of_its_first_event(broker):
+    order = a_flow(broker)
+
+    opened = flow()
+    assert (opened.name, opened.state, opened.aggregateid) == (REWARD.name, "running", order.id)
+    assert opened.payload["total"] == 12_500
+    assert opened.deadline_at - opened.opened_at > REWARD.within / 2
+
+
+@pytest.mark.colocated
+def test_an_event_that_was_rolled_back_opens_no_flow():
+    order = an_earning_order()
+
+    with pytest.raises(Died), transaction("orders"):
+        tell_and_die(order)
+
+    assert WatchedFlow.objects.count() == 0
+
+
+def test_an_order_that_earns_nothing_begins_no_flow(broker):
+    confirm(an_earning_order(quantity=10))
+    carry(broker)
+
+    assert (WatchedFlow.objects.count(), coupons()) == (0, [])
+
+
+def test_a_flow_whose_hops_are_through_is_completed(broker):
+    order = a_flow(broker)
+    carry(broker)
+
+    assert watch() == 1
+    done = flow()
+    assert (done.state, done.missing, done.due_at) == ("completed", "", None)
+    assert [(hop["context"], hop["event"]) for hop in done.seen] == [
+        ("billing", "orders.OrderConfirmed"),
+        ("orders", "billing.CouponGranted"),
+    ]
+    assert (coupons(), messages(order)) == (["granted"], ["coupon_granted"])
+
+
+def test_before_the_deadline_nothing_is_done_about_a_missing_hop(broker):
+    a_flow(broker)
+
+    assert watch() == 1
+    waiting = flow()
+    assert (waiting.state, waiting.redrives, waiting.seen) == ("running", 0, [])
+    assert waiting.due_at <= waiting.deadline_at
+    assert broker.take() == []
+
+
+# -- a hop is missing ------------------------------------------------------------------------------
+
+
+def test_an_event_that_was_dropped_is_delivered_again(broker):
+    order = a_flow(broker)
+    publish_all()
+    assert broker.take(), "and dropped"
+
+    watch(overdue=True)
+
+    [delivery] = broker.sent
+    assert delivery.args == ("orders", "billing", [str(flow().event_id)])
+    named = flow()
+    assert named.redrives == 1
+    assert named.missing.startswith(
+        "hop 1 of 2: billing has not handled orders.OrderConfirmed; it could since "
+    )
+    carry(broker)
+    watch()
+    assert (flow().state, flow().missing) == ("completed", "")
+    assert (coupons(), messages(order)) == (["granted"], ["coupon_granted"])
+
+
+def test_the_second_hop_is_named_when_it_is_the_one_that_is_missing(broker):
+    order = a_flow(broker)
+    publish_all()
+    broker.drain()
+    publish_all()
+    broker.take()
+
+    watch(overdue=True)
+
+    [delivery] = broker.take()
+    assert delivery.args[:2] == ("billing", "orders")
+    assert "hop 2 of 2: orders has not handled billing.CouponGranted" in flow().missing
+    give_up(broker)
+    assert (flow().state, flow().undone, coupons()) == ("compensated", [0], ["withdrawn"])
+    assert messages(order) == []
+
+
+@pytest.fixture
+def poisoned(monkeypatch):
+    """Nobody can grant a coupon until the list is emptied."""
+    why = ["the coupons are out"]
+    grants = coupon_services.grant
+
+    def grant(order):
+        if why:
+            raise RuntimeError(why[0])
+        return grants(order)
+
+    monkeypatch.setattr(coupon_services, "grant", grant)
+    return why
+
+
+def test_a_hop_whose_handler_fails_is_named_with_its_error_and_given_up(broker, poisoned):
+    order = a_flow(broker)
+    carry(broker)
+
+    watch(overdue=True)
+    assert "its handler failed 1 times with: RuntimeError: the coupons are out" in flow().missing
+    give_up(broker)
+
+    assert (flow().state, flow().redrives) == ("compensated", REWARD.redrives)
+    assert (coupons(), messages(order)) == (["withdrawn"], [])
+
+
+def test_a_hop_that_comes_after_the_compensation_finds_the_door_shut(broker, poisoned):
+    order = a_flow(broker)
+    carry(broker)
+    give_up(broker)
+    poisoned.clear()
+    grow_old()
+
+    assert dead_letters.retry_due() == 1
+    carry(broker)
+
+    assert DeadLetter.objects.filter(resolved_at=None).count() == 0
+    assert (coupons(), messages(order)) == (["withdrawn"], [])
+    assert (flow().state, watch()) == ("compensated", 0)
+    gap = missing(look(flow(), REWARD))
+    assert (
+        gap.why() == "billing has handled orders.OrderConfirmed and told no billing.CouponGranted"
+    )
+
+
+def test_a_customer_who_was_told_hears_of_the_withdrawal(broker):
+    order = a_flow(broker)
+    carry(broker)
+    assert operating.compensate(flow().id, by="alice", reason="a mistake") is True
+
+    watch()
+    carry(broker)
+
+    assert (flow().state, coupons()) == ("compensated", ["withdrawn"])
+    assert messages(order) == ["coupon_granted", "coupon_withdrawn"]
+
+
+def test_an_event_that_an_operator_discarded_is_not_taken_for_handled(broker, poisoned):
+    from sagas.outbox.discarding import discard
+
+    a_flow(broker)
+    carry(broker)
+    discard(DeadLetter.objects.get().id, by="alice", reason="no coupon for this one")
+
+    gap = missing(look(flow(), REWARD))
+
+    assert (gap.number, gap.is_discarded, gap.can_be_redriven) == (0, True, False)
+    watch(overdue=True)
+    assert (flow().state, flow().redrives) == ("compensated", 0)
+
+
+# -- what can be pressed ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_undo(monkeypatch):
+    """The same flow, of which nothing can be taken back."""
+    bare = Choreography(
+        name=REWARD.name,
+        begins_with=REWARD.begins_with,
+        when=REWARD.when,
+        hops=(Hop(context="billing", tells="billing.CouponGranted"), Hop(context="orders")),
+        within=REWARD.within,
+        redrives=1,
+    )
+    monkeypatch.setitem(registered.FLOWS, REWARD.name, bare)
+    return bare
+
+
+def test_a_flow_that_cannot_be_undone_waits_for_an_operator(broker, no_undo):
+    order = a_flow(broker)
+    publish_all()
+    broker.take()
+    watch(overdue=True)
+    broker.take()
+    watch(overdue=True)
+
+    parked = flow()
+    assert parked.parked_reason.startswith("hop 1 of 2: billing has not handled")
+    assert (parked.due_at, watch()) == (None, 0)
+    assert "Resume delivers the missing event again" in next_words(
+        parked, no_undo, missing(look(parked, no_undo))
+    )
+    assert operating.compensate(parked.id, by="alice", reason="undo it") is False
+
+    assert operating.resume(parked.id, by="alice", reason="the broker is back") is True
+    watch()
+    carry(broker)
+    watch()
+    assert (flow().state, messages(order)) == ("completed", ["coupon_granted"])
+    acts = OperatorAction.objects.order_by("id").values_list("action", "outcome")
+    assert list(acts) == [("compensate", "refused"), ("resume", "done")]
+
+
+def test_a_parked_flow_can_be_closed_and_never_moves_again(broker, no_undo):
+    a_flow(broker)
+    watch(overdue=True)
+    watch(overdue=True)
+
+    assert operating.close(flow().id, by="alice", reason="I wrote to them") is True
+    assert operating.close(flow().id, by="bob", reason="me too") is False
+    assert operating.resume(flow().id, by="bob", reason="on") is False
+    assert (flow().state, watch(overdue=True)) == ("closed", 0)
+
+
+def test_an_act_without_a_reason_is_refused(broker):
+    a_flow(broker)
+
+    with pytest.raises(ReasonMissing):
+        operating.compensate(flow().id, by="alice", reason=" ")
+    assert flow().state == "running"
+
+
+def test_an_undo_that_fails_is_tried_again_and_then_waits_for_an_operator(
+    broker, monkeypatch, settings
+):
+    settings.SAGAS = {**settings.SAGAS, "MAX_ATTEMPTS": 2}
+    a_flow(broker)
+    operating.compensate(flow().id, by="alice", reason="a mistake")
+
+    def fail(_):
+        raise RuntimeError("the books are closed")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(coupon_services, "_write", fail)
+        broken.setattr(coupon_services, "Coupon", None)
+        watch()
+        assert (flow().attempts, flow().state, flow().parked_at) == (1, "compensating", None)
+        watch()
+    assert "could not take its hop back, attempt 2" in flow().parked_reason
+
+    operating.resume(flow().id, by="alice", reason="they are open")
+    watch()
+    assert (flow().state, coupons()) == ("compensated", ["withdrawn"])
+
+
+# -- deaths, duplicates, several at once -----------------------------------------------------------
+
+
+def dying_at(place):
+    died = []
+
+    def die(name, _):
+        if name == place and not died:
+            died.append(name)
+            raise Died(place)
+
+    return failpoints.listening(die)
+
+
+PLACES = ["watch.claimed", "watch.before_commit", "watch.committed"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_watchdog_that_dies_while_it_redrives_is_followed_by_one_that_does(broker, place):
+    order = a_flow(broker)
+    publish_all()
+    broker.take()
+    make_due(overdue=True)
+
+    with dying_at(place), pytest.raises(Died):
+        watchdog.watch()
+    assert broker.take() == []
+    watch(overdue=True)
+    carry(broker)
+    watch()
+
+    assert (flow().state, messages(order)) == ("completed", ["coupon_granted"])
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_watchdog_that_dies_while_it_compensates_is_followed_by_one_that_does(broker, place):
+    order = a_flow(broker)
+    carry(broker)
+    operating.compensate(flow().id, by="alice", reason="a mistake")
+    make_due()
+
+    with dying_at(place), pytest.raises(Died):
+        watchdog.watch()
+    watch()
+    carry(broker)
+
+    assert (flow().state, flow().undone, coupons()) == ("compensated", [0], ["withdrawn"])
+    assert messages(order) == ["coupon_granted", "coupon_withdrawn"]
+
+
+@pytest.mark.parametrize("place", ["deliver.before_commit", "deliver.committed"])
+def test_a_hop_that_dies_at_its_commit_is_carried_on(broker, place):
+    order = a_flow(broker)
+    publish_all()
+
+    with dying_at(place), pytest.raises(Died):
+        broker.drain()
+    broker.take()
+    watch(overdue=True)
+    carry(broker)
+    watch(overdue=True)
+    carry(broker)
+    watch()
+
+    assert (flow().state, coupons(), messages(order)) == (
+        "completed",
+        ["granted"],
+        ["coupon_granted"],
+    )
+
+
+def test_everything_delivered_three_times_is_one_flow_one_coupon_and_one_message(broker):
+    order = a_flow(broker)
+    for _ in range(3):
+        publish_all()
+        sent = broker.take()
+        for message in sent * 3:
+            broker.run_chain(message)
+    watch()
+
+    assert (flow().state, coupons(), messages(order)) == (
+        "completed",
+        ["granted"],
+        ["coupon_granted"],
+    )
+
+
+def test_two_watchdogs_at_once_redrive_once(broker):
+    a_flow(broker)
+    publish_all()
+    broker.take()
+    make_due(overdue=True)
+
+    together(watchdog.watch, watchdog.watch)
+
+    assert flow().redrives == 1
+    assert len(broker.take()) == 1
+
+
+def test_a_watchdog_that_froze_past_its_lease_changes_nothing(broker):
+    a_flow(broker)
+    make_due(overdue=True)
+    frozen = moves.claim()
+    watch(overdue=True)
+    broker.take()
+
+    with pytest.raises(Overtaken):
+        watchdog.look_after(frozen)
+    assert flow().redrives == 1
+    assert broker.take() == []
+
+
+def test_what_this_release_does_not_declare_is_left_to_one_that_does(broker, monkeypatch):
+    a_flow(broker)
+    monkeypatch.delitem(registered.FLOWS, REWARD.name)
+    make_due(overdue=True)
+
+    assert watchdog.watch() == 0
+    assert flow().redrives == 0
+
+
+def test_a_deadline_passes_with_the_business_clock(broker):
+    from sagas import clock
+
+    a_flow(broker)
+    clock.travel(REWARD.within * 2)
+
+    assert watchdog.watch() == 1
+    assert flow().redrives == 1
