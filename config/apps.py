@@ -10,4 +10,9 @@ class ConfigConfig(AppConfig):
 
     def ready(self) -> None:
         """Load the Celery application. Not in `config/__init__`: see `config.bootstrap`."""
-        from config import celery  # noqa: F401
+        from config import (
+            celery,  # noqa: F401
+            tracing,
+        )
+
+        tracing.begin()

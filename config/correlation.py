@@ -7,6 +7,7 @@ from typing import Final
 from django.http import HttpRequest, HttpResponse
 
 from sagas import correlation
+from sagas.spans import span
 
 REQUEST_ID: Final = re.compile(r"^[A-Za-z0-9._-]{8,64}$")
 
@@ -25,7 +26,10 @@ class CorrelateRequests:
             traceparent=request.headers.get("traceparent"),
             correlation_id=given if REQUEST_ID.match(given) else None,
         )
-        with correlation.correlated(current):
+        with (
+            correlation.correlated(current),
+            span("request", "server", method=request.method or ""),
+        ):
             response = self.get_response(request)
         response.headers.setdefault("X-Request-ID", current.correlation_id)
         return response

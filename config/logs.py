@@ -92,7 +92,11 @@ def correlation_fields() -> dict[str, str]:
     current = correlation.current()
     if current is None:
         return {}
-    found = {"correlation_id": current.correlation_id, "trace_id": current.trace_id}
+    found = {
+        "correlation_id": current.correlation_id,
+        "causation_id": current.causation_id,
+        "trace_id": current.trace_id,
+    }
     return {name: value for name, value in found.items() if value}
 
 

@@ -1,5 +1,6 @@
 """The operators' screens of orders: customers, orders, stock, catalogue and messages."""
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 from django.contrib import admin
@@ -39,6 +40,7 @@ from sagas.admin.edits import EditableAdmin
 from sagas.admin.messages import InboxAdmin, OutboxAdmin
 from sagas.admin.records import ReadOnlyAdmin, ReadOnlyInline
 from sagas.admin.search import as_uuid, findable
+from sagas.admin.story import Passage, Story, source
 from sagas.api import clock
 
 __all__ = ["inventory"]
@@ -255,3 +257,17 @@ class SkuAdmin(EditableAdmin):
 
 findable(Order, texts=("number", "reference"), about=("customer_id", "payment_id", "saga_id"))
 findable(Customer, texts=("email", "reference"))
+
+
+@source("orders.view_notification")
+def messages_of(story: Story) -> Iterator[Passage]:
+    """Return what the customers were told."""
+    told = Notification.objects.filter(order_id__in=story.subjects)
+    for message in told:
+        yield Passage(
+            at=message.created_at,
+            kind="message",
+            context="orders",
+            text=message.subject,
+            cause=str(message.order_id),
+        )

@@ -1,10 +1,12 @@
 """The operators' screens of payments: payments and operations, methods, webhooks, messages."""
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.html import format_html_join
 
 from payments.models import (
@@ -23,6 +25,7 @@ from sagas.admin.display import chip, code, instant, link_to, list_of, money, sh
 from sagas.admin.messages import InboxAdmin, OutboxAdmin
 from sagas.admin.records import ReadOnlyAdmin, ReadOnlyInline
 from sagas.admin.search import as_uuid, findable
+from sagas.admin.story import Passage, Story, source
 
 admin.site.register(Outbox, OutboxAdmin)
 admin.site.register(Inbox, InboxAdmin)
@@ -248,3 +251,21 @@ concern(
     url=lambda: list_of("payments_webhookevent", "state=parked"),
     permission="payments.view_webhookevent",
 )
+
+
+@source("payments.view_payment")
+def calls_of(story: Story) -> Iterator[Passage]:
+    """Return what the provider was asked, and its last answer."""
+    operations = PaymentOperation.objects.filter(
+        payment__purpose="order", payment__purpose_id__in=story.subjects
+    )
+    for operation in operations.select_related("payment"):
+        said = f"{operation.kind}: {operation.status}"
+        yield Passage(
+            at=operation.sent_at,
+            kind="call",
+            context="payments",
+            text=f"{said}, under {operation.idempotency_key}",
+            url=reverse("admin:payments_payment_change", args=[operation.payment_id]),
+            cause=operation.effect_key,
+        )

@@ -32,10 +32,12 @@ class OperationsSite(AdminSite):
         """Add the search box and the pages that belong to no table."""
         from sagas.admin.event_map import event_map_view
         from sagas.admin.search import find_view
+        from sagas.admin.story import story_view
 
         return [
             path("find/", super().admin_view(find_view), name="find"),
             path("event-map/", super().admin_view(event_map_view), name="event_map"),
+            path("story/<str:correlation_id>/", super().admin_view(story_view), name="story"),
             *super().get_urls(),
         ]
 

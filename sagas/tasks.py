@@ -21,6 +21,7 @@ from sagas.orchestration.steps import StepRejected
 from sagas.orchestration.sweep import continue_saga as read_and_send
 from sagas.orchestration.sweep import sweep as look_for_due_sagas
 from sagas.outbox import dead_letters, delivery, outside, pruning, relay, republish, slots
+from sagas.spans import span
 
 
 class _KeptUnlessRejected:
@@ -108,7 +109,8 @@ def send_outside() -> None:
 @shared_task(name="sagas.deliver")
 def deliver(producer: str, consumer: str, event_ids: list[str]) -> None:
     """Apply events of one context in another."""
-    delivery.deliver(producer, consumer, event_ids)
+    with span(f"deliver to {consumer}", "consumer", producer=producer, events=len(event_ids)):
+        delivery.deliver(producer, consumer, event_ids)
 
 
 @shared_task(name="sagas.republish")

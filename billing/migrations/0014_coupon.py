@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('billing', '0003_outbox_by_correlation'),
+        ('billing', '0012_outside'),
     ]
 
     operations = [

@@ -20,7 +20,7 @@ from payments.gateway import (
     ProviderIntent,
     ProviderRefusal,
 )
-from sagas.api import Breaker, Rejected, Unknown, outside_transaction
+from sagas.api import Breaker, Rejected, Unknown, correlation, outside_transaction
 
 CONNECT_SECONDS = 3.0
 CONNECTIONS = 16
@@ -153,6 +153,8 @@ class HttpGateway:
             headers["Idempotency-Key"] = key
         if correlation_id:
             headers["X-Correlation-ID"] = correlation_id
+        if (current := correlation.current()) is not None and current.traceparent:
+            headers["traceparent"] = current.traceparent
         raw = None if body is None else json.dumps(body).encode()
         if raw is not None:
             headers["Content-Type"] = "application/json"

@@ -18,6 +18,7 @@ class Call:
     intent: str = ""
     card: str = ""
     correlation_id: str = ""
+    traceparent: str = ""
     connection: Any = None
     """The socket, for faults that cut it."""
     fault: Fault | None = None
@@ -27,8 +28,8 @@ class Call:
         """Show the call before it is answered, so that one that hangs can be seen."""
         logged = row(
             """INSERT INTO simulator_call (received_at, operation, key, intent, reference,
-                correlation_id, fault, status, code, executed, replayed)
-                VALUES (now(), %s, %s, %s, %s, %s, %s, NULL, '', false, false) RETURNING id""",
+                correlation_id, traceparent, fault, status, code, executed, replayed)
+                VALUES (now(), %s, %s, %s, %s, %s, %s, %s, NULL, '', false, false) RETURNING id""",
             *self._names(),
         )
         self.row = logged[0] if logged else None
@@ -46,23 +47,23 @@ class Call:
             return
         changed(
             """INSERT INTO simulator_call (received_at, operation, key, intent, reference,
-                correlation_id, fault, status, code, executed, replayed)
-                VALUES (now(), %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
+                correlation_id, traceparent, fault, status, code, executed, replayed)
+                VALUES (now(), %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
             *self._names(),
             *outcome,
         )
 
     def _names(self) -> tuple[str, ...]:
         fault = self.fault.action if self.fault else ""
-        intent = self.intent
-        return (self.operation, self.key, intent, self.reference, self.correlation_id, fault)
+        came = (self.correlation_id, self.traceparent)
+        return (self.operation, self.key, self.intent, self.reference, *came, fault)
 
 
 def listed(reference: str, key: str, operation: str, limit: int) -> list[JsonObject]:
     """Return logged calls, oldest first; an empty filter lets all pass."""
     return records(
         """SELECT id, extract(epoch FROM received_at)::float AS received_at, operation, key, intent,
-                reference, correlation_id, fault, status, code, executed, replayed
+                reference, correlation_id, traceparent, fault, status, code, executed, replayed
             FROM simulator_call WHERE (%s = '' OR reference = %s) AND (%s = '' OR key = %s)
             AND (%s = '' OR operation = %s) ORDER BY id LIMIT %s""",
         *(text for text in (reference, key, operation) for _ in range(2)),

@@ -122,6 +122,7 @@ class Call(models.Model):
     intent = models.CharField(max_length=64)
     reference = models.CharField(max_length=200)
     correlation_id = models.CharField(max_length=64)
+    traceparent = models.CharField(max_length=64, db_default="")
     fault = models.CharField(max_length=16)
     status = models.SmallIntegerField(null=True)
     code = models.CharField(max_length=64)

@@ -62,6 +62,7 @@ def call_of(request: HttpRequest, operation: str, *, intent: str = "", reference
         reference=reference,
         card=card,
         correlation_id=request.headers.get("X-Correlation-ID", "")[:64],
+        traceparent=request.headers.get("traceparent", "")[:64],
         connection=request.META.get("gunicorn.socket"),
     )
 

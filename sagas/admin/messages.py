@@ -189,8 +189,8 @@ class OutboxAdmin(ActingAdmin):
 
     @admin.display(description="correlation id")
     def correlation(self, row: Any) -> str:
-        """Show the id that the whole story shares, as a link to its sagas."""
-        return link(find_url(row.correlation_id), row.correlation_id)
+        """Show the id that the whole story shares, as a link to all its hops."""
+        return link(reverse("admin:story", args=[row.correlation_id]), row.correlation_id)
 
     @admin.display(description="caused by")
     def caused_by(self, row: Any) -> str:

@@ -241,8 +241,8 @@ class WatchedFlowAdmin(ActingAdmin):
 
     @admin.display(description="correlation id")
     def story(self, flow: WatchedFlow) -> str:
-        """Show the id that the whole story shares, as a link to it."""
-        return link(find_url(flow.correlation_id), flow.correlation_id)
+        """Show the id that the whole story shares, as a link to all its hops."""
+        return link(reverse("admin:story", args=[flow.correlation_id]), flow.correlation_id)
 
     @admin.display(description="began with")
     def event(self, flow: WatchedFlow) -> str:

@@ -11,7 +11,7 @@ from sagas.choreography.flows import FLOWS
 from sagas.core.states import FlowState
 from sagas.failpoints import failpoint
 from sagas.models import OperatorAction, WatchedFlow
-from sagas.orchestration.orchestrator import ReasonMissing
+from sagas.reasons import refuse_untold
 from sagas.transactions import ENGINE, transaction
 
 log = logging.getLogger(__name__)
@@ -49,8 +49,7 @@ def close(flow_id: UUID, *, by: str, reason: str) -> bool:
 
 
 def _act(action: str, flow_id: UUID, where: Q, by: str, reason: str, **changes: Any) -> bool:
-    if not reason.strip():
-        raise ReasonMissing
+    refuse_untold(by=by, reason=reason)
     with transaction(ENGINE):
         # The token too: a look that is under way must not undo what was decided here.
         chosen = WatchedFlow.objects.filter(where, id=flow_id)

@@ -15,7 +15,7 @@ CREATE TRIGGER ended BEFORE UPDATE ON sagas_watchedflow
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('sagas', '0008_rollout'),
+        ('sagas', '0013_outside'),
     ]
 
     operations = [

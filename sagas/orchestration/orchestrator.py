@@ -38,6 +38,7 @@ from sagas.orchestration.status import NoSuchSaga
 from sagas.orchestration.stops import Cancellation
 from sagas.orchestration.store import StaleFencingToken
 from sagas.reasons import refuse_untold
+from sagas.spans import span
 from sagas.transactions import ENGINE, after_commit, is_detached, transaction, transaction_required
 
 log = logging.getLogger(__name__)
@@ -76,12 +77,13 @@ def start(
     if saga.context != context:
         raise ForeignSaga(f"{saga.name} started in a transaction of {context}")
     registered = rollout.to_start(registry.get(saga.name, saga.version), key)
-    new = new_saga(
-        registered, state, saga_id=saga_id, key=key, subject_id=subject_id, context=context
-    )
-    if is_detached(context):
-        return asking.ask_to_start(registered, new, again)
-    return begin(registered, new, again).saga_id
+    with span(f"start {saga.name}", "producer", saga=saga.name):
+        new = new_saga(
+            registered, state, saga_id=saga_id, key=key, subject_id=subject_id, context=context
+        )
+        if is_detached(context):
+            return asking.ask_to_start(registered, new, again)
+        return begin(registered, new, again).saga_id
 
 
 def begin(

@@ -18,6 +18,7 @@ from sagas.orchestration import branch_rows, store
 from sagas.orchestration.handlers import calls_out
 from sagas.orchestration.run import RUN, Run
 from sagas.orchestration.store import Claim, Entry, Target
+from sagas.spans import span
 from sagas.transactions import ENGINE, in_one_database, is_detached, outside_transaction
 
 
@@ -125,7 +126,8 @@ def call_out(
     """Call another system, with no transaction open."""
     assert function is not None
     outside_transaction()
-    outcome = function(command, intent)
+    with span(f"call {work.step.name}", "client", step=work.step.name):
+        outcome = function(command, intent)
     failpoint(place, work.place)
     return outcome
 
@@ -177,7 +179,10 @@ def running(work: Work, direction: Direction) -> Iterator[None]:
             group=work.group,
         )
     )
+    # Every attempt is a child of what caused the saga, none of the attempt before it.
+    named = f"{claimed.name} {work.step.name}"
     try:
-        yield
+        with span(named, saga=claimed.name, direction=direction, attempt=claimed.attempts):
+            yield
     finally:
         RUN.reset(token)

@@ -35,6 +35,7 @@ from sagas.outbox.subscriptions import (
     readers_of,
 )
 from sagas.sometimes import sometimes
+from sagas.spans import span
 from sagas.transactions import connection_of, table, transaction
 
 log = logging.getLogger(__name__)
@@ -204,7 +205,15 @@ def _apply_or_bury(producer: str, consumer: str, message: Message, *, counted: b
     began = monotonic()
     with _correlated(message.envelope):
         try:
-            applied = apply(consumer, message)
+            # A child of what has told the event; the message that brings it, again perhaps, is
+            # linked.
+            with span(
+                f"{consumer} hears {message.envelope.name}",
+                "consumer",
+                event=str(message.envelope.event_id),
+                again=message.is_late or counted,
+            ):
+                applied = apply(consumer, message)
         except NotYet:
             return End.NOT_NEXT
         except Exception as fault:  # whatever a handler raises keeps the event for a person

@@ -20,6 +20,7 @@ from sagas.orchestration import canvas
 from sagas.outbox import bell
 from sagas.outbox.history import KEEP, filled
 from sagas.outbox.subscriptions import consumers_of
+from sagas.spans import span
 from sagas.transactions import connection_of, table
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ WHERE position IN (
     SELECT position FROM {outbox}
     WHERE published_at IS NULL AND (leased_until IS NULL OR leased_until <= clock_timestamp())
     ORDER BY position LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
-RETURNING position, id, type
+RETURNING position, id, type, traceparent
 """
 
 # One statement, so that what is marked is in the history and what is not marked is not.
@@ -46,8 +47,8 @@ WITH moved AS (
 
 MOST_BATCHES = 20
 
-Row = tuple[int, UUID, str]
-"""Position, id and type of an event."""
+Row = tuple[int, UUID, str, str | None]
+"""Position, id, type and trace context of an event."""
 
 
 def relay() -> int:
@@ -83,9 +84,11 @@ def relay_batch(context: str) -> int:
 
 def hand_over(context: str, rows: Sequence[Row]) -> bool:
     """Publish events of a context, then mark them; False when the broker did not take all."""
-    heard = [(event_id, consumers_of(type_)) for _, event_id, type_ in rows]
-    if not _publish(context, heard):
-        return False
+    heard = [(event_id, consumers_of(type_)) for _, event_id, type_, _ in rows]
+    # One batch of many causes: it has none of them for a parent, and is linked to each.
+    with span("relay", "producer", [row[3] for row in rows], context=context, events=len(rows)):
+        if not _publish(context, heard):
+            return False
     failpoint("relay.published", context)
     unheard = [row[0] for row, (_, consumers) in zip(rows, heard, strict=True) if not consumers]
     with connection_of(context).cursor() as cursor:

@@ -23,6 +23,7 @@ VISIBLE = {
 }
 SHAPELESS = {"utils", "util", "helpers", "helper", "common", "base", "misc", "managers"}
 DJANGOS_OWN = {"config.postgresql.base"}
+LOCKS = ("requirements.txt", "tests/requirements.txt", "config/requirements-otel.txt")
 LONGEST_MODULE = 300
 LONGEST_FUNCTION = 40
 NOTE = re.compile(r"^\s*(?:#\s*)?Note \[([^\]]+)\]\s*$", re.MULTILINE)
@@ -94,12 +95,12 @@ def names_of_hosts(text):
 
 
 def test_the_locks_name_no_package_host():
-    for lock in ("requirements.txt", "tests/requirements.txt"):
+    for lock in LOCKS:
         assert names_of_hosts((ROOT / lock).read_text()) == []
 
 
 def test_everything_in_the_locks_has_a_hash():
-    for lock in ("requirements.txt", "tests/requirements.txt"):
+    for lock in LOCKS:
         text = (ROOT / lock).read_text()
         requirements = re.findall(r"^[a-z0-9][^ \n]*==[^\n]*\n +--hash=sha256:", text, re.MULTILINE)
         assert len(requirements) == len(re.findall(r"^[a-z0-9]", text, re.MULTILINE))
@@ -112,3 +113,14 @@ def test_the_lock_of_the_tests_agrees_with_the_lock_of_the_product():
         )
 
     assert pins("requirements.txt") <= pins("tests/requirements.txt")
+
+
+def test_the_lock_of_the_extra_takes_nothing_of_the_product_in_another_version():
+    ours, extra = (
+        dict(re.findall(r"^([a-z0-9][^ \n]*)==([^ ;\n]*)", (ROOT / lock).read_text(), re.MULTILINE))
+        for lock in ("requirements.txt", "config/requirements-otel.txt")
+    )
+
+    assert {
+        name: version for name, version in extra.items() if ours.get(name, version) != version
+    } == {}

@@ -13,8 +13,8 @@ from sagas.choreography.moves import Overtaken
 from sagas.choreography.words import next_words
 from sagas.core.choreography import Choreography, Hop
 from sagas.models import DeadLetter, OperatorAction, WatchedFlow
-from sagas.orchestration.orchestrator import ReasonMissing
 from sagas.outbox import dead_letters
+from sagas.reasons import ReasonMissing
 from tests.integration.sagas.flows import (
     a_flow,
     an_earning_order,
