@@ -30,7 +30,10 @@ def celery_queues(mode: str, contexts: Sequence[str]) -> list[Queue]:
 
 def routes(mode: str) -> dict[str, dict[str, Any]]:
     """Route the engine's tasks; a link of a chain is given its queue by who sends it."""
-    names = ("sweep", "relay", "send_outside", "republish", "watch_slots", "prune")
+    names = (
+        *("sweep", "watch", "relay", "send_outside", "republish", "catch_up"),
+        *("watch_slots", "prune"),
+    )
     ticks = [f"sagas.{name}" for name in names]
     return {
         "sagas.continue_saga": {"queue": DEFAULT[mode]},

@@ -19,6 +19,7 @@ def beat_schedule(timing: Mapping[str, float], *, outside: bool) -> dict[str, di
         "sagas.send_outside": timing["RELAY_INTERVAL"],
         "sagas.republish": timing["REPUBLISH_AFTER"],
         "sagas.watch_slots": EVERY_HALF_MINUTE,
+        "sagas.catch_up": timing["REPUBLISH_AFTER"] / 3,
         "sagas.prune": HOURLY,
     }
     return {

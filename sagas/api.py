@@ -42,6 +42,7 @@ from sagas.orchestration.stops import Cancellation
 from sagas.orchestration.store import StaleFencingToken
 from sagas.outbox.publishing import VersionConflict, publish
 from sagas.outbox.subscriptions import Envelope, current_event, on
+from sagas.projections.declaring import Projection, Put
 from sagas.reasons import ReasonMissing, UnfitText
 from sagas.sometimes import sometimes
 from sagas.streams.folding import Facts, folds
@@ -74,6 +75,8 @@ __all__ = [
     "NoSuchSaga",
     "OutsideTransaction",
     "Postponed",
+    "Projection",
+    "Put",
     "ReasonMissing",
     "Rejected",
     "RetryPolicy",

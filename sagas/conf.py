@@ -107,6 +107,8 @@ class Conf:
     """Most event ids in one delivery message."""
     REPUBLISH_AFTER = Setting(30)
     """Age at which an event that a context has not applied is delivered again."""
+    START_GRACE = Setting(600, least=0)
+    """How long an older release may still publish past a context that has begun to listen."""
     HANDLER_ATTEMPTS = Setting(5, whole=True, least=1)
     """Tries of an event handler before the event becomes a dead letter for an operator."""
     DONE_KEY_SECONDS = Setting(86_400, whole=True, least=1)

@@ -20,7 +20,17 @@ from sagas.orchestration.executor import run_link as run_alone
 from sagas.orchestration.steps import StepRejected
 from sagas.orchestration.sweep import continue_saga as read_and_send
 from sagas.orchestration.sweep import sweep as look_for_due_sagas
-from sagas.outbox import dead_letters, delivery, outside, pruning, relay, republish, slots
+from sagas.outbox import (
+    catching_up,
+    dead_letters,
+    delivery,
+    outside,
+    pruning,
+    relay,
+    republish,
+    slots,
+)
+from sagas.projections import lag
 from sagas.spans import span
 
 
@@ -115,8 +125,15 @@ def deliver(producer: str, consumer: str, event_ids: list[str]) -> None:
 
 @shared_task(name="sagas.republish")
 def republish_events() -> None:
-    """Deliver again what a context has not applied in time."""
+    """Deliver again what a context has not applied in time, and note how fresh its tables are."""
     republish.republish()
+    lag.note()
+
+
+@shared_task(name="sagas.catch_up")
+def catch_up() -> None:
+    """Bring contexts that have begun to listen from the first event to the present."""
+    catching_up.catch_up(conf.STEP_TIMEOUT / 2)
 
 
 @shared_task(name="sagas.watch_slots")

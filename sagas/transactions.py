@@ -65,9 +65,10 @@ def connection_of(context: str) -> BaseDatabaseWrapper:
 
 
 @contextlib.contextmanager
-def transaction(context: str) -> Iterator[None]:
+def transaction(context: str, *, as_owner: bool = False) -> Iterator[None]:
     """Run the block in one transaction that may touch this context and the engine.
 
+    :param as_owner: keep the login role, which owns the tables and can lay out new ones
     :raises NestedTransaction: if one is open already
     """
     if _context.get() is not None:
@@ -80,7 +81,8 @@ def transaction(context: str) -> Iterator[None]:
             correlated(current_or_new()),
             django_transaction.atomic(using=alias_of(context), durable=True),
         ):
-            _take_role(context)
+            if not as_owner:
+                _take_role(context)
             yield
     finally:
         _rung.reset(rung)

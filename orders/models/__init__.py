@@ -1,6 +1,7 @@
 """The tables of the context, one subject a file."""
 
 from orders.inventory.models import StockLevel, StockMovement, StockReservation
+from orders.models.board import CustomerAccess, OrderBoard, Projection
 from orders.models.cart import Cart, CartLine
 from orders.models.catalogue import Product, Sku
 from orders.models.customer import ApiToken, Customer
@@ -14,15 +15,18 @@ __all__ = [
     "Cart",
     "CartLine",
     "Customer",
+    "CustomerAccess",
     "Event",
     "Idempotency",
     "Inbox",
     "Notification",
     "Order",
+    "OrderBoard",
     "OrderLine",
     "Outbox",
     "Position",
     "Product",
+    "Projection",
     "Sku",
     "StockLevel",
     "StockMovement",

@@ -1,6 +1,7 @@
 """The engine's tables, and the abstract tables that each context makes its own."""
 
 from sagas.models.clock import ClockOffset
+from sagas.models.consumer import Consumer
 from sagas.models.contextual import (
     Aggregate,
     BarrierBase,
@@ -14,6 +15,7 @@ from sagas.models.event import EventBase
 from sagas.models.messaging import Barrier, Inbox, Position
 from sagas.models.operator_action import OperatorAction
 from sagas.models.outside import OutsideLease
+from sagas.models.projection import ProjectionBase, ProjectionRow
 from sagas.models.rollout import Rollout
 from sagas.models.saga import SagaInstance, Status
 from sagas.models.semantic_lock import SemanticLock
@@ -26,6 +28,7 @@ __all__ = [
     "Barrier",
     "BarrierBase",
     "ClockOffset",
+    "Consumer",
     "DeadLetter",
     "EventBase",
     "IdempotencyBase",
@@ -36,6 +39,8 @@ __all__ = [
     "OutsideLease",
     "Position",
     "PositionBase",
+    "ProjectionBase",
+    "ProjectionRow",
     "Rollout",
     "RunState",
     "SagaInstance",

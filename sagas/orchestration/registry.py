@@ -82,13 +82,13 @@ def get(name: str, version: int) -> Saga[Any]:
 
 
 def discover() -> None:
-    """Import what apps define and register it: ``events``, ``steps``, ``handlers`` and ``sagas``.
+    """Import what apps define and register it: events, steps, handlers, projections and sagas.
 
     Of those that are contexts also ``upcasters`` and ``folds``, which are about their events; and
     ``choreographies``.
     """
     telling = [apps.get_app_config(label) for label in with_tables()]
-    for module in ("events", "steps", "handlers"):
+    for module in ("events", "steps", "handlers", "projections"):
         list(_values(module))
     for module in ("upcasters", "folds"):
         _import_of(telling, module)

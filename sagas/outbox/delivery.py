@@ -24,8 +24,9 @@ from sagas.core.errors import SagasError
 from sagas.correlation import Correlation, correlated
 from sagas.failpoints import failpoint
 from sagas.models.dead_letter import DeadLetter
-from sagas.outbox import attempts, dead_letters
+from sagas.outbox import attempts, dead_letters, starts
 from sagas.outbox.dead_letters import Attempt, Standing
+from sagas.outbox.positions import position
 from sagas.outbox.subscriptions import (
     ENVELOPE,
     Envelope,
@@ -45,7 +46,8 @@ PAGE = 100
 _READ = """
 SELECT id, type, version, sequence, occurred_at, correlation_id, causation_id, traceparent, payload,
     coalesce(published_at <= clock_timestamp() - make_interval(secs => %s), false)
-FROM {outbox} WHERE aggregatetype = %s AND aggregateid = %s AND sequence > %s
+FROM {outbox}
+WHERE aggregatetype = %s AND aggregateid = %s AND sequence > %s AND position > %s
 ORDER BY sequence LIMIT %s
 """
 
@@ -137,7 +139,9 @@ class _News:
         # aggregate has perhaps read before our event was there.
         while (after := position(self.consumer, aggregate_type, aggregate_id)) > before:
             before = after
-            messages = _read(self.producer, aggregate_type, aggregate_id, after)
+            # What was told before a consumer of ``now`` began has no place in its positions.
+            border = 0 if after else starts.border_of(self.consumer, self.producer)
+            messages = _read(self.producer, aggregate_type, aggregate_id, after, border)
             for message in messages:
                 end = self._attempt(message)
                 if end is End.BURIED:
@@ -161,23 +165,13 @@ class _News:
         return end
 
 
-def position(consumer: str, aggregate_type: str, aggregate_id: UUID) -> int:
-    """Return the number of the last event of an aggregate that a consumer has applied."""
-    with connection_of(consumer).cursor() as cursor:
-        cursor.execute(
-            f"SELECT sequence FROM {table(consumer, 'position')}"  # noqa: S608
-            " WHERE aggregatetype = %s AND aggregateid = %s",
-            [aggregate_type, aggregate_id],
-        )
-        row = cursor.fetchone()
-    return int(row[0]) if row else 0
-
-
-def _read(producer: str, aggregate_type: str, aggregate_id: UUID, after: int) -> list[Message]:
+def _read(
+    producer: str, aggregate_type: str, aggregate_id: UUID, after: int, border: int = 0
+) -> list[Message]:
     with connection_of(producer).cursor() as cursor:
         cursor.execute(
             _READ.format(outbox=table(producer, "outbox")),
-            [conf.REPUBLISH_AFTER, aggregate_type, aggregate_id, after, PAGE],
+            [conf.REPUBLISH_AFTER, aggregate_type, aggregate_id, after, border, PAGE],
         )
         rows = cursor.fetchall()
     return [

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sagas.conf import conf
 from sagas.contexts import contexts
-from sagas.outbox import exchange
+from sagas.outbox import catching_up, exchange, starts
 from sagas.outbox.delivery import deliver
 from sagas.outbox.history import delete_kept, keep_missed
 from sagas.outbox.republish import positions_of
@@ -24,9 +24,11 @@ BATCH = 5000
 _SETTLED = """
 SELECT position, id, aggregatetype, aggregateid, sequence FROM {outbox}
 WHERE settled_at < clock_timestamp() - make_interval(days => %s) AND position > %s
-    AND NOT (outside_due AND %s)
+    AND NOT (outside_due AND %s) AND position <= %s
 ORDER BY position LIMIT %s
 """
+
+_END = 2**63 - 1
 
 Row = tuple[int, UUID, str, UUID, int]
 
@@ -37,6 +39,8 @@ def prune() -> int:
     An inbox row may go before its event could come again: the position refuses duplicates for
     ever, the inbox row only says when each was applied.
     """
+    # What a new consumer has still to read is kept, so it is let read first.
+    catching_up.catch_up(conf.STEP_TIMEOUT / 2)
     deleted = _prune_table(ENGINE, "inbox") + _prune_table(ENGINE, "watchedflow")
     for context in contexts():
         keep_missed(context)
@@ -61,7 +65,8 @@ def _prune_events(producer: str) -> int:
     other events of the aggregate may not have come so far, and must not find a hole.
     """
     deleted = last = 0
-    while rows := _settled(producer, last):
+    kept_from = starts.kept_from(producer)
+    while rows := _settled(producer, last, kept_from):
         last = rows[-1][0]
         kept = {
             row[0]
@@ -74,11 +79,17 @@ def _prune_events(producer: str) -> int:
     return deleted
 
 
-def _settled(producer: str, last: int) -> list[Row]:
+def _settled(producer: str, last: int, kept_from: int | None) -> list[Row]:
     with connection_of(producer).cursor() as cursor:
         cursor.execute(
             _SETTLED.format(outbox=table(producer, "outbox")),
-            [int(conf.RETENTION_DAYS), last, exchange.is_on(), BATCH],
+            [
+                int(conf.RETENTION_DAYS),
+                last,
+                exchange.is_on(),
+                _END if kept_from is None else kept_from,
+                BATCH,
+            ],
         )
         return list(cursor.fetchall())
 

@@ -17,7 +17,7 @@ from sagas.conf import conf
 from sagas.contexts import contexts
 from sagas.failpoints import failpoint
 from sagas.orchestration import canvas
-from sagas.outbox import bell
+from sagas.outbox import bell, starts
 from sagas.outbox.history import KEEP, filled
 from sagas.outbox.subscriptions import consumers_of
 from sagas.spans import span
@@ -54,6 +54,7 @@ Row = tuple[int, UUID, str, str | None]
 def relay() -> int:
     """Publish what waits in every context's outbox; return how many events."""
     bell.answer()
+    starts.begin_new()
     return sum(_drain(context) for context in contexts())
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from sagas.conf import conf
 from sagas.contexts import contexts
 from sagas.failpoints import failpoint
-from sagas.outbox import dead_letters
+from sagas.outbox import dead_letters, starts
 from sagas.outbox.relay import deliver_later
 from sagas.outbox.subscriptions import consumers_of
 from sagas.sometimes import sometimes
@@ -51,7 +51,8 @@ def _compare(producer: str, rows: list[Row]) -> int:
     missing: dict[str, list[str]] = defaultdict(list)
     waiting: set[int] = set()
     for consumer in sorted({c for row in rows for c in consumers_of(row[2])}):
-        theirs = [row for row in rows if consumer in consumers_of(row[2])]
+        border = starts.border_of(consumer, producer)
+        theirs = [row for row in rows if row[0] > border and consumer in consumers_of(row[2])]
         positions = positions_of(consumer, [(row[3], row[4]) for row in theirs])
         applied = []
         for row in theirs:

@@ -5,16 +5,18 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, is_dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 from django.apps import apps
 
 from sagas.core import codec, upcasting
+from sagas.core.commands import context_of
 from sagas.core.definition import InvalidDefinition, check_callable
 from sagas.core.errors import SagasError
 
 E = TypeVar("E")
+Start = Literal["first", "now"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +28,7 @@ class Subscription:
     context: str
     payload: type
     handler: Callable[[Any], None]
+    start: Start = "first"
 
     def read(self, written: int, payload: Any) -> Any:
         """Return what the handler is given: the fields it needs, in the version it listens to."""
@@ -68,32 +71,83 @@ class NotHandlingAnEvent(SagasError):
     """No event is being handled here."""
 
 
-def on(event: str, version: int = 1) -> Callable[[Callable[[E], None]], Callable[[E], None]]:
+def on(
+    event: str, version: int = 1, *, start: Start = "first"
+) -> Callable[[Callable[[E], None]], Callable[[E], None]]:
     """Subscribe a function of an app's ``handlers.py`` to an event, by its name.
 
     The annotation of its one parameter is a dataclass of the consumer's own with the fields it
     needs; further fields of the event are ignored. It runs once per event, in a transaction of
     its context, together with the inbox row.
+
+    :param start: where a context begins that has never listened to this producer: with the first
+        event that was ever told, or with those told from now on; one word for each producer
     """
 
     def register(function: Callable[[E], None]) -> Callable[[E], None]:
-        hints = typing.get_type_hints(function)
-        hints.pop("return", None)
-        payload = next(iter(hints.values()), None)
-        if len(hints) != 1 or not (isinstance(payload, type) and is_dataclass(payload)):
-            raise InvalidDefinition(f"{function.__qualname__}: takes one dataclass, the event")
-        check_callable(function, 1, f"handler of {event}")
-        found = Subscription(
-            event=event,
-            version=version,
-            context=_context_of(function.__module__),
-            payload=payload,
-            handler=function,
+        subscribe(
+            Subscription(
+                event=event,
+                version=version,
+                context=_context_of(function.__module__),
+                payload=payload_of(function, event),
+                handler=function,
+                start=start,
+            )
         )
-        SUBSCRIPTIONS.setdefault((event, version), []).append(found)
         return function
 
     return register
+
+
+def payload_of(function: Callable[..., Any], event: str) -> type:
+    """Return the dataclass that a handler reads an event into.
+
+    :raises InvalidDefinition: if it does not take one dataclass
+    """
+    hints = typing.get_type_hints(function)
+    hints.pop("return", None)
+    payload = next(iter(hints.values()), None)
+    if len(hints) != 1 or not (isinstance(payload, type) and is_dataclass(payload)):
+        raise InvalidDefinition(f"{function.__qualname__}: takes one dataclass, the event")
+    check_callable(function, 1, f"handler of {event}")
+    return payload
+
+
+def subscribe(subscription: Subscription) -> None:
+    """Add a handler to those of its context.
+
+    :raises InvalidDefinition: if the context begins elsewhere with events of the same producer
+    """
+    if subscription.start not in typing.get_args(Start):
+        raise InvalidDefinition(f"start={subscription.start!r}: say first or now")
+    producer = context_of(subscription.event)
+    begun = start_of(subscription.context, producer)
+    if begun not in (None, subscription.start):
+        raise InvalidDefinition(
+            f"{subscription.context} begins with the {begun} event of {producer} in one place and"
+            f" with {subscription.start} in another; a position is one for all its handlers"
+        )
+    SUBSCRIPTIONS.setdefault((subscription.event, subscription.version), []).append(subscription)
+
+
+def start_of(consumer: str, producer: str) -> Start | None:
+    """Return where a context says that it begins with a producer; None if it does not listen."""
+    for (event, _), subscriptions in SUBSCRIPTIONS.items():
+        if context_of(event) == producer:
+            for subscription in subscriptions:
+                if subscription.context == consumer:
+                    return subscription.start
+    return None
+
+
+def listeners() -> dict[tuple[str, str], frozenset[str]]:
+    """Return the names of the events that each consumer listens to, by consumer and producer."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for (event, _), subscriptions in SUBSCRIPTIONS.items():
+        for subscription in subscriptions:
+            found.setdefault((subscription.context, context_of(event)), set()).add(event)
+    return {pair: frozenset(names) for pair, names in sorted(found.items())}
 
 
 def _context_of(module: str) -> str:

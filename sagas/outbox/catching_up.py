@@ -1,0 +1,102 @@
+"""Bringing a new consumer from the first event to the present.
+
+A tick goes through the past in the order of its positions and lets the ordinary delivery apply
+what the consumer has not applied. The note of how far it has come moves only past events that
+the consumer's own positions confirm, so a tick that dies is taken up where it was.
+"""
+
+import time
+from datetime import timedelta
+from uuid import UUID
+
+from django.db.models.functions import Now
+
+from sagas.conf import conf
+from sagas.failpoints import failpoint
+from sagas.models.consumer import Consumer
+from sagas.models.dead_letter import DeadLetter
+from sagas.outbox import past, starts
+from sagas.outbox.delivery import deliver
+from sagas.outbox.past import PastEvent
+from sagas.outbox.republish import positions_of
+from sagas.transactions import ENGINE, connection_of
+
+PAGE = 500
+PATIENCE = 1.0
+
+_READ = """
+UPDATE sagas_consumer SET read_to = %s
+WHERE id = %s AND read_to < %s AND names = %s
+"""
+
+
+def catch_up(seconds: float) -> int:
+    """Let each new consumer apply what was told before it began; return how many events.
+
+    Safe to repeat, and by several workers at once.
+
+    :param seconds: after so long the rest is left to the next tick
+    """
+    starts.begin_new()
+    end = time.monotonic() + seconds
+    rows = Consumer.objects.filter(caught_up_at=None).order_by("id")
+    return sum(_catch_up(row, end) for row in rows)
+
+
+def _catch_up(row: Consumer, end: float) -> int:
+    applied = 0
+    until = past.horizon(row.producer, PATIENCE)
+    while until is not None and time.monotonic() < end:
+        page = past.events_of(row.producer, row.read_to, names=row.names, upto=until, limit=PAGE)
+        behind = _behind(row, page)
+        if behind:
+            ids = [str(event.envelope.event_id) for event in behind]
+            applied += deliver(row.producer, row.consumer, ids)
+            failpoint("catching_up.delivered", row.consumer)
+            if _waiting(row, behind):
+                return applied
+        _note(row, page[-1].position if len(page) == PAGE else until)
+        if len(page) < PAGE:
+            _end(row)
+            return applied
+    return applied
+
+
+def _behind(row: Consumer, page: list[PastEvent]) -> list[PastEvent]:
+    read = positions_of(row.consumer, [_aggregate(event) for event in page])
+    return [e for e in page if read.get(_aggregate(e), 0) < e.envelope.sequence]
+
+
+def _waiting(row: Consumer, events: list[PastEvent]) -> bool:
+    """Return whether any is not applied and is nobody else's care.
+
+    What stands behind a dead letter is read when the letter is resolved.
+    """
+    left = {_aggregate(event) for event in _behind(row, events)}
+    held = DeadLetter.objects.filter(context=row.consumer, resolved_at=None)
+    return bool(left - set(held.values_list("aggregate_type", "aggregate_id")))
+
+
+def _aggregate(event: PastEvent) -> tuple[str, UUID]:
+    return event.envelope.aggregate_type, event.envelope.aggregate_id
+
+
+def _note(row: Consumer, position: int) -> None:
+    """Note how far it has come, unless it listens to more since and is to begin again."""
+    with connection_of(ENGINE).cursor() as cursor:
+        names = Consumer._meta.get_field("names").get_db_prep_save(row.names, connection_of(ENGINE))
+        cursor.execute(_READ, [position, row.id, position, names])
+    failpoint("catching_up.noted", row.consumer)
+    row.read_to = max(row.read_to, position)
+
+
+def _end(row: Consumer) -> None:
+    """Stop looking when no process of an older release can publish past this consumer."""
+    grace = timedelta(seconds=conf.START_GRACE)
+    Consumer.objects.filter(
+        id=row.id,
+        names=row.names,
+        read_to=row.read_to,
+        caught_up_at=None,
+        listens_since__lt=Now() - grace,
+    ).update(caught_up_at=Now())

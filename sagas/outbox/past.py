@@ -1,0 +1,111 @@
+"""The events of a context from the first on, read in the order of their positions.
+
+This is the one place that knows where the past is kept. A position is handed out before its
+transaction commits, so a reader that remembered the greatest one it saw would pass by whatever
+commits late; `horizon` is the position up to which nothing can come any more.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sagas.outbox.subscriptions import Envelope
+from sagas.transactions import connection_of, table
+
+LOOK_AGAIN = 0.01
+
+_EVENTS = """
+SELECT position, id, type, version, aggregatetype, aggregateid, sequence, occurred_at,
+    correlation_id, causation_id, traceparent, payload
+FROM {past} AS past WHERE position > %s AND position <= %s AND type = ANY(%s)
+ORDER BY position LIMIT %s
+"""
+
+_LAST = "SELECT coalesce(pg_sequence_last_value(pg_get_serial_sequence(%s, 'position')), 0)"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PastEvent:
+    """One event as it was told."""
+
+    position: int
+    envelope: Envelope
+    payload: Any
+
+
+def kept_in(context: str) -> str:
+    """Return what stands after FROM to read every event that is kept of a context."""
+    return table(context, "outbox")
+
+
+def events_of(
+    context: str,
+    after: int,
+    *,
+    names: Iterable[str],
+    upto: int | None = None,
+    limit: int,
+) -> list[PastEvent]:
+    """Return the next events of a context with one of these names, and at most so many.
+
+    :param after: the position of the last one that was read
+    :param upto: the position to end with; by default whatever is committed
+    """
+    with connection_of(context).cursor() as cursor:
+        cursor.execute(
+            _EVENTS.format(past=kept_in(context)),
+            [after, 2**63 - 1 if upto is None else upto, sorted(names), limit],
+        )
+        return [_event(row) for row in cursor.fetchall()]
+
+
+def _event(row: tuple[Any, ...]) -> PastEvent:
+    return PastEvent(
+        position=row[0],
+        envelope=Envelope(
+            event_id=row[1],
+            name=row[2],
+            version=row[3],
+            aggregate_type=row[4],
+            aggregate_id=row[5],
+            sequence=row[6],
+            occurred_at=row[7],
+            correlation_id=row[8],
+            causation_id=row[9],
+            traceparent=row[10],
+        ),
+        payload=json.loads(row[11]),
+    )
+
+
+def last_position(context: str) -> int:
+    """Return the last position that was handed out, committed or not."""
+    with connection_of(context).cursor() as cursor:
+        cursor.execute(_LAST, [table(context, "outbox")])
+        return int(cursor.fetchall()[0][0])
+
+
+def horizon(context: str, patience: float) -> int | None:
+    """Return a position up to which every event is committed or never will be.
+
+    None when a transaction that may have taken an earlier position is still open after so many
+    seconds. Each had its transaction id before it took a position (the aggregate's row is updated
+    first), so all of them are older than an id that is taken now.
+    """
+    last = last_position(context)
+    end = time.monotonic() + patience
+    with connection_of(context).cursor() as cursor:
+        cursor.execute("SELECT pg_current_xact_id()::text")
+        mine = cursor.fetchall()[0][0]
+        while True:
+            cursor.execute(
+                "SELECT pg_snapshot_xmin(pg_current_snapshot()) >= %s::text::xid8", [mine]
+            )
+            if cursor.fetchall()[0][0]:
+                return last
+            if time.monotonic() >= end:
+                return None
+            threading.Event().wait(LOOK_AGAIN)

@@ -1,0 +1,17 @@
+"""How far a consumer has read an aggregate."""
+
+from uuid import UUID
+
+from sagas.transactions import connection_of, table
+
+
+def position(consumer: str, aggregate_type: str, aggregate_id: UUID) -> int:
+    """Return the number of the last event of an aggregate that a consumer has applied."""
+    with connection_of(consumer).cursor() as cursor:
+        cursor.execute(
+            f"SELECT sequence FROM {table(consumer, 'position')}"  # noqa: S608
+            " WHERE aggregatetype = %s AND aggregateid = %s",
+            [aggregate_type, aggregate_id],
+        )
+        row = cursor.fetchone()
+    return int(row[0]) if row else 0

@@ -1,0 +1,1 @@
+"""Projections: read models made from events, how fresh they are, and building them anew."""
