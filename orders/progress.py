@@ -94,6 +94,23 @@ def progress_of(status: OrderStatus, reason: str, standing: Standing | None) -> 
     )
 
 
+_AFTER_PAYMENT: Mapping[str, str] = {
+    "authorized": "capture_payment",
+    "captured": "issue_invoice",
+    "declined": "authorize_payment",
+    "voided": "authorize_payment",
+}
+
+
+def board_standing(payment: str, invoice_number: str) -> Standing:
+    """Return how a pending order's checkout stands as far as events tell of it."""
+    return Standing(
+        step="confirm_order" if invoice_number else _AFTER_PAYMENT.get(payment, "reserve_stock"),
+        is_compensating=payment in {"declined", "voided"},
+        is_past_return=payment == "captured" or bool(invoice_number),
+    )
+
+
 def _pending_text(standing: Standing) -> str:
     if standing.is_in_doubt:
         return IN_DOUBT

@@ -9,7 +9,7 @@ from uuid import UUID
 from ninja import Field, Schema
 from pydantic import ConfigDict, StrictInt, StringConstraints
 
-from orders.queries import OrderDetail, OrderSummary, ProductView
+from orders.queries import BoardEntry, OrderDetail, ProductView
 
 LONGEST_ORDER = 2000
 # PostgreSQL has no text with a null character in it.
@@ -80,6 +80,14 @@ class OrderSummaryOut(Schema):
     number: str
     status: str
     reason: str | None
+    progress: str = Field(description="Where it stands, in the customer's words.")
+    payment: str | None = Field(
+        description="authorized, captured, declined or voided; null while nothing is known."
+    )
+    invoice: str | None = Field(description="Number of its invoice, once there is one.")
+    updating: bool = Field(
+        description="Payment and invoice are not known yet; the rest is as it is now."
+    )
     currency: str
     total: int
     placed_at: datetime
@@ -89,6 +97,9 @@ class OrderPage(Schema):
     """Some of a customer's orders, the newest first."""
 
     data: list[OrderSummaryOut]
+    as_of: datetime = Field(
+        description="Whatever was told before this is in every order that is not updating."
+    )
     next: str | None = Field(description="Where the list goes on; null at its end.")
 
 
@@ -222,13 +233,17 @@ def lines_out(lines: Sequence[Any]) -> list[LineOut]:
     ]
 
 
-def summary_out(order: OrderSummary) -> OrderSummaryOut:
+def summary_out(order: BoardEntry) -> OrderSummaryOut:
     """Return an order of a list."""
     return OrderSummaryOut(
         id=order.id,
         number=order.number,
         status=order.status,
         reason=order.reason or None,
+        progress=order.progress.text,
+        payment=order.payment or None,
+        invoice=order.invoice_number or None,
+        updating=order.is_updating,
         currency=order.currency,
         total=order.total,
         placed_at=order.placed_at,

@@ -1,12 +1,13 @@
 """Placing, reading and canceling orders."""
 
+from collections.abc import Mapping
 from typing import Annotated
 from uuid import UUID
 
 from django.http import Http404, HttpResponse
 from ninja import Query, Router
 
-from orders import queries, services
+from orders import awaiting, queries, services
 from orders.json_api.access import ApiRequest
 from orders.json_api.documents import (
     OrderIn,
@@ -17,7 +18,7 @@ from orders.json_api.documents import (
     summary_out,
 )
 from orders.json_api.once import KEY_PARAMETER, answered_once, document, refusal
-from orders.json_api.paging import PageIn, next_page
+from orders.json_api.paging import BoardIn, next_page
 from orders.json_api.problems import Problem
 from orders.states import OrderStatus
 from sagas.api import Cancellation
@@ -43,11 +44,18 @@ def place_order(request: ApiRequest, order: OrderIn) -> HttpResponse:
 
 
 @router.get("", response={200: OrderPage, 401: ProblemOut, 422: ProblemOut})
-def list_orders(request: ApiRequest, page: Annotated[PageIn, Query()]) -> OrderPage:
+def list_orders(request: ApiRequest, page: Annotated[BoardIn, Query()]) -> OrderPage:
     """List the customer's orders, the newest first."""
-    found = queries.orders_of(request.auth.id, limit=page.limit + 1, after=page.after)
+    board = queries.board_of(
+        request.auth.id,
+        limit=page.limit + 1,
+        after=page.after,
+        awaited=awaiting.read(page.awaited),
+    )
+    found = board.entries
     return OrderPage(
         data=[summary_out(order) for order in found[: page.limit]],
+        as_of=board.as_of,
         next=next_page(request, [str(order.id) for order in found], page.limit),
     )
 
@@ -77,7 +85,8 @@ def _cancel(request: ApiRequest, order_id: UUID) -> Answer:
         return refusal(request, Problem("too_late", _too_late(order)))
     if order.status == OrderStatus.FAILED or _is_failing(order):
         return refusal(request, Problem("already_closed"))
-    return _accepted(request, order_id)
+    awaited = awaiting.next_of(order_id)
+    return _accepted(request, order_id, {"Awaited": awaited} if awaited else {})
 
 
 def _is_failing(order: queries.OrderDetail) -> bool:
@@ -91,9 +100,12 @@ def _too_late(order: queries.OrderDetail) -> str:
     return f"Order {order.number} is {state}, so it can no longer be canceled."
 
 
-def _accepted(request: ApiRequest, order_id: UUID) -> Answer:
+def _accepted(
+    request: ApiRequest, order_id: UUID, headers: Mapping[str, str] | None = None
+) -> Answer:
     location = f"/api/v1/orders/{order_id}"
-    return document(202, _order(request, order_id), {"Location": location})
+    said = {"Location": location, **(headers or {})}
+    return document(202, _order(request, order_id), said)
 
 
 def _order(request: ApiRequest, order_id: UUID) -> OrderOut:

@@ -17,6 +17,14 @@ class PageIn(Schema):
     after: UUID | None = Field(None, description="The last row of the page before.")
 
 
+class BoardIn(PageIn):
+    """Which orders are asked for."""
+
+    awaited: Annotated[str, StringConstraints(max_length=100, pattern=r"^[^\x00]*$")] = Field(
+        "", description="What a cancel answered in `Awaited`; until then the order is updating."
+    )
+
+
 class CatalogueIn(Schema):
     """Which products are asked for."""
 

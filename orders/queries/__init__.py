@@ -1,5 +1,6 @@
 """Reads of this context; whatever a customer may see is looked up together with the customer."""
 
+from orders.queries.board import AccessView, Board, BoardEntry, access_of, board_of
 from orders.queries.carts import CartLineView, CartView, cart_of, contents_of, items_in_cart
 from orders.queries.catalogue import ProductView, SkuView, catalogue, product, sku_of
 from orders.queries.customers import (
@@ -21,7 +22,10 @@ from orders.queries.orders import (
 )
 
 __all__ = [
+    "AccessView",
     "AgreedOrder",
+    "Board",
+    "BoardEntry",
     "CartLineView",
     "CartView",
     "CustomerView",
@@ -31,7 +35,9 @@ __all__ = [
     "OrderSummary",
     "ProductView",
     "SkuView",
+    "access_of",
     "agreed",
+    "board_of",
     "cart_of",
     "catalogue",
     "contents_of",

@@ -92,9 +92,7 @@ def orders_of(
     :param after: the last order of the page before; placing an order meanwhile shifts nothing
     :raises UnknownOrder: if the customer has no such order
     """
-    rows = _of(customer_id).order_by("-placed_at", "-id")
-    if after is not None:
-        rows = rows.filter(_older_than(customer_id, after))
+    rows = newest_of(customer_id, after)
     if status:
         rows = rows.filter(status=status)
     return [
@@ -109,6 +107,15 @@ def orders_of(
         )
         for order in rows[offset : offset + limit]
     ]
+
+
+def newest_of(customer_id: UUID, after: UUID | None) -> QuerySet[Order]:
+    """Select a customer's orders, the newest first, from the one behind ``after`` on.
+
+    :raises UnknownOrder: if the customer has no such order
+    """
+    rows = _of(customer_id).order_by("-placed_at", "-id")
+    return rows if after is None else rows.filter(_older_than(customer_id, after))
 
 
 def _older_than(customer_id: UUID, order_id: UUID) -> Q:
@@ -164,6 +171,14 @@ def agreed(order_id: UUID) -> AgreedOrder:
         business_date=order.business_date,
         lines=_lines_of(order.id),
     )
+
+
+def progress_now(order: Order) -> Progress:
+    """Return what to tell the customer of an order, from its own row and its checkout's."""
+    status = OrderStatus(order.status)
+    if status is not OrderStatus.PENDING:
+        return progress_of(status, order.reason, None)
+    return progress_of(status, order.reason, _standing(_saga_of(order)) or _BEGINNING)
 
 
 def _of(customer_id: UUID) -> QuerySet[Order]:

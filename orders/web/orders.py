@@ -9,13 +9,13 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from billing import api as billing
-from orders import queries, services
+from orders import awaiting, queries, services
 from orders.queries import CustomerView, OrderDetail
 from orders.refusals import UnknownOrder
 from orders.stages import stages_of
 from orders.states import OrderStatus
 from orders.web.access import for_customer
-from orders.web.once import answered_once, sent_on
+from orders.web.once import AWAITED, answered_once, sent_on
 from payments import api as payments
 from sagas.api import Cancellation
 from sagas.idempotency.http import Answer
@@ -30,11 +30,15 @@ def orders(request: HttpRequest, customer: CustomerView) -> HttpResponse:
     """List the customer's orders, the newest first."""
     try:
         after = UUID(request.GET["after"]) if "after" in request.GET else None
-        found = queries.orders_of(customer.id, limit=PAGE + 1, after=after)
+        awaited = awaiting.read(request.COOKIES.get(AWAITED, ""))
+        board = queries.board_of(customer.id, limit=PAGE + 1, after=after, awaited=awaited)
     except (ValueError, UnknownOrder) as wrong:
         raise Http404 from wrong
+    found = board.entries
     page = {
         "orders": found[:PAGE],
+        "as_of": board.as_of,
+        "is_updating": any(order.is_updating for order in found[:PAGE]),
         "after": after,
         "next": found[PAGE - 1].id if len(found) > PAGE else "",
     }
@@ -81,7 +85,10 @@ def _cancel(customer: CustomerView, order_id: UUID) -> Answer:
         said is Cancellation.FINISHED and _find(customer, order_id).status == OrderStatus.CONFIRMED
     )
     address = reverse("shop:order", args=[order_id])
-    return sent_on(address + TOO_LATE if is_late else address)
+    if is_late:
+        return sent_on(address + TOO_LATE)
+    # What the list must have come to: the news of this cancel, which is still to be told.
+    return sent_on(address, awaited=awaiting.next_of(order_id))
 
 
 def _find(customer: CustomerView, order_id: UUID) -> OrderDetail:
