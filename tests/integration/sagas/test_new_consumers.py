@@ -1,0 +1,451 @@
+"""A context that begins to listen long after the first event, and nobody who tells knows of it."""
+
+import importlib
+import sys
+import threading
+from collections import Counter, defaultdict
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+import pytest
+from django.apps import apps
+from django.conf import settings as project
+from django.db import connection
+from django.test.utils import override_settings
+
+from orders.models import Outbox
+from payments.events import PaymentAuthorized, PaymentCaptured
+from payments.models import Payment
+from sagas import failpoints
+from sagas.api import InvalidDefinition, clock, on, publish, transaction
+from sagas.failpoints import FailpointHit
+from sagas.models import Consumer, DeadLetter
+from sagas.orchestration import canvas
+from sagas.outbox import catching_up, subscriptions
+from sagas.outbox.catching_up import catch_up
+from sagas.outbox.delivery import deliver
+from sagas.outbox.pruning import prune
+from sagas.outbox.relay import relay
+from sagas.outbox.republish import republish
+from sagas.outbox.starts import begin_new, border_of
+from tests.factories import a_method
+from tests.integration.orders.board import close, place, spread
+from tests.integration.sagas.news import ToldSeen, grow_old
+from tests.together import raised, together
+
+pytestmark = [pytest.mark.usefixtures("committed_db", "no_broker"), pytest.mark.colocated]
+LONG = 30.0
+
+
+@pytest.fixture
+def no_broker(monkeypatch):
+    """Messages are sent, and nobody takes them."""
+    monkeypatch.setattr(canvas, "publish", lambda _: True)
+
+
+@contextmanager
+def installed(name, monkeypatch):
+    """The app among the installed ones, with its tables; nothing else is changed."""
+    listening = {event: list(found) for event, found in subscriptions.SUBSCRIPTIONS.items()}
+    monkeypatch.setattr(subscriptions, "SUBSCRIPTIONS", listening)
+    sys.modules.pop(f"tests.consumers.{name}.handlers", None)
+    with override_settings(
+        INSTALLED_APPS=[*project.INSTALLED_APPS, f"tests.consumers.{name}"],
+        CONTEXTS=(*project.CONTEXTS, name),
+    ):
+        models = list(apps.get_app_config(name).get_models())
+        with connection.schema_editor() as editor:
+            for model in models:
+                editor.create_model(model)
+        try:
+            yield importlib.import_module(f"tests.consumers.{name}.models").Heard.objects
+        finally:
+            with connection.schema_editor() as editor:
+                for model in models:
+                    editor.delete_model(model)
+
+
+@pytest.fixture
+def fraudwatch(monkeypatch):
+    """Begins with the first event; what it heard."""
+    with installed("fraudwatch", monkeypatch) as heard:
+        yield heard
+
+
+@pytest.fixture
+def latewatch(monkeypatch):
+    """Begins with what is told from now on; what it heard."""
+    with installed("latewatch", monkeypatch) as heard:
+        yield heard
+
+
+@pytest.fixture
+def fail_at(monkeypatch):
+    """Arms one place in this process, for its first pass."""
+    monkeypatch.setattr(failpoints, "_hits", Counter())
+    return lambda place_: monkeypatch.setenv("CONCORD_FAILPOINTS", f"{place_}=raise:1")
+
+
+def pay(order):
+    """Money for an order, held and then taken."""
+    facts = {
+        "purpose": "order",
+        "purpose_id": order.id,
+        "customer_id": order.customer_id,
+        "amount": 500,
+        "currency": "GBP",
+    }
+    method = a_method(order.customer)
+    with transaction("payments"):
+        payment = Payment.objects.create(id=order.payment_id, method_id=method, **facts)
+        known = {"payment_id": payment.id, "provider_ref": "pi_1", **facts}
+        publish(PaymentAuthorized(**known), aggregate=payment)
+        publish(PaymentCaptured(**known, captured_at=clock.now()), aggregate=payment)
+
+
+def trade(count=1):
+    """Orders with their payments, told of and settled long ago."""
+    orders = [place() for _ in range(count)]
+    for order in orders:
+        pay(order)
+        close(order, "confirmed")
+    return orders
+
+
+def settle():
+    """Everybody who listens has applied everything, and it is settled."""
+    relay()
+    spread()
+    grow_old()
+    republish()
+
+
+def streams(heard):
+    """The numbers that were heard of each aggregate, in the order in which they were."""
+    found = defaultdict(list)
+    for one in heard.order_by("id"):
+        found[one.aggregate].append(one.sequence)
+    return dict(found)
+
+
+def bring_news(consumer):
+    for producer, outbox in (("orders", Outbox), ("payments", apps.get_model("payments.Outbox"))):
+        ids = [str(one) for one in outbox.objects.values_list("id", flat=True)]
+        deliver(producer, consumer, ids)
+
+
+# -- from the first event on -----------------------------------------------------------------------
+
+
+def test_a_consumer_added_later_hears_every_event_from_the_first_one_on(no_broker, monkeypatch):
+    orders = trade(3)
+    settle()
+    assert not Outbox.objects.filter(settled_at=None).exists()
+
+    with installed("fraudwatch", monkeypatch) as heard:
+        assert catch_up(LONG) == 12
+        assert streams(heard) == {
+            **{order.id: [1, 2] for order in orders},
+            **{order.payment_id: [1, 2] for order in orders},
+        }
+        assert catch_up(LONG) == 0
+
+
+def test_after_the_past_it_goes_on_with_what_is_told_now(fraudwatch):
+    [old] = trade()
+    settle()
+    catch_up(LONG)
+
+    [new] = trade()
+    bring_news("fraudwatch")
+    assert streams(fraudwatch)[old.id] == [1, 2]
+    assert streams(fraudwatch)[new.id] == [1, 2]
+    assert streams(fraudwatch)[new.payment_id] == [1, 2]
+
+
+def test_news_of_an_old_order_brings_all_that_came_before_it(fraudwatch):
+    order = place()
+    settle()
+    close(order, "canceled")
+
+    bring_news("fraudwatch")
+    assert streams(fraudwatch) == {order.id: [1, 2]}
+    catch_up(LONG)
+    assert streams(fraudwatch) == {order.id: [1, 2]}
+
+
+def test_events_that_it_does_not_listen_to_leave_no_hole(fraudwatch):
+    order = place()
+    close(order, "failed")  # nobody there hears of it
+    again = place()
+    settle()
+
+    catch_up(LONG)
+    bring_news("fraudwatch")
+    assert streams(fraudwatch) == {order.id: [1], again.id: [1]}
+
+
+@pytest.mark.parametrize("page", [1, 2, 500])
+def test_however_small_its_pages_nothing_is_missing_or_double(fraudwatch, monkeypatch, page):
+    monkeypatch.setattr(catching_up, "PAGE", page)
+    orders = trade(3)
+    settle()
+
+    catch_up(LONG)
+    assert all(streams(fraudwatch)[order.id] == [1, 2] for order in orders)
+    assert fraudwatch.count() == 12
+
+
+def test_what_is_told_while_it_catches_up_is_heard_once_and_in_order(fraudwatch, monkeypatch):
+    monkeypatch.setattr(catching_up, "PAGE", 3)
+    orders = trade(6)
+    settle()
+    over = threading.Event()
+    later = []
+
+    def go_on():
+        for _ in range(10):
+            later.extend(trade())
+            bring_news("fraudwatch")
+        over.set()
+
+    def look_back():
+        while not over.is_set():
+            catch_up(LONG)
+        catch_up(LONG)
+
+    assert raised(together(go_on, look_back, look_back)) == []
+    found = streams(fraudwatch)
+    for order in [*orders, *later]:
+        assert found[order.id] == [1, 2]
+        assert found[order.payment_id] == [1, 2]
+
+
+def test_two_workers_that_catch_up_at_once_apply_each_event_once(fraudwatch, monkeypatch):
+    monkeypatch.setattr(catching_up, "PAGE", 2)
+    orders = trade(4)
+    settle()
+
+    assert raised(together(*[lambda: catch_up(LONG)] * 3)) == []
+    catch_up(LONG)
+    assert all(streams(fraudwatch)[order.id] == [1, 2] for order in orders)
+
+
+@pytest.mark.parametrize(
+    "place_",
+    [
+        "consumer.begun",
+        "deliver.committed",
+        "catching_up.delivered",
+        "catching_up.noted",
+    ],
+)
+def test_killed_while_it_catches_up_it_goes_on_where_it_was(
+    fraudwatch, fail_at, monkeypatch, place_
+):
+    monkeypatch.setattr(catching_up, "PAGE", 2)
+    orders = trade(2)
+    spread()
+    fail_at(place_)
+    with pytest.raises(FailpointHit):
+        catch_up(LONG)
+    orders += trade()
+
+    catch_up(LONG)
+    assert all(streams(fraudwatch)[order.id] == [1, 2] for order in orders)
+    assert fraudwatch.count() == 12
+
+
+def replace_handler(event, act):
+    """Let a handler of the watch do something before it writes down what it hears."""
+    others = subscriptions.SUBSCRIPTIONS[event, 1]
+    [old] = [one for one in others if one.context == "fraudwatch"]
+
+    def handler(seen):
+        act(seen)
+        old.handler(seen)
+
+    new = replace(old, handler=handler)
+    subscriptions.SUBSCRIPTIONS[event, 1] = [new if one is old else one for one in others]
+
+
+def test_killed_in_the_middle_of_an_event_it_applies_it_once(fraudwatch):
+    orders = trade(2)
+    settle()
+    ends = [None, SystemExit("killed"), None]
+
+    def die(_seen):
+        if ends and (end := ends.pop()):
+            raise end
+
+    replace_handler("orders.OrderConfirmed", die)
+    with pytest.raises(SystemExit):
+        catch_up(LONG)
+    assert 0 < fraudwatch.count() < 8
+
+    grow_old()  # an attempt that killed its worker counts, and the next one waits a little
+    catch_up(LONG)
+    assert all(streams(fraudwatch)[order.id] == [1, 2] for order in orders)
+    assert fraudwatch.count() == 8
+
+
+def test_what_it_cannot_handle_waits_for_a_person_and_holds_up_nothing_else(fraudwatch, settings):
+    settings.SAGAS = {**settings.SAGAS, "HANDLER_ATTEMPTS": 1}
+    bad, good = trade(2)
+    settle()
+
+    def refuse(event):
+        if event.order_id == bad.id:
+            raise RuntimeError("no")
+
+    replace_handler("orders.OrderPlaced", refuse)
+    catch_up(LONG)
+    assert DeadLetter.objects.get().aggregate_id == bad.id
+    assert bad.id not in streams(fraudwatch)
+    assert streams(fraudwatch)[good.id] == [1, 2]
+    assert Consumer.objects.get(consumer="fraudwatch", producer="orders").read_to > 0
+
+
+def test_what_a_new_consumer_has_not_read_is_not_pruned(no_broker, monkeypatch):
+    orders = trade(2)
+    settle()
+    grow_old(90 * 86_400.0)
+    with installed("fraudwatch", monkeypatch) as heard:
+        begin_new()
+        with monkeypatch.context() as patch:
+            patch.setattr(catching_up, "catch_up", lambda _: 0)
+            prune()
+        assert Outbox.objects.filter(type="orders.OrderPlaced").count() == 2
+
+        prune()
+        assert not Outbox.objects.exists()
+        assert all(streams(heard)[order.id] == [1, 2] for order in orders)
+
+
+def test_when_it_has_caught_up_and_no_older_release_can_tell_it_is_let_be(fraudwatch, settings):
+    settings.SAGAS = {**settings.SAGAS, "START_GRACE": 0}
+    trade()
+
+    catch_up(LONG)
+    catch_up(LONG)
+    assert not Consumer.objects.filter(caught_up_at=None).exists()
+
+
+def test_what_an_older_release_told_past_it_is_heard_by_the_next_tick(fraudwatch):
+    begin_new()
+    [order] = trade()
+    # The older release knows nobody who listens there, so for it the events are done with.
+    Outbox.objects.update(settled_at=clock.now(), published_at=clock.now())
+
+    assert republish() >= 0
+    catch_up(LONG)
+    assert streams(fraudwatch)[order.id] == [1, 2]
+
+
+# -- from now on -----------------------------------------------------------------------------------
+
+
+def test_a_consumer_of_now_hears_nothing_of_what_was_told_before(latewatch):
+    trade(2)
+    settle()
+    begin_new()
+
+    assert catch_up(LONG) == 0
+    bring_news("latewatch")
+    assert latewatch.count() == 0
+
+
+def test_it_hears_what_is_told_from_now_on_also_of_an_old_order(latewatch):
+    old = place()
+    settle()
+    begin_new()
+    close(old, "confirmed")
+    new = place()
+
+    bring_news("latewatch")
+    assert streams(latewatch) == {old.id: [2], new.id: [1]}
+
+
+def test_where_it_began_is_one_place_for_all_workers(latewatch):
+    place()
+    assert raised(together(*[begin_new] * 4)) == []
+    begun = Consumer.objects.get(consumer="latewatch", producer="orders").border
+
+    place()
+    begin_new()
+    assert Consumer.objects.get(consumer="latewatch", producer="orders").border == begun
+
+
+def test_a_delivery_that_comes_before_every_tick_begins_it(latewatch):
+    order = place()
+    bring_news("latewatch")
+    assert latewatch.count() == 0
+
+    close(order, "canceled")
+    bring_news("latewatch")
+    assert streams(latewatch) == {order.id: [2]}
+
+
+def test_what_it_does_not_read_is_not_delivered_to_it_for_ever(latewatch):
+    place()
+    begin_new()
+    relay()
+    spread()
+    grow_old()
+
+    assert republish() == 0
+    assert not Outbox.objects.filter(settled_at=None).exists()
+
+
+# -- the word is changed ---------------------------------------------------------------------------
+
+
+def test_a_start_that_is_changed_later_changes_nothing_and_is_said(latewatch, monkeypatch, caplog):
+    trade()
+    begin_new()
+    border = border_of("latewatch", "orders")
+    changed = {
+        event: [replace(one, start="first") if one.context == "latewatch" else one for one in found]
+        for event, found in subscriptions.SUBSCRIPTIONS.items()
+    }
+    monkeypatch.setattr(subscriptions, "SUBSCRIPTIONS", changed)
+
+    catch_up(LONG)
+    assert latewatch.count() == 0
+    assert border_of("latewatch", "orders") == border
+    assert "start_changed" in caplog.text
+
+
+def test_two_words_for_one_producer_are_refused(fraudwatch):
+    def handler(event: ToldSeen) -> None: ...
+
+    handler.__module__ = "tests.consumers.fraudwatch.handlers"
+    with pytest.raises(InvalidDefinition, match="one for all its handlers"):
+        on("orders.OrderFailed", start="now")(handler)
+    with pytest.raises(InvalidDefinition, match="say first or now"):
+        on("orders.OrderFailed", start="then")(handler)
+
+
+def test_an_event_it_begins_to_listen_to_later_is_brought_from_the_first_one_on(fraudwatch):
+    order = place()
+    settle()
+    catch_up(LONG)
+    heard = []
+
+    @dataclass(frozen=True)
+    class RegisteredSeen:
+        customer_id: UUID
+
+    subscriptions.subscribe(
+        subscriptions.Subscription(
+            event="orders.CustomerRegistered",
+            version=1,
+            context="fraudwatch",
+            payload=RegisteredSeen,
+            handler=lambda event: heard.append(event.customer_id),
+        )
+    )
+    catch_up(LONG)
+    assert heard == [order.customer_id]
+    assert streams(fraudwatch) == {order.id: [1]}
