@@ -6,6 +6,7 @@ has to be read for good.
 
 import dataclasses
 import json
+import re
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -177,6 +178,15 @@ def test_a_new_version_needs_an_upcaster_from_the_one_before(telling, tmp_path):
     assert documents.committed(tmp_path).keys() == {("orders.Sent", 1), ("orders.Sent", 2)}
     read = known.read_as_newest("orders.Sent", 1, {"parcel": "p", "weight": 2})
     assert read == SentInGrams(parcel="p", grams=2000)
+
+
+def test_the_upcaster_of_the_document_turns_kilograms_into_grams(telling):
+    text = (ROOT / "docs" / "events.md").read_text()
+    [example] = re.findall(r"^```python$(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    exec(example, {})
+
+    read = upcasting.upcast("orders.ParcelSent", {"parcel": "p", "weight": 2}, 1, 2)
+    assert read == {"parcel": "p", "grams": 2000}
 
 
 def test_an_event_whose_class_is_gone_is_named(telling, tmp_path, monkeypatch):
