@@ -6,11 +6,13 @@ from difflib import get_close_matches
 from itertools import pairwise
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import DatabaseError
 
 from sagas import failpoints
+from sagas.append_only import histories
 from sagas.conf import SETTINGS, conf
 from sagas.contexts import with_tables
 from sagas.orchestration import versions
@@ -99,7 +101,19 @@ def _unfit_contexts() -> list[CheckMessage]:
         for label in known
         if not is_plain(label)
     ]
-    return [*foreign, *unnamable]
+    return [*foreign, *unnamable, *_without_history(known)]
+
+
+def _without_history(known: Sequence[str]) -> list[CheckMessage]:
+    return [
+        Error(
+            f"{app.label!r} has an outbox and no history for what the relay takes out of it",
+            hint="Add `class Event(EventBase)` to its models, and a migration.",
+            id="sagas.E012",
+        )
+        for app in apps.get_app_configs()
+        if app.label in known and not histories(app)
+    ]
 
 
 @register("sagas")

@@ -233,6 +233,10 @@ TELL = """
     for consumer in consumers_of("bakery.Baked"):
         deliver("bakery", consumer, [str(event)])
 """
+RELAY = """
+    from sagas.outbox.relay import relay
+    relay()
+"""
 
 
 def move_into_a_package(directory):
@@ -241,7 +245,7 @@ def move_into_a_package(directory):
     bakery = (directory / "bakery").rename(directory / "shop" / "bakery")
     (bakery / "apps.py").write_text(APP_IN_A_PACKAGE)
     models = (bakery / "models.py").read_text()
-    models = models.replace("from sagas.models import ", "from sagas.models import Aggregate, ")
+    models = models.replace("import (\n", "import (\n    Aggregate,\n")
     (bakery / "models.py").write_text(models + HEARD)
     sagas = (bakery / "sagas.py").read_text()
     (bakery / "sagas.py").write_text(sagas.replace("from bakery.", "from shop.bakery."))
@@ -258,6 +262,21 @@ def test_an_app_that_lies_in_a_package_hears_events_under_its_label(project, dat
 
     assert database.execute("SELECT text FROM bakery_heard").fetchall() == [("bread",)]
     assert database.execute("SELECT sequence FROM bakery_position").fetchall() == [(1,)]
+
+
+def test_its_events_are_kept_for_good_and_no_row_of_them_is_changed(project, database):
+    move_into_a_package(project.directory)
+    project.manage("makemigrations", "bakery")
+    project.manage("migrate", "--verbosity", "0")
+    project.manage("shell", "-c", textwrap.dedent(TELL) + textwrap.dedent(RELAY))
+
+    kept = database.execute("SELECT type, number FROM bakery_event").fetchall()
+    assert kept == [("bakery.Baked", 1)]
+    for change in ("UPDATE bakery_event SET number = 2", "DELETE FROM bakery_event"):
+        with pytest.raises(psycopg.errors.RestrictViolation, match="bakery_event is append-only"):
+            database.execute(change)
+    verdict = json.loads(project.manage("events", "verify", "--json"))
+    assert verdict == {"streams": 1, "events": 1, "rows": 0, "differences": []}
 
 
 def test_its_saga_is_written_in_less_than_forty_lines():

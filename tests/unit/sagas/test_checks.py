@@ -101,3 +101,11 @@ def test_an_app_whose_tables_would_need_quotes_is_refused(settings, monkeypatch)
         "sagas.E008",
         "'Bakery' cannot be a context: the names of its tables need quotes",
     )
+
+
+def test_a_context_without_a_history_is_refused_with_what_to_add(monkeypatch):
+    monkeypatch.setattr(ours, "histories", lambda app: [] if app.label == "billing" else ["kept"])
+
+    assert found() == [
+        ("sagas.E012", "'billing' has an outbox and no history for what the relay takes out of it")
+    ]
