@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from config.invariants.checking import Invariant, Part, When
+from config.invariants.checking import Invariant, Part, When, guarded
 
 I9_DELIVERY: Final = Invariant(
     id="I9",
@@ -37,6 +37,18 @@ I9_DELIVERY: Final = Invariant(
                         WHERE d.resolved_at IS NULL AND d.aggregate_type = x.aggregate_type
                             AND d.aggregate_id = x.aggregate_id
                             AND d.aggregate_version <= x.aggregate_version)
+            """,
+        ),
+        Part(
+            says="Every event that is sent is in the history.",
+            when=When.ALWAYS,
+            checked="SELECT count(*) FROM audit.v_outbox WHERE published_at IS NOT NULL",
+            violations="""
+                SELECT format('%%s %%s, sent %%s, is not in the history', x.type, event_id,
+                        x.published_at) AS what,
+                    1 AS size
+                FROM audit.v_outbox x JOIN audit.v_events e USING (event_id)
+                WHERE x.published_at IS NOT NULL AND NOT e.in_history
             """,
         ),
         Part(
@@ -145,6 +157,14 @@ I10_ORDER: Final = Invariant(
                     USING (context, aggregate_type, aggregate_id)
                 WHERE p.aggregate_version <> a.last
             """,
+        ),
+        guarded(
+            (
+                "orders_event.append_only",
+                "billing_event.append_only",
+                "payments_event.append_only",
+            ),
+            "The history cannot be changed: the triggers that refuse it are on.",
         ),
     ),
 )

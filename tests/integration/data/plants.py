@@ -323,6 +323,16 @@ PLANTS = {
         "I9",
         "is not applied by all",
     ),
+    "an event that is not in the history": (
+        f"DELETE FROM orders_event WHERE aggregateid = {A_GOOD_ORDER} AND number = 2",
+        "I9",
+        "is not in the history",
+    ),
+    "a history that can be rewritten": (
+        "ALTER TABLE payments_event DISABLE TRIGGER append_only",
+        "I10",
+        "payments_event.append_only is missing or off",
+    ),
     "an event applied that nobody wrote": (
         (
             "INSERT INTO billing_inbox (consumer, event_id, type)"
