@@ -36,9 +36,23 @@ class PastEvent:
     payload: Any
 
 
+_KEPT = """
+(SELECT position, id, type, version, aggregatetype, aggregateid, number AS sequence, occurred_at,
+    correlation_id, causation_id, traceparent, payload, NULL::timestamptz AS published_at
+FROM {event}
+UNION ALL
+SELECT position, id, type, version, aggregatetype, aggregateid, sequence, occurred_at,
+    correlation_id, causation_id, traceparent, payload, published_at
+FROM {outbox} AS o WHERE NOT EXISTS (SELECT FROM {event} AS e WHERE e.position = o.position))
+"""
+
+
 def kept_in(context: str) -> str:
-    """Return what stands after FROM to read every event that is kept of a context."""
-    return table(context, "outbox")
+    """Return what stands after FROM to read every event that is kept of a context.
+
+    That is the history, and what waits in the outbox to get there.
+    """
+    return _KEPT.format(event=table(context, "event"), outbox=table(context, "outbox"))
 
 
 def events_of(

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from django.apps import apps
 from django.db import models
 
-from sagas.core import codec
+from sagas.core import codec, upcasting
 from sagas.core.commands import context_of
 from sagas.core.definition import InvalidDefinition
 from sagas.core.errors import SagasError
@@ -123,13 +123,17 @@ class Projection:
         :raises UnreadableEvent: if no handler reads its version
         """
         envelope = event.envelope
-        known = self.handlers.get((envelope.name, envelope.version))
-        if known is None:
-            raise UnreadableEvent(f"{self.name}: {envelope.name} version {envelope.version}")
-        payload, function = known
+        written = envelope.version
+        listened = sorted(version for name, version in self.handlers if name == envelope.name)
+        reached = (known for known in listened if upcasting.leads(envelope.name, written, known))
+        version = next(reached, None)
+        if version is None:
+            raise UnreadableEvent(f"{self.name}: {envelope.name} version {written}")
+        payload, function = self.handlers[envelope.name, version]
+        told = upcasting.upcast(envelope.name, event.payload, written, version)
         token = ENVELOPE.set(envelope)
         try:
-            answer = function(codec.decode(payload, event.payload, tolerant=True))
+            answer = function(codec.decode(payload, told, tolerant=True))
         finally:
             ENVELOPE.reset(token)
         self._write(table, answer, envelope)

@@ -1,9 +1,20 @@
 from django.db import models
 
-from sagas.models import BarrierBase, IdempotencyBase, InboxBase, OutboxBase, PositionBase
+from sagas.models import (
+    BarrierBase,
+    EventBase,
+    IdempotencyBase,
+    InboxBase,
+    OutboxBase,
+    PositionBase,
+)
 
 
 class Outbox(OutboxBase):
+    """Nothing: it tells nobody."""
+
+
+class Event(EventBase):
     """Nothing: it tells nobody."""
 
 

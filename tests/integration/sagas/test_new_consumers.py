@@ -164,6 +164,31 @@ def test_after_the_past_it_goes_on_with_what_is_told_now(fraudwatch):
     assert streams(fraudwatch)[new.payment_id] == [1, 2]
 
 
+def test_what_the_outbox_has_pruned_is_heard_from_the_history(no_broker, monkeypatch):
+    orders = trade(2)
+    settle()
+    grow_old(90 * 86_400.0)
+    prune()
+    assert not Outbox.objects.exists()
+
+    with installed("fraudwatch", monkeypatch) as heard:
+        assert catch_up(LONG) == 8
+        assert all(streams(heard)[order.id] == [1, 2] for order in orders)
+        assert all(streams(heard)[order.payment_id] == [1, 2] for order in orders)
+
+
+def test_an_order_half_of_which_is_pruned_is_heard_from_its_first_event_on(no_broker, monkeypatch):
+    order = place()
+    settle()
+    grow_old(90 * 86_400.0)
+    prune()
+    close(order, "canceled")
+
+    with installed("fraudwatch", monkeypatch) as heard:
+        bring_news("fraudwatch")
+        assert streams(heard) == {order.id: [1, 2]}
+
+
 def test_news_of_an_old_order_brings_all_that_came_before_it(fraudwatch):
     order = place()
     settle()
