@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from kombu import Queue
 
+FRESH: Final = "fresh"
 EVENTS: Final = "events"
 TICKS: Final = "ticks"
 STEPS: Final = "steps"
@@ -20,7 +21,7 @@ def step_queues(mode: str, contexts: Sequence[str]) -> tuple[str, ...]:
 
 def all_queues(mode: str, contexts: Sequence[str]) -> tuple[str, ...]:
     """Name every queue that some worker has to consume."""
-    return (*step_queues(mode, contexts), EVENTS, TICKS)
+    return (*step_queues(mode, contexts), FRESH, EVENTS, TICKS)
 
 
 def celery_queues(mode: str, contexts: Sequence[str]) -> list[Queue]:

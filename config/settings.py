@@ -136,6 +136,7 @@ SILENCED_SYSTEM_CHECKS = env_list("SILENCED_SYSTEM_CHECKS")
 # -- Redis, Celery -----------------------------------------------------------------------------
 
 REDIS_URL = env_text("REDIS_URL", EMBEDDED.redis_url)
+RELAY_STREAM = env_optional("RELAY_STREAM")  # events for readers outside, too
 STEP_QUEUES = env_choice("STEP_QUEUES", "shared", ("shared", "per-context"))
 PAYMENT_PROVIDER_TIMEOUT = env_seconds("PAYMENT_PROVIDER_TIMEOUT", 1.5 if FAST else 10)
 SAGAS = {**saga_timing(fast=FAST), "CALL_TIMEOUT": PAYMENT_PROVIDER_TIMEOUT}

@@ -21,6 +21,7 @@ SECONDS: Final = {
     "TAIL_INTERVAL": (0.1, 0.1),
     "OUTSIDE_TIMEOUT": (2.0, 1.0),
     "OUTSIDE_LEASE": (20.0, 3.0),
+    "DELIVERY_SLICE": (0.1, 0.1),
     "REPUBLISH_AFTER": (30.0, 3.0),
     "VISIBILITY": (120.0, 10.0),
     "DELAY_BASE": (1.0, 0.2),
@@ -40,6 +41,8 @@ NUMBERS: Final = {
     "RELAY_BATCH": (500, 500),
     "TAIL_CEILING": (1024, 1024),
     "OUTSIDE_BATCH": (200, 200),
+    "RELAY_FRESH": (10, 10),
+    "STREAM_LENGTH": (1_000_000, 1_000_000),
     "DELIVERY_SIZE": (50, 50),
     "RETENTION_DAYS": (30, 30),
 }

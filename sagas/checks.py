@@ -16,6 +16,7 @@ from sagas.append_only import histories
 from sagas.conf import SETTINGS, conf
 from sagas.contexts import with_tables
 from sagas.orchestration import versions
+from sagas.outbox import stream
 from sagas.transactions import alias_of, is_plain
 
 
@@ -114,6 +115,22 @@ def _without_history(known: Sequence[str]) -> list[CheckMessage]:
         for app in apps.get_app_configs()
         if app.label in known and not histories(app)
     ]
+
+
+@register("sagas")
+def check_stream(**_: Any) -> list[CheckMessage]:
+    """Refuse a stream that has no name, or is in no Redis: nothing would leave the outboxes."""
+    try:
+        stream.address()
+    except stream.UnfitAddress as wrong:
+        return [
+            Error(
+                f"RELAY_STREAM is {str(wrong)!r}, which names no stream in a Redis",
+                hint="Set it like redis://127.0.0.1:6379/0/events, or leave it out.",
+                id="sagas.E014",
+            )
+        ]
+    return []
 
 
 @register("sagas")

@@ -103,8 +103,14 @@ class Conf:
     """Longest wait for the broker of the outside, for each message."""
     OUTSIDE_LEASE = Setting(20)
     """How long a context's events for the outside belong to who sends them."""
+    RELAY_FRESH = Setting(10, whole=True, least=1)
+    """Most of the newest events that overtake the others when a commit rings."""
+    STREAM_LENGTH = Setting(1_000_000, whole=True, least=1)
+    """Entries of the stream that are kept, roughly, where events also go to one."""
     DELIVERY_SIZE = Setting(50, whole=True, least=1)
     """Most event ids in one delivery message."""
+    DELIVERY_SLICE = Setting(0.1, least=0)
+    """How long a delivery goes on before it lets others have the worker."""
     REPUBLISH_AFTER = Setting(30)
     """Age at which an event that a context has not applied is delivered again."""
     START_GRACE = Setting(600, least=0)

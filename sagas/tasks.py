@@ -103,11 +103,15 @@ def sweep() -> None:
 
 
 @shared_task(name="sagas.relay")
-def relay_outboxes() -> None:
-    """Publish what waits in the outboxes, and what waited only for its next attempt."""
-    if relay.relay():
+def relay_outboxes(context: str = "") -> None:
+    """Publish what waits in the outboxes, and what waited only for its next attempt.
+
+    A commit that rings names its context, which is then the only one.
+    """
+    if relay.relay(context, on_the_spot=delivery.deliver, spared=relay.SPARED):
         outside.ring()
-    dead_letters.retry_due()
+    if not context:
+        dead_letters.retry_due()
 
 
 @shared_task(name="sagas.send_outside")
@@ -116,11 +120,13 @@ def send_outside() -> None:
     outside.send()
 
 
-@shared_task(name="sagas.deliver")
-def deliver(producer: str, consumer: str, event_ids: list[str]) -> None:
+@shared_task(name="sagas.deliver", bind=True)
+def deliver(task: Task[Any, Any], producer: str, consumer: str, event_ids: list[str]) -> None:
     """Apply events of one context in another."""
+    came_by = (task.request.delivery_info or {}).get("routing_key")
+    lane = relay.FRESH if came_by == relay.FRESH else relay.EVENTS
     with span(f"deliver to {consumer}", "consumer", producer=producer, events=len(event_ids)):
-        delivery.deliver(producer, consumer, event_ids)
+        delivery.deliver(producer, consumer, event_ids, lane=lane)
 
 
 @shared_task(name="sagas.republish")

@@ -87,8 +87,9 @@ def chromium():
 
 @pytest.fixture(autouse=True)
 def unhurried(settings):
-    """A link in a test's own process is not cut short because the machine is slow."""
-    settings.SAGAS = {**settings.SAGAS, "TIME_SLICE": 60.0, "STEP_TIMEOUT": 120.0}
+    """A link or a delivery in a test's own process is not cut short because the machine is slow."""
+    slices = {"TIME_SLICE": 60.0, "DELIVERY_SLICE": 60.0}
+    settings.SAGAS = {**settings.SAGAS, **slices, "STEP_TIMEOUT": 120.0}
 
 
 @pytest.fixture(scope="session")

@@ -9,3 +9,9 @@ class BenchConfig(AppConfig):
     name = "config.bench"
     label = "bench"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Let billing hear what the benchmark tells."""
+        from config.bench import news
+
+        news.listen()

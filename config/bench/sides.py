@@ -92,22 +92,30 @@ class Sides:
         """Start nothing yet."""
         self.running: dict[str, Running] = {}
 
-    def start(self) -> None:
+    def start(self, *, against: bool = True, own: Mapping[str, str] | None = None) -> None:
         """Start both workers and beat, and wait until the workers consume.
 
+        :param against: False = our worker and beat alone
+        :param own: further variables of our worker
         :raises NotStarted: if one of them ends, or takes too long
         """
         queues = all_queues(settings.STEP_QUEUES, settings.CONTEXTS)
         ours = processes.worker(queues)
-        self._spawn("worker", ours.command, dict(ours.environment))
-        bare = [chain.QUEUE if word == ",".join(queues) else word for word in ours.command]
-        bare = ["config.bench.chain" if word == "config" else word for word in bare]
-        self._spawn("chain", [*bare, "-n", "chain@%h"], dict(ours.environment))
+        self._spawn("worker", ours.command, {**dict(ours.environment), **(own or {})})
+        if against:
+            self._start_chain(ours.command, queues, dict(ours.environment))
         schedule = settings.EMBEDDED.dir / "beat-bench"
         beat = processes.fill_in(processes.BEAT.command, {"BEAT_SCHEDULE_FILE": str(schedule)})
         self._spawn("beat", beat, {})
-        for name in ("worker", "chain"):
+        for name in ("worker", "chain") if against else ("worker",):
             self._await_ready(self.running[name], name)
+
+    def _start_chain(
+        self, command: Sequence[str], queues: Sequence[str], environment: Mapping[str, str]
+    ) -> None:
+        bare = [chain.QUEUE if word == ",".join(queues) else word for word in command]
+        bare = ["config.bench.chain" if word == "config" else word for word in bare]
+        self._spawn("chain", [*bare, "-n", "chain@%h"], environment)
 
     @contextmanager
     def only(self, side: str) -> Iterator[None]:

@@ -11,26 +11,32 @@ from sagas.orchestration.donekeys import client
 
 log = logging.getLogger(__name__)
 
-KEY = "sagas:relay:bell"
+KEY = "sagas:relay:bell:{context}"
 LIFE_MS = 1000
 
 
-def ring() -> None:
+def ring(context: str) -> None:
     """Wake the relay unless somebody has just done so; best effort, beat is the guarantee."""
     try:
-        if not client().set(KEY, "1", nx=True, px=LIFE_MS):
+        if not client().set(KEY.format(context=context), "1", nx=True, px=LIFE_MS):
             return
     except redis.RedisError as error:
         log.warning("bell_unheard", extra={"error": str(error)})
         return
     canvas.publish(
-        Signature("sagas.relay", options={"queue": "ticks"}, immutable=True, app=current_app)
+        Signature(
+            "sagas.relay",
+            args=(context,),
+            options={"queue": "fresh"},
+            immutable=True,
+            app=current_app,
+        )
     )
 
 
-def answer() -> None:
-    """Take the bell down before the first look, so that a later commit rings again."""
+def answer(*contexts: str) -> None:
+    """Take bells down before the first look, so that a later commit rings again."""
     try:
-        client().delete(KEY)
+        client().delete(*(KEY.format(context=context) for context in contexts))
     except redis.RedisError as error:
         log.warning("bell_unanswered", extra={"error": str(error)})

@@ -5,14 +5,12 @@ producer's outbox from its own position on, so a message that was lost, doubled 
 changes nothing, and a hole can only be a row that is not there.
 """
 
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from time import monotonic
-from typing import Any
 from uuid import UUID
 
 from celery.exceptions import SoftTimeLimitExceeded
@@ -24,9 +22,11 @@ from sagas.core.errors import SagasError
 from sagas.correlation import Correlation, correlated
 from sagas.failpoints import failpoint
 from sagas.models.dead_letter import DeadLetter
-from sagas.outbox import attempts, dead_letters, past, starts
+from sagas.outbox import attempts, dead_letters, starts
 from sagas.outbox.dead_letters import Attempt, Standing
 from sagas.outbox.positions import position
+from sagas.outbox.reading import PAGE, Message, read
+from sagas.outbox.relay import deliver_later
 from sagas.outbox.subscriptions import (
     ENVELOPE,
     Envelope,
@@ -40,16 +40,6 @@ from sagas.spans import span
 from sagas.transactions import connection_of, table, transaction
 
 log = logging.getLogger(__name__)
-
-PAGE = 100
-
-_READ = """
-SELECT id, type, version, sequence, occurred_at, correlation_id, causation_id, traceparent, payload,
-    coalesce(published_at <= clock_timestamp() - make_interval(secs => %s), false)
-FROM {outbox} AS told
-WHERE aggregatetype = %s AND aggregateid = %s AND sequence > %s AND position > %s
-ORDER BY sequence LIMIT %s
-"""
 
 
 class UnknownVersion(SagasError):
@@ -66,26 +56,25 @@ class End(Enum):
     """It could not be handled and waits as a dead letter, or somebody else is at it."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Message:
-    """One event as it stands in the producer's outbox."""
-
-    envelope: Envelope
-    payload: Any
-    is_late: bool
-    """It was sent so long ago that it has been sent again: nobody has come to its end."""
-
-
-def deliver(producer: str, consumer: str, event_ids: list[str]) -> int:
+def deliver(producer: str, consumer: str, event_ids: list[str], *, lane: str = "") -> int:
     """Apply what is new of the aggregates that these events belong to; return how many events.
 
     Safe to repeat, in any order and by several workers at once. What goes wrong with one of them is
     raised after the others.
+
+    :param lane: the queue to which the rest is sent when the slice of time is spent; else none is
     """
     applied, trouble = 0, None
-    for aggregate in _aggregates(producer, event_ids):
+    ends = monotonic() + conf.DELIVERY_SLICE
+    aggregates = _aggregates(producer, event_ids)
+    for number, (aggregate_type, aggregate_id, _) in enumerate(aggregates):
+        if lane and number and monotonic() > ends:
+            rest = [event_id for _, _, event_id in aggregates[number:]]
+            if deliver_later(producer, consumer, rest, queue=lane):
+                break
+            lane = ""  # the broker is away: whoever waits behind us waits for it as well
         try:
-            applied += _catch_up(producer, consumer, *aggregate)
+            applied += _catch_up(producer, consumer, aggregate_type, aggregate_id)
         except (OperationalError, InterfaceError, SoftTimeLimitExceeded):
             raise  # the database is gone or the time is up, for the others as well
         except Exception as error:  # noqa: BLE001 - whatever it is, the other aggregates go on
@@ -95,11 +84,16 @@ def deliver(producer: str, consumer: str, event_ids: list[str]) -> int:
     return applied
 
 
-def _aggregates(producer: str, event_ids: list[str]) -> list[tuple[str, UUID]]:
-    of = "SELECT aggregatetype, aggregateid FROM {} WHERE id = ANY(%s::uuid[])".format
-    outbox, history = of(table(producer, "outbox")), of(table(producer, "event"))
+def _aggregates(producer: str, event_ids: list[str]) -> list[tuple[str, UUID, str]]:
+    """Return each aggregate once, with one of the events that name it."""
+    of = "SELECT aggregatetype, aggregateid, id::text FROM {} WHERE id = ANY(%s::uuid[])".format
+    told = f"{of(table(producer, 'outbox'))} UNION {of(table(producer, 'event'))}"
+    once = "DISTINCT ON (aggregatetype, aggregateid) aggregatetype, aggregateid, id"
     with connection_of(producer).cursor() as cursor:
-        cursor.execute(f"{outbox} UNION {history} ORDER BY 1, 2", [event_ids, event_ids])
+        cursor.execute(
+            f"SELECT {once} FROM ({told}) AS told ORDER BY 1, 2",  # noqa: S608
+            [event_ids, event_ids],
+        )
         return list(cursor.fetchall())
 
 
@@ -139,7 +133,7 @@ class _News:
             before = after
             # What was told before a consumer of ``now`` began has no place in its positions.
             border = 0 if after else starts.border_of(self.consumer, self.producer)
-            messages = _read(self.producer, aggregate_type, aggregate_id, after, border)
+            messages = read(self.producer, aggregate_type, aggregate_id, after, border)
             for message in messages:
                 end = self._attempt(message)
                 if end is End.BURIED:
@@ -161,38 +155,6 @@ class _News:
         if counts and end is End.NOT_NEXT:
             attempts.take_back(self.consumer, message.envelope)
         return end
-
-
-def _read(
-    producer: str, aggregate_type: str, aggregate_id: UUID, after: int, border: int = 0
-) -> list[Message]:
-    asked: list[Any] = [conf.REPUBLISH_AFTER, aggregate_type, aggregate_id, after, border, PAGE]
-    with connection_of(producer).cursor() as cursor:
-        cursor.execute(_READ.format(outbox=table(producer, "outbox")), asked)
-        rows = cursor.fetchall()
-        # What the outbox has pruned, the history has: who begins late reads the two as one.
-        if not border and (rows[0][3] > after + 1 if rows else not after):
-            cursor.execute(_READ.format(outbox=past.kept_in(producer)), asked)
-            rows = cursor.fetchall()
-    return [
-        Message(
-            envelope=Envelope(
-                event_id=row[0],
-                name=row[1],
-                version=row[2],
-                aggregate_type=aggregate_type,
-                aggregate_id=aggregate_id,
-                sequence=row[3],
-                occurred_at=row[4],
-                correlation_id=row[5],
-                causation_id=row[6],
-                traceparent=row[7],
-            ),
-            payload=json.loads(row[8]),
-            is_late=row[9],
-        )
-        for row in rows
-    ]
 
 
 def _apply_or_bury(producer: str, consumer: str, message: Message, *, counted: bool) -> End:

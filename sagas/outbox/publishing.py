@@ -87,7 +87,7 @@ def publish(event: Event, *, aggregate: Aggregate, expected: int | None = None) 
             raise _refused(aggregate, expected, cursor.fetchone())
     aggregate.event_sequence = row[0]
     opening.open_flows(event, parameters)
-    after_commit_once("relay", bell.ring)
+    after_commit_once("relay", lambda: bell.ring(context))
     return event_id
 
 

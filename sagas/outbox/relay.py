@@ -3,22 +3,30 @@
 A batch is leased in one statement, published with no transaction open, then marked, and with the
 mark its rows are in the history. A relay killed in between has its batch published again when the
 lease runs out, which the inbox makes harmless.
+
+Who rings brings the context along: its newest events go first, by a lane of their own, so that
+they do not stand behind what has waited for long (docs/decisions/0033-two-lanes.md).
 """
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
+from time import monotonic
+from typing import Final
 from uuid import UUID
 
 from celery import current_app
 from celery.canvas import Signature
 
+from sagas import error_texts
 from sagas.conf import conf
 from sagas.contexts import contexts
 from sagas.failpoints import failpoint
 from sagas.orchestration import canvas
-from sagas.outbox import bell, starts
+from sagas.outbox import bell, starts, stream
 from sagas.outbox.history import KEEP, filled
+from sagas.outbox.stream import Row
 from sagas.outbox.subscriptions import consumers_of
 from sagas.spans import span
 from sagas.transactions import connection_of, table
@@ -29,66 +37,119 @@ _LEASE = """
 UPDATE {outbox} SET leased_until = clock_timestamp() + make_interval(secs => %(lease)s),
     attempts = attempts + 1
 WHERE position IN (
-    SELECT position FROM {outbox}
+    SELECT position FROM {rows} AS o
     WHERE published_at IS NULL AND (leased_until IS NULL OR leased_until <= clock_timestamp())
-    ORDER BY position LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
-RETURNING position, id, type, traceparent
+    ORDER BY position {direction} LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
+RETURNING position, id, type, traceparent{more}
 """
 
-# One statement, so that what is marked is in the history and what is not marked is not.
+# Of the newest positions only, else the search for what is fresh would read all that waits.
+_NEWEST = """
+(SELECT position, published_at, leased_until FROM {outbox}
+ WHERE position > (SELECT max(position) - 1000 FROM {outbox})
+     AND created_at > clock_timestamp() - make_interval(secs => %(age)s))
+"""
+# What was committed since then is left to those who ring for it, and to the quick lane.
+_OLDER = """
+(SELECT position, published_at, leased_until FROM {outbox}
+ WHERE created_at <= clock_timestamp() - make_interval(secs => %(age)s))
+"""
+FRESH_FOR: Final = 2.0
+"""Seconds for which an event may overtake others."""
+SPARED: Final = 0.5
+"""Seconds for which a tick leaves an event to the ring of its commit."""
+
+# One statement, so that what is marked is in the history and what is not marked is not. The rows
+# are locked in their order: two relays may have the same ones, when a lease has run out.
 _MARK = """
 WITH moved AS (
     UPDATE {outbox} SET published_at = clock_timestamp(), leased_until = NULL,
         settled_at = CASE WHEN position = ANY(%(unheard)s) THEN clock_timestamp() END
-    WHERE position = ANY(%(positions)s) AND published_at IS NULL
+    WHERE position IN (SELECT position FROM {outbox}
+        WHERE position = ANY(%(positions)s) AND published_at IS NULL
+        ORDER BY position FOR UPDATE)
     RETURNING {columns})
 {keep}
 """
 
 MOST_BATCHES = 20
-
-Row = tuple[int, UUID, str, str | None]
-"""Position, id, type and trace context of an event."""
-
-
-def relay() -> int:
-    """Publish what waits in every context's outbox; return how many events."""
-    bell.answer()
-    starts.begin_new()
-    return sum(_drain(context) for context in contexts())
+FRESH: Final = "fresh"
+"""The queue of events that were committed just now."""
+EVENTS: Final = "events"
+"""The queue of all others, and of what is delivered again."""
 
 
-def _drain(context: str) -> int:
+Deliver = Callable[[str, str, list[str]], object]
+
+
+def relay(context: str = "", *, on_the_spot: Deliver | None = None, spared: float = 0.0) -> int:
+    """Publish what waits in every context's outbox, or in that of one; return how many events.
+
+    :param context: has just committed something; its newest events go first
+    :param on_the_spot: applies these instead of a message for them
+    :param spared: seconds; what is younger is left to the ring of its commit
+    """
+    if not context:
+        bell.answer(*contexts())
+        starts.begin_new()
+        return sum(_drain(each, spared=spared) for each in contexts())
+    if context not in contexts():
+        log.warning("bell_of_nobody", extra={"context": error_texts.storable(context)})
+        return 0
+    began = monotonic()
+    bell.answer(context)
+    newest = relay_batch(context, newest=True, on_the_spot=on_the_spot)
+    if 0 < newest < int(conf.RELAY_FRESH):
+        return newest
+    # The rest of many; or, without any, something older: of a long transaction, say.
+    return newest + _drain(context, spared=monotonic() - began)
+
+
+def _drain(context: str, *, spared: float) -> int:
     total = 0
     for _ in range(MOST_BATCHES):
-        published = relay_batch(context)
+        published = relay_batch(context, spared=spared)
         total += published
         if published < int(conf.RELAY_BATCH):
             break
     return total
 
 
-def relay_batch(context: str) -> int:
-    """Lease, publish and mark one batch of a context's outbox; return its size."""
-    outbox = table(context, "outbox")
-    with connection_of(context).cursor() as cursor:
-        cursor.execute(
-            _LEASE.format(outbox=outbox),
-            {"lease": conf.RELAY_LEASE, "batch": int(conf.RELAY_BATCH)},
-        )
-        rows = sorted(cursor.fetchall())
+def relay_batch(
+    context: str,
+    *,
+    newest: bool = False,
+    on_the_spot: Deliver | None = None,
+    spared: float = 0.0,
+) -> int:
+    """Lease, publish and mark one batch of a context's outbox; return its size.
+
+    :param newest: a few of the latest events, which overtake the others
+    :param on_the_spot: applies them instead of a message for them
+    :param spared: seconds; what is younger is left alone
+    """
+    rows = stream.in_order(context, _lease(context, newest=newest, spared=spared))
     if not rows:
         return 0
     failpoint("relay.selected", context)
-    return len(rows) if hand_over(context, rows) else 0
+    queue = FRESH if newest else EVENTS
+    return len(rows) if hand_over(context, rows, queue=queue, on_the_spot=on_the_spot) else 0
 
 
-def hand_over(context: str, rows: Sequence[Row]) -> bool:
-    """Publish events of a context, then mark them; False when the broker did not take all."""
-    heard = [(event_id, consumers_of(type_)) for _, event_id, type_, _ in rows]
+def hand_over(
+    context: str,
+    rows: Sequence[Row],
+    *,
+    queue: str = EVENTS,
+    on_the_spot: Deliver | None = None,
+) -> bool:
+    """Publish events of a context, then mark them; False when somebody did not take all."""
+    heard = [(row[1], consumers_of(row[2])) for row in rows]
     # One batch of many causes: it has none of them for a parent, and is linked to each.
     with span("relay", "producer", [row[3] for row in rows], context=context, events=len(rows)):
-        if not _publish(context, heard):
+        if not _publish(context, heard, queue, on_the_spot):
+            return False
+        if not stream.append(context, rows):
             return False
     failpoint("relay.published", context)
     unheard = [row[0] for row, (_, consumers) in zip(rows, heard, strict=True) if not consumers]
@@ -101,15 +162,48 @@ def hand_over(context: str, rows: Sequence[Row]) -> bool:
     return True
 
 
-def _publish(producer: str, heard: Iterable[tuple[UUID, list[str]]]) -> bool:
+def _lease(context: str, *, newest: bool, spared: float) -> list[Row]:
+    outbox = table(context, "outbox")
+    some = _NEWEST if newest else _OLDER if spared else "{outbox}"
+    statement = _LEASE.format(
+        outbox=outbox,
+        rows=some.format(outbox=outbox),
+        direction="DESC" if newest else "",
+        more=stream.columns(),
+    )
+    parameters = {
+        "lease": conf.RELAY_LEASE,
+        "batch": int(conf.RELAY_FRESH if newest else conf.RELAY_BATCH),
+        "age": FRESH_FOR if newest else spared,
+    }
+    with connection_of(context).cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return sorted(cursor.fetchall(), key=itemgetter(0))
+
+
+def _publish(
+    producer: str,
+    heard: Iterable[tuple[UUID, list[str]]],
+    queue: str,
+    on_the_spot: Deliver | None,
+) -> bool:
     per_consumer: dict[str, list[str]] = defaultdict(list)
     for event_id, consumers in heard:
         for consumer in consumers:
             per_consumer[consumer].append(str(event_id))
-    return all(deliver_later(producer, consumer, ids) for consumer, ids in per_consumer.items())
+    if on_the_spot is not None:
+        for consumer, ids in per_consumer.items():
+            on_the_spot(producer, consumer, ids)
+        return True
+    return all(
+        deliver_later(producer, consumer, ids, queue=queue)
+        for consumer, ids in per_consumer.items()
+    )
 
 
-def deliver_later(producer: str, consumer: str, event_ids: list[str]) -> bool:
+def deliver_later(
+    producer: str, consumer: str, event_ids: list[str], *, queue: str = EVENTS
+) -> bool:
     """Send delivery messages for events of one producer to one consumer; ids only.
 
     Ends at the first that the broker does not take: each further one would wait for it again.
@@ -119,7 +213,7 @@ def deliver_later(producer: str, consumer: str, event_ids: list[str]) -> bool:
         signature = Signature(
             "sagas.deliver",
             args=(producer, consumer, event_ids[start : start + size]),
-            options={"queue": "events"},
+            options={"queue": queue},
             immutable=True,
             app=current_app,
         )

@@ -18,10 +18,11 @@ from django.db import DatabaseError, connections
 from sagas.conf import conf
 from sagas.core.errors import SagasError
 from sagas.failpoints import failpoint
-from sagas.outbox import pgoutput
+from sagas.outbox import pgoutput, stream
 from sagas.outbox.pgoutput import Begin, Commit, Insert, Relation, UnreadableLog
-from sagas.outbox.relay import Row, hand_over
+from sagas.outbox.relay import hand_over
 from sagas.outbox.slots import MEGABYTE, PUBLICATION, NotTailable, databases, slot_of
+from sagas.outbox.stream import Row
 from sagas.transactions import connection_of, table
 
 MOST_CHANGES = 10_000
@@ -39,7 +40,7 @@ SELECT pg_replication_slot_advance(slot_name, %(to)s::pg_lsn) FROM pg_replicatio
 WHERE slot_name = %(slot)s AND pg_wal_lsn_diff(%(to)s::pg_lsn, confirmed_flush_lsn) > %(least)s
 """
 _UNMARKED = """
-SELECT position, id, type, traceparent
+SELECT position, id, type, traceparent{more}
 FROM unnest(%s::bigint[]) WITH ORDINALITY AS found (position, number) JOIN {outbox} USING (position)
 WHERE published_at IS NULL ORDER BY number
 """
@@ -170,8 +171,9 @@ class _Seen:
 
 def _unmarked(context: str, positions: list[int]) -> list[Row]:
     with connection_of(context).cursor() as cursor:
-        cursor.execute(_UNMARKED.format(outbox=table(context, "outbox")), [positions])
-        return list(cursor.fetchall())
+        statement = _UNMARKED.format(outbox=table(context, "outbox"), more=stream.columns())
+        cursor.execute(statement, [positions])
+        return stream.in_order(context, list(cursor.fetchall()))
 
 
 def _advance(alias: str, slot: str, to: str, *, least: int) -> None:

@@ -53,7 +53,7 @@ def test_every_kind_of_order_ends_as_it_should(running):
 
 def test_a_commit_wakes_the_relay_without_waiting_for_a_tick(processes):
     # No beat at all: only the doorbell of a commit can bring the event over.
-    processes.worker(queues=["ticks", "events"])
+    processes.worker(queues=["ticks", "fresh", "events"])
     open_shop()
 
     eventually(lambda: one("SELECT count(*) FROM billing_billingaccount") == 1, 10, "the account")
@@ -75,7 +75,7 @@ def test_a_rejection_finds_its_way_back_through_link_error_without_a_sweeper(pro
 
 def test_two_relays_at_once_deliver_every_event_once(processes):
     for _ in range(2):
-        processes.worker(queues=["ticks", "events"])
+        processes.worker(queues=["ticks", "fresh", "events"])
         processes.beat()
     for number in range(60):
         register_customer(email=f"c{number}@example.test", name=f"Example {number}")

@@ -141,7 +141,7 @@ def test_a_project_that_has_only_the_engine_runs_its_own_saga(project, database)
     assert alone == "None\n", "nothing of ours but the engine is in reach"
     project.manage("makemigrations", "bakery")
     project.manage("migrate")
-    worker = project.celery("worker", "-Q", "steps,events,ticks", "-c", "1", "-l", "INFO")
+    worker = project.celery("worker", "-Q", "steps,fresh,events,ticks", "-c", "1", "-l", "INFO")
     beat = project.celery("beat", "-s", str(project.directory / "schedule"))
     with redis.Redis.from_url(BROKER) as client:
         client.lpush("steps", *RUBBISH.values())

@@ -1,4 +1,4 @@
-"""`manage.py bench`: what a durable saga costs, measured against a bare Celery chain."""
+"""`manage.py bench`: what a durable saga costs, against a bare Celery chain; and the outbox."""
 
 import json
 import os
@@ -38,6 +38,16 @@ how to read the result:
   With --stored N as many finished sagas and as many sleeping ones lie in the tables; compare the
   ratio with that of a run without.
   Without DATABASE_URL the servers of an instance of its own are used, with durable commits.
+outbox (an instance of its own, durable commits):
+  events/s  what one relay in this process takes out of an outbox in which N events wait; CPU is
+            that of relay, PostgreSQL and Valkey; medians of the rounds
+  against   the same relay with a message for each event instead of one for fifty: paired rounds on
+            a tenth of the events
+  latency   from the commit of a single event, at 100 a second, until a foreign reader of the stream
+            has it, and until the handler of who listens writes; worker, beat, relay at work
+  waiting   the same, at 20 a second, while so many older events wait for the same listener
+  --soak N  N events in portions that are written, relayed, applied, settled and pruned: the tables'
+            greatest size in the first half and in the second must be the same
 exit code: 0 = measured, 1 = a saga did not end as it had to, 2 = wrong use
 """
 
@@ -57,7 +67,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Take what is measured, against what, and how much of it."""
-        parser.add_argument("what", choices=["saga"], help="what is measured")
+        parser.add_argument("what", choices=["saga", "outbox"], help="what is measured")
         parser.add_argument("--against", choices=["celery"], default="celery")
         parser.add_argument("--sagas", type=int, default=400, help="sagas in a block (400)")
         parser.add_argument("--rounds", type=int, default=4, help="paired rounds (4)")
@@ -75,15 +85,22 @@ class Command(BaseCommand):
             default=0,
             help="finished and sleeping sagas, as many of each, that lie beside the measured (0)",
         )
+        parser.add_argument("--events", type=int, default=20_000, help="waiting events (20000)")
+        parser.add_argument(
+            "--waiting", type=int, default=10_000, help="events beside fresh ones (10000)"
+        )
+        parser.add_argument("--soak", type=int, default=0, help="so many events through the tables")
         parser.add_argument("--json", action="store_true", help="print one JSON document")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Start the processes, measure, print."""
-        counts = [options[name] for name in ("sagas", "rounds", "singles", "warm_up")]
-        if min(counts) < 1:
+        names = ("sagas", "rounds", "singles", "warm_up", "events", "waiting")
+        if min(options[name] for name in names) < 1:
             raise CommandError("every number has to be at least 1", returncode=2)
         if options["stored"] < 0 or (options["stored"] and "DATABASE_URL" in os.environ):
             raise CommandError("--stored fills servers of its own only", returncode=2)
+        if options["what"] == "outbox" and "DATABASE_URL" in os.environ:
+            raise CommandError("the outbox is measured on servers of its own only", returncode=2)
         if settings.SETTINGS_MODULE != SETTINGS:
             _begin_again()
         began = time.monotonic()
@@ -97,6 +114,7 @@ class Command(BaseCommand):
             self._show(document)
 
     def _measured(self, options: dict[str, Any]) -> dict[str, Any]:
+        from config.bench import outbox
         from config.bench.measuring import Wrong
         from config.bench.sides import NotStarted, Sides
 
@@ -105,6 +123,8 @@ class Command(BaseCommand):
             raise CommandError("another benchmark is under way: wait until it has ended")
         try:
             self._prepare()
+            if options["what"] == "outbox":
+                return outbox.run(options, self._say)
             if options["stored"]:
                 self._store(options["stored"])
             self._say("starting both workers and beat")
@@ -199,19 +219,22 @@ class Command(BaseCommand):
             settings.EMBEDDED.stop()
 
     def _show(self, document: dict[str, Any]) -> None:
+        from config.bench import outbox
         from config.bench.report import table
 
+        if "server" in document and "sagas" not in document:
+            self.stdout.write(outbox.table(document))
         if "ours" in document:
             self.stdout.write(table("Four steps", document))
         if "failing" in document:
             title = "Fourth step rejected, three compensations"
             self.stdout.write(table(title, document["failing"]))
         self.stdout.write(
-            f"\n{document['rounds']} rounds, steps: {document['steps']}, "
+            f"\n{document['rounds']} rounds, {_what(document)}, "
             f"durable commits: {'yes' if document['durable'] else 'NO'}, "
             f"PostgreSQL {document['server']['server_version']}, "
             f"{document['processors']} processors, load {document['load'][0]:g}; "
-            f"every saga verified; {document['seconds']:g} s. `--help` explains the figures."
+            f"everything verified; {document['seconds']:g} s. `--help` explains the figures."
         )
 
     def _say(self, line: str) -> None:
@@ -220,6 +243,12 @@ class Command(BaseCommand):
             self.stderr.write(f"\r\033[K[{seconds:5.1f} s] {line}", ending="")
         else:
             self.stderr.write(f"[{seconds:5.1f} s] {line}")
+
+
+def _what(document: dict[str, Any]) -> str:
+    if "steps" in document:
+        return f"steps: {document['steps']}"
+    return f"events: {document.get('soak', document)['events']}"
 
 
 def _begin_again() -> None:

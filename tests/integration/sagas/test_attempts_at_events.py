@@ -7,7 +7,7 @@ from django.db import DataError, OperationalError
 
 from orders.models import Outbox
 from sagas.models import DeadLetter
-from sagas.outbox import attempts, dead_letters, delivery, relay
+from sagas.outbox import attempts, dead_letters, delivery, reading, relay
 from sagas.outbox.dead_letters import Attempt
 from sagas.outbox.republish import republish
 from tests.databases import rows
@@ -107,7 +107,7 @@ def test_of_two_who_begin_at_once_one_counts():
     listen()
     teller = a_teller()
     tell(teller, "a")
-    [message] = delivery._read("orders", teller.aggregate_type, teller.id, 0)
+    [message] = reading.read("orders", teller.aggregate_type, teller.id, 0)
 
     begun = [attempts.begin("orders", "billing", message.envelope) for _ in range(2)]
     assert begun == [True, False]
@@ -156,8 +156,9 @@ def test_an_event_behind_a_hole_is_not_counted():
     listen()
     teller = a_teller()
     bring(*tell(teller, "a"))
-    lost, *ids = grown_old(teller, "b", "c")
-    Outbox.objects.filter(id=lost).delete()
+    [lost] = tell(teller, "b")
+    Outbox.objects.filter(id=lost).delete()  # before a relay has put it into the history
+    ids = grown_old(teller, "c")
 
     assert bring(*ids) == 0
     assert letters() == []
@@ -227,7 +228,7 @@ def test_attempts_that_were_cut_off_side_by_side_are_one(broker):
     listen(act=raising(SoftTimeLimitExceeded()))
     teller = a_teller()
     [event_id] = tell(teller, "poison")
-    [message] = delivery._read("orders", teller.aggregate_type, teller.id, 0)
+    [message] = reading.read("orders", teller.aggregate_type, teller.id, 0)
 
     for _one_of_five_that_waited in range(5):
         cut_off = Attempt("cut off", "", counted=False, took=9)
@@ -240,7 +241,7 @@ def test_attempts_one_after_the_other_are_counted_and_the_last_waits_for_a_perso
     settings.SAGAS = {**settings.SAGAS, "HANDLER_ATTEMPTS": 3}
     teller = a_teller()
     tell(teller, "poison")
-    [message] = delivery._read("orders", teller.aggregate_type, teller.id, 0)
+    [message] = reading.read("orders", teller.aggregate_type, teller.id, 0)
 
     counts = []
     for _ in range(3):

@@ -161,7 +161,7 @@ def test_many_commits_ring_once_until_the_relay_has_looked(broker):
         tell(teller, str(number))
     assert len(broker.take()) == 1
 
-    bell.answer()
+    bell.answer("orders")
     tell(teller, "news")
     assert len(broker.take()) == 1
 
@@ -180,7 +180,7 @@ def test_without_redis_nothing_is_raised_into_the_caller(broker, settings, caplo
     bell.client.cache_clear()
     try:
         [event_id] = tell(a_teller(), "hello")
-        bell.answer()
+        bell.answer("orders")
     finally:
         bell.client.cache_clear()
 

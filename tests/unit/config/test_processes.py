@@ -24,8 +24,8 @@ def test_the_procfile_says_the_same():
 @pytest.mark.parametrize(
     ("mode", "names"),
     [
-        ("shared", "steps,events,ticks"),
-        ("per-context", "orders,billing,payments,events,ticks"),
+        ("shared", "steps,fresh,events,ticks"),
+        ("per-context", "orders,billing,payments,fresh,events,ticks"),
     ],
 )
 def test_a_worker_consumes_every_queue_of_the_mode(mode, names):

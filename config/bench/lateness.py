@@ -1,0 +1,108 @@
+"""How long after its commit an event is in the stream, and has been applied by who listens."""
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+from uuid import UUID
+
+import redis
+from django.conf import settings
+
+from config.bench import news
+from config.bench.draining import STREAM, chosen
+from config.bench.measuring import PATIENCE, Wrong
+from config.bench.sides import Sides
+from orders.models import Customer
+from sagas.api import publish, transaction
+from sagas.transactions import after_commit
+
+TELLERS: Final = 50
+
+
+class Reader(threading.Thread):
+    """Reads the stream as a foreign reader does, and notes when each event came."""
+
+    def __init__(self) -> None:
+        """Begin at the end of the stream."""
+        super().__init__(daemon=True)
+        self.client = redis.Redis.from_url(settings.REDIS_URL)
+        self.client.delete(STREAM)
+        self.seen: dict[UUID, float] = {}
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        """Read until it is over."""
+        last: Any = "0"
+        while not self.over.is_set():
+            found: Any = self.client.xread({STREAM: last}, block=200)
+            now = time.time()
+            for last, fields in found[0][1] if found else ():  # noqa: B007 - the last one is kept
+                self.seen.setdefault(UUID(fields[b"id"].decode()), now)
+
+
+def commit_to_applied(
+    sides: Sides, *, events: int, rate: float, waiting: int = 0
+) -> dict[str, list[float]]:
+    """Publish single events at a steady rate and return the milliseconds until each was there.
+
+    :param waiting: as many events of other aggregates wait already
+    :raises Wrong: if an event is not applied, or twice, or if the others do not wait any more
+    """
+    news.forget()
+    tellers = _tellers()
+    reader = Reader()
+    reader.start()
+    try:
+        if waiting:
+            news.fill(waiting, type_=news.Told.name, aggregates=waiting)
+        with chosen(stream=False):  # in this process nothing is relayed
+            committed = _tell(tellers, events, rate)
+        applied = _await(sides, committed)
+    finally:
+        reader.over.set()
+        reader.join()
+    if waiting and len(applied) >= events + waiting:
+        raise Wrong("the waiting events were applied before the others: let more of them wait")
+    return {
+        "streamed": _between(committed, reader.seen),
+        "applied": _between(committed, applied),
+    }
+
+
+def _tellers() -> list[Customer]:
+    with transaction(news.PRODUCER):
+        return [
+            Customer.objects.create(email=f"bench-{number}@example.test", name="Bench")
+            for number in range(TELLERS)
+        ]
+
+
+def _tell(tellers: Sequence[Customer], events: int, rate: float) -> dict[UUID, float]:
+    committed: dict[UUID, float] = {}
+    began = time.monotonic()
+    for number in range(events):
+        threading.Event().wait(max(0.0, began + number / rate - time.monotonic()))
+        at: list[float] = []
+        with transaction(news.PRODUCER):
+            # The first to be called, before the bell is rung.
+            after_commit(lambda at=at: at.append(time.time()))  # type: ignore[misc]
+            event_id = publish(news.Told(text="x" * 60), aggregate=tellers[number % TELLERS])
+        committed[event_id] = at[0]
+    return committed
+
+
+def _await(sides: Sides, committed: dict[UUID, float]) -> dict[UUID, float]:
+    deadline = time.monotonic() + PATIENCE
+    while not committed.keys() <= (heard := news.heard()).keys():
+        if time.monotonic() > deadline:
+            died, missing = sides.ended(), len(committed.keys() - heard.keys())
+            raise Wrong(died or f"{missing} of {len(committed)} events were not applied")
+        threading.Event().wait(0.1)
+    if news.heard_twice():
+        raise Wrong("an event was applied twice")
+    return heard
+
+
+def _between(committed: dict[UUID, float], there: dict[UUID, float]) -> list[float]:
+    return [1000 * (there[id_] - at) for id_, at in committed.items() if id_ in there]

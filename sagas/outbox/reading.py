@@ -1,0 +1,67 @@
+"""What a consumer reads of a producer's outbox: the next events of one aggregate."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from sagas.conf import conf
+from sagas.outbox import past
+from sagas.outbox.subscriptions import Envelope
+from sagas.transactions import connection_of, table
+
+PAGE: Final = 100
+
+_READ = """
+SELECT id, type, version, sequence, occurred_at, correlation_id, causation_id, traceparent, payload,
+    coalesce(published_at <= clock_timestamp() - make_interval(secs => %s), false)
+FROM {outbox} AS told
+WHERE aggregatetype = %s AND aggregateid = %s AND sequence > %s AND position > %s
+ORDER BY sequence LIMIT %s
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Message:
+    """One event as it stands in the producer's outbox."""
+
+    envelope: Envelope
+    payload: Any
+    is_late: bool
+    """It was sent so long ago that it has been sent again: nobody has come to its end."""
+
+
+def read(
+    producer: str, aggregate_type: str, aggregate_id: UUID, after: int, border: int = 0
+) -> list[Message]:
+    """Return a page of the events of an aggregate that come after a number.
+
+    :param border: the position in the outbox up to which nothing is read
+    """
+    asked: list[Any] = [conf.REPUBLISH_AFTER, aggregate_type, aggregate_id, after, border, PAGE]
+    with connection_of(producer).cursor() as cursor:
+        cursor.execute(_READ.format(outbox=table(producer, "outbox")), asked)
+        rows = cursor.fetchall()
+        # What the outbox has pruned, the history has: who begins late reads the two as one.
+        if not border and (rows[0][3] > after + 1 if rows else not after):
+            cursor.execute(_READ.format(outbox=past.kept_in(producer)), asked)
+            rows = cursor.fetchall()
+    return [
+        Message(
+            envelope=Envelope(
+                event_id=row[0],
+                name=row[1],
+                version=row[2],
+                aggregate_type=aggregate_type,
+                aggregate_id=aggregate_id,
+                sequence=row[3],
+                occurred_at=row[4],
+                correlation_id=row[5],
+                causation_id=row[6],
+                traceparent=row[7],
+            ),
+            payload=json.loads(row[8]),
+            is_late=row[9],
+        )
+        for row in rows
+    ]
