@@ -1,0 +1,56 @@
+"""Fresh events by real workers, while ten thousand older ones wait for the same listener."""
+
+import pytest
+
+from orders.services import register_customer
+from tests.databases import rows
+from tests.processes import eventually
+from tests.workers.shop import one
+
+OLD, FRESH = 10_000, 20
+# Copies of an event that was told, of as many customers that nobody knows.
+_COPY = """
+INSERT INTO orders_outbox (id, aggregatetype, aggregateid, sequence, type, version, payload,
+    occurred_at, created_at, correlation_id)
+SELECT gen_random_uuid(), aggregatetype, customer, 1, type, version,
+    jsonb_set(payload, '{customer_id}', to_jsonb(customer::text)), occurred_at,
+    created_at - interval '1 hour', correlation_id
+FROM orders_outbox, LATERAL (
+    SELECT md5(n::text)::uuid AS customer FROM generate_series(1, %(count)s) AS n) AS customers
+WHERE type = 'orders.CustomerRegistered'
+"""
+
+
+def waiting():
+    return OLD + FRESH + 1 - one("SELECT count(*) FROM billing_inbox")
+
+
+@pytest.mark.timeout(180)
+def test_a_fresh_event_does_not_stand_behind_ten_thousand_older_ones(processes):
+    register_customer(email="first@example.test", name="First")
+    rows(_COPY, {"count": OLD})
+    assert waiting() == OLD + FRESH + 1
+    slowly = {"SAGAS_REPUBLISH_AFTER": "30"}  # as in production
+    processes.beat(env=slowly)
+    processes.worker(env=slowly)
+    eventually(lambda: one("SELECT count(*) FROM billing_inbox") > 100, 60, "they are at work")
+
+    for number in range(FRESH):
+        email = f"fresh{number}@example.test"
+        register_customer(email=email, name="Fresh")
+        eventually(
+            lambda email=email: one(
+                "SELECT count(*) FROM billing_inbox i JOIN orders_outbox o ON o.id = i.event_id"
+                f" WHERE o.payload->>'email' = '{email}'"
+            ),
+            20,
+            "the fresh event is applied",
+        )
+    assert waiting() > OLD / 10, "the older ones wait still"
+    lags = rows(
+        "SELECT extract(epoch FROM i.applied_at - o.created_at) FROM billing_inbox i"
+        " JOIN orders_outbox o ON o.id = i.event_id WHERE o.payload->>'email' LIKE 'fresh%%'"
+        " ORDER BY 1"
+    )
+    print(f"applied after {lags[FRESH // 2][0]:.3f} s, the slowest after {lags[-1][0]:.3f} s")
+    assert lags[FRESH // 2][0] < 1
