@@ -319,8 +319,8 @@ BY_HAND = {
     ),
     "only what was published is marked": (
         "sagas.outbox.relay",
-        "if not _publish(context, heard):\n        return 0",
-        "_publish(context, heard)",
+        "if not _hand_over(context, heard, lane, on_the_spot):\n        return 0",
+        "_hand_over(context, heard, lane, on_the_spot)",
     ),
     "only what was applied is settled": (
         "sagas.outbox.republish",
