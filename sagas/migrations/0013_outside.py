@@ -32,12 +32,5 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "constraints": [
-                    models.CheckConstraint(
-                        condition=models.Q(("id", 1)), name="sagas_outsidelease_alone"
-                    )
-                ],
-            },
         ),
     ]

@@ -1,9 +1,6 @@
 """Who publishes events to the outside at this moment, and how that went."""
 
-from typing import ClassVar
-
 from django.db import models
-from django.db.models import Q
 from django.db.models.functions import Now
 
 
@@ -15,11 +12,6 @@ class OutsideLease(models.Model):
     failures = models.IntegerField(default=0, db_default=0, help_text="In a row.")
     error = models.TextField(default="", db_default="")
     changed_at = models.DateTimeField(db_default=Now())
-
-    class Meta:
-        constraints: ClassVar = [
-            models.CheckConstraint(condition=Q(id=1), name="sagas_outsidelease_alone")
-        ]
 
     def __str__(self) -> str:
         """Return how it went."""

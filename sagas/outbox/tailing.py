@@ -21,7 +21,7 @@ from sagas.failpoints import failpoint
 from sagas.outbox import pgoutput, stream
 from sagas.outbox.pgoutput import Begin, Commit, Insert, Relation, UnreadableLog
 from sagas.outbox.relay import hand_over
-from sagas.outbox.slots import MEGABYTE, PUBLICATION, NotTailable, databases, slot_of
+from sagas.outbox.slots import MEGABYTE, PUBLICATION, NotTailable, databases
 from sagas.outbox.stream import Row
 from sagas.transactions import connection_of, table
 
@@ -29,8 +29,18 @@ MOST_CHANGES = 10_000
 """Of one look; it is exceeded only by a single transaction that has more."""
 HALF, WHOLE = 1 << 31, 1 << 32
 
+LONG = 4 * MEGABYTE
+"""Of log that a look reads again before it comes to what is new."""
+
 # Without a limit of time: a very large transaction takes as long as it takes.
-_FLUSHED = "SELECT pg_current_wal_flush_lsn(), set_config('statement_timeout', '0', false)"
+_FACTS = """
+SELECT 'outbox_tail_' || d.oid, pg_current_wal_flush_lsn(),
+    coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn) > %s
+        AND has_function_privilege(to_regprocedure('pg_log_standby_snapshot()'), 'EXECUTE'), false),
+    set_config('statement_timeout', '0', false)
+FROM pg_database d LEFT JOIN pg_replication_slots s ON s.slot_name = 'outbox_tail_' || d.oid
+WHERE d.datname = current_database()
+"""
 _PEEK = """
 SELECT data FROM pg_logical_slot_peek_binary_changes(%s, NULL, %s,
     'proto_version', '1', 'publication_names', %s)
@@ -58,11 +68,8 @@ def tail(alias: str) -> int:
     :raises NotTailable: if the slot is not there, or can be read no more
     :raises Refused: if the broker does not take the events
     """
-    with connections[alias].cursor() as cursor:
-        cursor.execute(_FLUSHED)
-        flushed = cursor.fetchone()[0]
+    slot, flushed = _facts(alias)
     look = _Look(alias)
-    slot = slot_of(alias)
     # The server keeps the answer, however large, and no transaction is open while it is read.
     with closing(connections[alias].chunked_cursor()) as cursor:
         try:
@@ -81,6 +88,18 @@ def tail(alias: str) -> int:
         _advance(alias, slot, flushed, least=MEGABYTE)
     failpoint("tail.advanced", alias)
     return look.count
+
+
+def _facts(alias: str) -> tuple[str, str]:
+    """Return the name of the slot, and up to where the log is on disk."""
+    with connections[alias].cursor() as cursor:
+        cursor.execute(_FACTS, [LONG])
+        slot, flushed, is_long, _ = cursor.fetchone()
+        if is_long:
+            # From here the looks to come can start, once this one has passed it. PostgreSQL does
+            # so by itself every 15 s, in which a busy server writes much.
+            cursor.execute("SELECT pg_log_standby_snapshot()")
+    return slot, flushed
 
 
 class _Look:

@@ -72,10 +72,17 @@ ASKED = {
     ),
     "sagas.outbox": HEARING,
     "sagas.outbox.history": (_I + "test_history.py",),
-    "sagas.outbox.pruning": (_I + "test_republish.py", _I + "test_history.py"),
+    "sagas.outbox.pruning": (
+        _I + "test_republish.py",
+        _I + "test_history.py",
+        _I + "test_outside.py",
+    ),
     "sagas.outbox.publishing": (_I + "test_publishing.py", _I + "test_history.py"),
     "sagas.outbox.relay": (*HEARING[:2], _I + "test_history.py", *HEARING[2:]),
+    "sagas.outbox.outside": (_I + "test_outside.py",),
     "sagas.outbox.republish": (_I + "test_republish.py", LONE),
+    "sagas.outbox.slots": (_I + "test_tailing.py",),
+    "sagas.outbox.tailing": (_I + "test_tailing.py",),
     "sagas.outbox.resending": ("tests/integration/admin/test_acts.py",),
 }
 ALL = "all of them"
@@ -319,8 +326,43 @@ BY_HAND = {
     ),
     "only what was published is marked": (
         "sagas.outbox.relay",
-        "if not _hand_over(context, heard, lane, on_the_spot):\n        return 0",
-        "_hand_over(context, heard, lane, on_the_spot)",
+        "if not _publish(context, heard, queue, on_the_spot):\n            return False",
+        "_publish(context, heard, queue, on_the_spot)",
+    ),
+    "what others cannot see yet is not told them": (
+        "sagas.outbox.tailing",
+        "case Begin(xid) if not self.seen.includes(xid):",
+        "case Begin(xid) if self.seen.includes(xid) is None:",
+    ),
+    "the slot stays where it is when the broker refuses": (
+        "sagas.outbox.tailing",
+        "if rows and not hand_over(context, rows):\n                raise Refused",
+        "if rows:\n                hand_over(context, rows)",
+    ),
+    "the slot is not moved past what is not seen yet": (
+        "sagas.outbox.tailing",
+        "elif not look.is_early:",
+        "else:",
+    ),
+    "an event that is marked is not handed over by the log": (
+        "sagas.outbox.tailing",
+        "WHERE published_at IS NULL ORDER BY number",
+        "ORDER BY number",
+    ),
+    "a slot above its ceiling is dropped": (
+        "sagas.outbox.slots",
+        "tail.retained > ceiling and drop_slot(alias)",
+        "tail.retained < 0 and drop_slot(alias)",
+    ),
+    "nobody goes on without the lease of the outside": (
+        "sagas.outbox.outside",
+        "if not lease.keep():\n            return",
+        "lease.keep()",
+    ),
+    "what waits for the outside is not pruned": (
+        "sagas.outbox.pruning",
+        "    AND NOT (outside_due AND %s)\n",
+        "    AND %s IS NOT NULL\n",
     ),
     "only what was applied is settled": (
         "sagas.outbox.republish",

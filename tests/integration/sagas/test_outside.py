@@ -282,6 +282,7 @@ def test_a_sender_that_froze_and_thaws_doubles_events_and_brings_none_out_of_ord
             tell(teller, "e")
             let_the_delay_be_over()
             assert outside.send() == 5
+            frozen.append(outbox().values_list("outside_at", flat=True)[0])
 
     monkeypatch.setattr(exchange, "_publish", freezing)
     outside.send()
@@ -290,6 +291,7 @@ def test_a_sender_that_froze_and_thaws_doubles_events_and_brings_none_out_of_ord
     assert seen == list("ababcdecd")
     assert list(dict.fromkeys(seen)) == list("abcde")
     assert due() == 0
+    assert outbox().values_list("outside_at", flat=True)[0] == frozen[1], "the first time counts"
 
 
 def test_a_sender_that_has_lost_its_lease_begins_no_further_batch(others, settings, monkeypatch):
@@ -321,6 +323,32 @@ def test_an_event_is_kept_until_it_has_got_outside(others, settings):
 
     outside.send()
     assert prune() == 1
+
+
+def test_what_gets_outside_is_on_the_disk_before(others, monkeypatch):
+    """The event's own commit does not wait, and nobody else writes the log meanwhile."""
+    rows("ALTER SYSTEM SET wal_writer_delay = '10s'")
+    rows("SELECT pg_reload_conf()")
+    places = []
+    really = exchange._publish
+
+    def looking(*arguments):
+        places.extend(rows("SELECT pg_current_wal_flush_lsn() - '0/0'"))
+        really(*arguments)
+
+    monkeypatch.setattr(exchange, "_publish", looking)
+    try:
+        rows("SET synchronous_commit = off")
+        tell(a_teller(), "hello")
+        places.extend(rows("SELECT pg_current_wal_insert_lsn() - '0/0'"))
+        rows("SET synchronous_commit = on")
+        assert outside.send() == 1
+    finally:
+        rows("ALTER SYSTEM RESET wal_writer_delay")
+        rows("SELECT pg_reload_conf()")
+
+    [(written,), (on_disk,)] = places
+    assert on_disk >= written
 
 
 def test_what_was_due_when_the_outside_was_switched_off_is_pruned_as_ever(on, settings):

@@ -387,6 +387,16 @@ def test_a_slot_that_is_read_keeps_no_log_although_nothing_of_ours_is_in_it(here
     assert read_up_to(here) != before
 
 
+def test_a_slot_that_is_read_keeps_little_log_however_much_the_server_writes(here):
+    write_much()
+    before = slots.look(here).retained
+
+    for _ in range(3):
+        tail(here)
+    assert before > 3 * 16 * slots.MEGABYTE
+    assert slots.look(here).retained < slots.MEGABYTE
+
+
 def test_what_is_in_the_log_and_not_yet_seen_by_others_waits_for_the_next_look(broker, here):
     """A commit that waits for another server is in the log, and its rows are not there yet."""
     listen()
@@ -402,7 +412,9 @@ def test_what_is_in_the_log_and_not_yet_seen_by_others_waits_for_the_next_look(b
     def looks():
         try:
             wait_for("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
-            found = tailing.tail(here), tailing.tail(here), len(delivered(broker))
+            first = tailing.tail(here)
+            write_much()
+            found = first, tailing.tail(here), len(delivered(broker))
         finally:
             run("ALTER SYSTEM RESET synchronous_standby_names")
             run("SELECT pg_reload_conf()")
