@@ -29,11 +29,15 @@ VALUES (%(consumer)s, %(producer)s, %(start)s, %(border)s, %(read_to)s, %(names)
 ON CONFLICT (consumer, producer) DO NOTHING
 """
 
-# Back to where it began: what it listens to from now on was perhaps told long ago.
+# Back to where it began: what it listens to from now on was perhaps told long ago. What others
+# have added meanwhile stays, and who adds nothing sends nobody back.
 _LISTEN_TO_MORE = """
-UPDATE sagas_consumer SET names = %(names)s::jsonb, caught_up_at = NULL,
-    listens_since = clock_timestamp(), read_to = CASE start WHEN 'now' THEN border ELSE 0 END
-WHERE consumer = %(consumer)s AND producer = %(producer)s AND NOT names @> %(names)s::jsonb
+UPDATE sagas_consumer SET
+    names = (SELECT jsonb_agg(DISTINCT name) FROM jsonb_array_elements(names || %(more)s::jsonb)
+        AS added (name)),
+    caught_up_at = NULL, listens_since = clock_timestamp(),
+    read_to = CASE start WHEN 'now' THEN border ELSE 0 END
+WHERE id = %(id)s AND NOT names @> %(more)s::jsonb
 """
 
 _TO_COME = """
@@ -58,10 +62,11 @@ def begin_new() -> None:
         said = start_of(consumer, producer)
         if said != row.start:
             log.warning(
-                "start_changed", extra={"consumer": consumer, "context": producer, "start": said}
+                "start_changed",
+                extra={"context": consumer, "reason": f"says {said}, began with {row.start}"},
             )
         if not names <= set(row.names):
-            _listen_to_more(consumer, producer, names | set(row.names))
+            _listen_to_more(row, names)
 
 
 def _begin(consumer: str, producer: str, names: frozenset[str]) -> None:
@@ -82,13 +87,10 @@ def _begin(consumer: str, producer: str, names: frozenset[str]) -> None:
     failpoint("consumer.begun", consumer)
 
 
-def _listen_to_more(consumer: str, producer: str, names: frozenset[str]) -> None:
+def _listen_to_more(row: Consumer, names: frozenset[str]) -> None:
     with connection_of(ENGINE).cursor() as cursor:
-        cursor.execute(
-            _LISTEN_TO_MORE,
-            {"consumer": consumer, "producer": producer, "names": json.dumps(sorted(names))},
-        )
-    failpoint("consumer.begun", consumer)
+        cursor.execute(_LISTEN_TO_MORE, {"id": row.id, "more": json.dumps(sorted(names))})
+    failpoint("consumer.begun", row.consumer)
 
 
 def border_of(consumer: str, producer: str) -> int:

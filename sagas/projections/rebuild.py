@@ -105,7 +105,7 @@ def rebuild(projection: Projection, said: Said = _silent) -> Rebuilt:
             # Somebody reads the live table and does not end: wait without holding others up.
             if "lock timeout" not in str(busy):
                 raise
-            log.info("rebuild_waits", extra={"projection": projection.name})
+            log.info("rebuild_waits", extra={"key": projection.name})
     raise NeverQuiet(projection.name)
 
 

@@ -86,6 +86,8 @@ EXEMPT = {
     "sagas.orchestration.versions.leave": LAST,
     "sagas.outbox.attempts.take_back": LAST,
     "sagas.outbox.outside._Lease.give_back": "nothing follows it, and else the lease runs out",
+    "sagas.outbox.catching_up._end": LAST,
+    "sagas.projections.declaring.Projection._write": IN_A_TRANSACTION,
     "sagas.outbox.delivery._take_position": IN_A_TRANSACTION,
     "sagas.outbox.delivery._write_inbox": IN_A_TRANSACTION,
     "sagas.outbox.discarding._pass_over_once": IN_A_TRANSACTION,

@@ -12,7 +12,13 @@ from dataclasses import dataclass
 
 from tests.architecture.source import modules
 
-PARTS = ("sagas.orchestration", "sagas.outbox", "sagas.idempotency", "sagas.clock")
+PARTS = (
+    "sagas.orchestration",
+    "sagas.outbox",
+    "sagas.idempotency",
+    "sagas.clock",
+    "sagas.projections",
+)
 CHANGES = re.compile(r"\b(?:UPDATE|DELETE FROM|INSERT INTO)\b")
 WHERE = re.compile(
     r"\bWHERE (.*?)(?= RETURNING\b| ORDER BY\b| GROUP BY\b| LIMIT\b| FOR [US]| WHERE\b|$)"

@@ -76,6 +76,7 @@ ASKED = {
         _I + "test_republish.py",
         _I + "test_history.py",
         _I + "test_outside.py",
+        _I + "test_new_consumers.py",
     ),
     "sagas.outbox.publishing": (_I + "test_publishing.py", _I + "test_history.py"),
     "sagas.outbox.relay": (*HEARING[:2], _I + "test_history.py", *HEARING[2:]),
@@ -83,6 +84,12 @@ ASKED = {
     "sagas.outbox.republish": (_I + "test_republish.py", LONE),
     "sagas.outbox.slots": (_I + "test_tailing.py",),
     "sagas.outbox.tailing": (_I + "test_tailing.py",),
+    "sagas.outbox.catching_up": (_I + "test_new_consumers.py",),
+    "sagas.outbox.starts": (_I + "test_new_consumers.py",),
+    "sagas.projections": (
+        "tests/integration/orders/test_rebuild.py",
+        "tests/integration/orders/test_board.py",
+    ),
     "sagas.outbox.resending": ("tests/integration/admin/test_acts.py",),
 }
 ALL = "all of them"
@@ -397,6 +404,7 @@ RULES = "tests/integration/sagas/test_constraints.py"
 # Constraints of the engine's tables, and those that every context has.
 CONSTRAINTS = (
     "sagas_clock.sagas_clock_one",
+    "sagas_consumer.sagas_consumer_begins_once",
     "sagas_deadletter.sagas_deadletter_once",
     "sagas_lock.sagas_lock_once",
     "sagas_rollout.sagas_rollout_once",

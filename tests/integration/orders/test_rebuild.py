@@ -4,16 +4,19 @@ import json
 import threading
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connections
 
 from orders.models import OrderBoard, Outbox, Projection
-from orders.projections import BOARD
+from orders.projections import ACCESS, BOARD
 from sagas import failpoints
 from sagas.api import publish, transaction
 from sagas.failpoints import FailpointHit
+from sagas.projections import lag as lagging
 from sagas.projections import rebuild as rebuilding
 from sagas.projections import shadow
 from sagas.projections.lag import lag_of, note
@@ -316,6 +319,25 @@ def test_two_rebuilds_at_once_end_with_one_board(three_orders):
     assert board() == live
 
 
+def test_of_two_projections_each_notes_its_own_rebuild(three_orders):
+    rebuild(BOARD)
+    built = Projection.objects.values().get(name=BOARD.name)
+
+    rebuild(ACCESS)
+    assert Projection.objects.values().get(name=BOARD.name) == built
+
+
+def test_two_pages_of_a_rebuild_that_was_taken_over_leave_the_other_alone(three_orders):
+    first = rebuilding._Work(projection=BOARD, token=rebuilding._begin(BOARD), said=lambda *_: None)
+    second = rebuilding._begin(BOARD)
+
+    for late in (first.catch_up, lambda: first.change_places(0.0)):
+        with pytest.raises(TakenOver):
+            late()
+    state = Projection.objects.get(name=BOARD.name)
+    assert (state.fencing_token, state.read_to, state.built_at) == (second, {}, None)
+
+
 # -- how far it has come ---------------------------------------------------------------------------
 
 
@@ -350,6 +372,19 @@ def test_a_tick_notes_beside_the_board_how_fresh_it_is():
     fresh = Projection.objects.get(name=BOARD.name)
     assert fresh.behind == 0
     assert fresh.as_of > behind.as_of
+
+
+def test_a_slow_tick_does_not_make_a_board_older_than_it_is(monkeypatch):
+    place()
+    spread()
+    note()
+    noted = Projection.objects.get(name=BOARD.name)
+
+    old = replace(lag_of(BOARD), as_of=noted.as_of - timedelta(hours=1), behind=7)
+    monkeypatch.setattr(lagging, "lags", lambda: [old])
+    note()
+    after = Projection.objects.get(name=BOARD.name)
+    assert (after.as_of, after.behind) == (noted.as_of, 0)
 
 
 def test_a_board_built_by_other_handlers_is_out_of_date_until_it_is_built_anew(monkeypatch):

@@ -22,6 +22,10 @@ LOCK = (
     "INSERT INTO sagas_lock (target_type, target_id, saga_id, taken_at)"
     " VALUES ('order', %(id)s, %(id)s, now())"
 )
+CONSUMER = (
+    "INSERT INTO sagas_consumer (consumer, producer, start, border, names)"
+    " VALUES ('fraudwatch', 'orders', 'first', 0, '[]')"
+)
 ROLLOUT = "INSERT INTO sagas_rollout (name, version, percent) VALUES ('orders.trial', 2, {})"
 LETTER = (
     "INSERT INTO sagas_deadletter (id, context, producer, event_id, event_name, aggregate_type,"
@@ -65,6 +69,7 @@ REFUSED = {
     "sagas_clock_one": ["INSERT INTO sagas_clock (id, ahead) VALUES (2, interval '1s')"],
     "sagas_deadletter_once": [LETTER, LETTER],
     "sagas_lock_once": [LOCK, LOCK],
+    "sagas_consumer_begins_once": [CONSUMER, CONSUMER],
     "sagas_rollout_once": [ROLLOUT.format(1), ROLLOUT.format(2)],
     "sagas_rollout_percent": [ROLLOUT.format(101)],
     "sagas_saga_cursor": [SAGA.format("cursor = 6")],

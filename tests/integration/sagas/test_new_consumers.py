@@ -22,7 +22,7 @@ from sagas.api import InvalidDefinition, clock, on, publish, transaction
 from sagas.failpoints import FailpointHit
 from sagas.models import Consumer, DeadLetter
 from sagas.orchestration import canvas
-from sagas.outbox import catching_up, subscriptions
+from sagas.outbox import catching_up, starts, subscriptions
 from sagas.outbox.catching_up import catch_up
 from sagas.outbox.delivery import deliver
 from sagas.outbox.pruning import prune
@@ -474,3 +474,35 @@ def test_an_event_it_begins_to_listen_to_later_is_brought_from_the_first_one_on(
     catch_up(LONG)
     assert heard == [order.customer_id]
     assert streams(fraudwatch) == {order.id: [1]}
+
+
+def test_who_adds_no_event_sends_nobody_back_to_the_first(fraudwatch):
+    trade()
+    catch_up(LONG)
+    row = Consumer.objects.get(consumer="fraudwatch", producer="orders")
+
+    starts._listen_to_more(row, frozenset(row.names[:1]))
+    assert Consumer.objects.get(id=row.id).read_to == row.read_to > 0
+
+
+def test_two_releases_that_add_events_at_once_keep_those_of_both(fraudwatch):
+    begin_new()
+    row = Consumer.objects.get(consumer="fraudwatch", producer="orders")
+
+    starts._listen_to_more(row, frozenset({"orders.One"}))
+    starts._listen_to_more(row, frozenset({"orders.Two"}))
+    assert set(Consumer.objects.get(id=row.id).names) == {*row.names, "orders.One", "orders.Two"}
+
+
+def test_a_slow_tick_takes_nothing_back_and_passes_no_event_that_was_added(fraudwatch):
+    trade()
+    begin_new()
+    slow = Consumer.objects.get(consumer="fraudwatch", producer="orders")
+    catch_up(LONG)
+    come = Consumer.objects.get(id=slow.id).read_to
+    catching_up._note(slow, 1)
+    assert Consumer.objects.get(id=slow.id).read_to == come
+
+    starts._listen_to_more(slow, frozenset({"orders.One"}))
+    catching_up._note(slow, come)
+    assert Consumer.objects.get(id=slow.id).read_to == 0
