@@ -6,8 +6,6 @@ changes nothing, and a hole can only be a row that is not there.
 """
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from time import monotonic
@@ -19,7 +17,7 @@ from django.db import InterfaceError, OperationalError
 from sagas import error_texts
 from sagas.conf import conf
 from sagas.core.errors import SagasError
-from sagas.correlation import Correlation, correlated
+from sagas.correlation import correlated
 from sagas.failpoints import failpoint
 from sagas.models.dead_letter import DeadLetter
 from sagas.outbox import attempts, dead_letters, starts
@@ -159,7 +157,7 @@ class _News:
 
 def _apply_or_bury(producer: str, consumer: str, message: Message, *, counted: bool) -> End:
     began = monotonic()
-    with _correlated(message.envelope):
+    with correlated(message.envelope.correlation):
         try:
             # A child of what has told the event; the message that brings it, again perhaps, is
             # linked.
@@ -245,14 +243,3 @@ def _write_inbox(consumer: str, event_id: UUID, name: str) -> None:
             " VALUES (%s, %s, %s)",
             [consumer, event_id, name],
         )
-
-
-@contextmanager
-def _correlated(envelope: Envelope) -> Iterator[None]:
-    correlation = Correlation(
-        correlation_id=envelope.correlation_id,
-        causation_id=str(envelope.event_id),
-        traceparent=envelope.traceparent,
-    )
-    with correlated(correlation):
-        yield

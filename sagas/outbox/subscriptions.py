@@ -14,6 +14,7 @@ from sagas.core import codec, upcasting
 from sagas.core.commands import context_of
 from sagas.core.definition import InvalidDefinition, check_callable
 from sagas.core.errors import SagasError
+from sagas.correlation import Correlation
 
 E = TypeVar("E")
 Start = Literal["first", "now"]
@@ -56,6 +57,15 @@ class Envelope:
     correlation_id: str
     causation_id: str | None
     traceparent: str | None
+
+    @property
+    def correlation(self) -> Correlation:
+        """Return what its handlers work under: whoever brings it, the event is the cause."""
+        return Correlation(
+            correlation_id=self.correlation_id,
+            causation_id=str(self.event_id),
+            traceparent=self.traceparent,
+        )
 
 
 SUBSCRIPTIONS: dict[tuple[str, int], list[Subscription]] = {}
