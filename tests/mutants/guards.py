@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from tests.architecture.source import modules
 
 PARTS = (
+    "sagas.choreography",
     "sagas.orchestration",
     "sagas.outbox",
     "sagas.idempotency",

@@ -36,6 +36,7 @@ HEARING = (
 
 # Which tests are asked, in this order; the first that fails ends the run.
 ASKED = {
+    "sagas.choreography": (_I + "test_choreography.py",),
     "sagas.clock": (LONE, _I + "test_sweep.py", _I + "test_waits.py"),
     "sagas.idempotency": (
         "tests/concurrency/orders/test_same_request.py",
@@ -135,6 +136,26 @@ BY_HAND = {
         "sagas.outbox.relay",
         "    RETURNING {columns})\n{keep}\n",
         "    RETURNING {columns}) SELECT\n",
+    ),
+    "a watchdog that froze past its lease changes nothing": (
+        "sagas.choreography.moves",
+        "id=flow.id, token=flow.token, finished_at=None",
+        "id=flow.id, finished_at=None",
+    ),
+    "what was handled and told nothing is not taken for through": (
+        "sagas.choreography.looking",
+        "return done and (not self.hop.tells or self.told_id is not None)",
+        "return done",
+    ),
+    "what an operator discarded is not taken for handled": (
+        "sagas.choreography.looking",
+        "done = self.applied_at is not None and not self.is_discarded",
+        "done = self.applied_at is not None",
+    ),
+    "an act on a flow raises the token": (
+        "sagas.choreography.operating",
+        'chosen.update(token=F("token") + 1, **changes)',
+        "chosen.update(**changes)",
     ),
     "a refused commit is noticed": (
         "sagas.orchestration.store",
@@ -424,6 +445,9 @@ CONSTRAINTS = (
     "sagas_steprun.sagas_run_once",
     "sagas_steprun.sagas_run_seen",
     "sagas_steprun.sagas_run_state",
+    "sagas_watchedflow.sagas_watchedflow_ended_is_ended",
+    "sagas_watchedflow.sagas_watchedflow_never_forgotten",
+    "sagas_watchedflow.sagas_watchedflow_once",
     "*_barrier.*_barrier_effect",
     "*_event.*_event_number",
     "*_idempotency.*_idempotency_key",
@@ -436,10 +460,13 @@ TRIGGERS = (
     "sagas_operatoraction.append_only",
     "sagas_saga.ended",
     "sagas_stepfault.append_only",
+    "sagas_watchedflow.ended",
 )
 
 # Guards that need not be missed, since others say the same.
 BESIDE = {
+    "choreography.moves._CLAIM: FOR UPDATE SKIP LOCKED": "the token, which fences the first of two",
+    "choreography.moves._CLAIM: finished_at IS NULL": "`due_at`, which nothing that ended has",
     "orchestration.barriers._JOURNAL: all of them": "the barrier, which says what the journal says",
     "orchestration.branch_rows._JOIN: all of them": "`_COMMIT` or `_SKIP`, which hold the row",
     "orchestration.waits._SLEEP: all of them": "`_LOCK`, which asked the same of the locked row",

@@ -76,6 +76,7 @@ def test_an_event_that_was_rolled_back_opens_no_flow():
 
 def test_an_order_that_earns_nothing_begins_no_flow(broker):
     confirm(an_earning_order(quantity=10))
+    broker.take()
     carry(broker)
 
     assert (WatchedFlow.objects.count(), coupons()) == (0, [])
@@ -412,6 +413,50 @@ def test_a_watchdog_that_froze_past_its_lease_changes_nothing(broker):
         watchdog.look_after(frozen)
     assert flow().redrives == 1
     assert broker.take() == []
+
+
+def test_a_look_that_is_under_way_does_not_undo_what_an_operator_decided(broker):
+    a_flow(broker)
+    make_due(overdue=True)
+    under_way = moves.claim()
+    operating.compensate(flow().id, by="alice", reason="a mistake")
+
+    with pytest.raises(Overtaken):
+        watchdog.look_after(under_way)
+    assert (flow().state, flow().redrives) == ("compensating", 0)
+
+
+def test_a_coupon_that_was_handled_and_told_to_nobody_is_missing(broker, monkeypatch):
+    a_flow(broker)
+    with monkeypatch.context() as silent:
+        silent.setattr(coupon_services, "grant", lambda _: False)
+        publish_all()
+        broker.drain()
+
+    watch(overdue=True)
+
+    assert "and told no billing.CouponGranted" in flow().missing
+    assert (flow().state, flow().redrives) == ("compensated", 0)
+
+
+def test_a_flow_that_is_parked_or_over_is_not_claimed(broker, no_undo):
+    a_flow(broker)
+    watch(overdue=True)
+    watch(overdue=True)
+    assert flow().parked_at is not None
+    WatchedFlow.objects.update(due_at=flow().opened_at)
+    assert moves.claim() is None
+    operating.close(flow().id, by="alice", reason="by hand")
+
+    assert moves.claim() is None
+
+
+def test_a_flow_that_is_claimed_is_nobody_elses_for_a_lease(broker):
+    a_flow(broker)
+    make_due()
+
+    assert moves.claim() is not None
+    assert moves.claim() is None
 
 
 def test_what_this_release_does_not_declare_is_left_to_one_that_does(broker, monkeypatch):

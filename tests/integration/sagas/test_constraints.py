@@ -51,6 +51,13 @@ ANSWER = (
     "INSERT INTO {}_idempotency (scope, key, fingerprint, status, headers, body)"
     " VALUES ('s', 'k', 'f', 200, '{{}}', '')"
 )
+FLOW = (
+    "INSERT INTO sagas_watchedflow (id, name, event_id, aggregatetype, aggregateid, payload,"
+    " correlation_id, state, seen, missing, undone, redrives, attempts, token, deadline_at, due_at,"
+    " parked_reason, finished_at) VALUES (gen_random_uuid(), 'f', %(id)s, 't', %(id)s, '{}', '',"
+    " 'running', '[]', '', '[]', 0, 0, 0, now(), now(), '', NULL)"
+)
+FLOW_ENDS = "UPDATE sagas_watchedflow SET state = 'completed', finished_at = now(), due_at = NULL"
 CONTEXTS = ("orders", "billing", "payments")
 OUTBOX = (
     "INSERT INTO {}_outbox (id, aggregatetype, aggregateid, sequence, type, version, payload,"
@@ -85,6 +92,9 @@ REFUSED = {
     "sagas_run_once": [RUN.format("'done'"), RUN.format("'done'")],
     "sagas_run_seen": [RUN.format("'pending'")],
     "sagas_run_state": [RUN.format("'perhaps'")],
+    "sagas_watchedflow_once": [FLOW, FLOW],
+    "sagas_watchedflow_never_forgotten": [FLOW, "UPDATE sagas_watchedflow SET due_at = NULL"],
+    "sagas_watchedflow_ended_is_ended": [FLOW, "UPDATE sagas_watchedflow SET state = 'closed'"],
     **{f"{c}_barrier_effect": [BARRIER.format(c)] * 2 for c in CONTEXTS},
     **{f"{c}_inbox_once": [INBOX.format(c, c)] * 2 for c in CONTEXTS},
     **{f"{c}_position_aggregate": [POSITION.format(c)] * 2 for c in CONTEXTS},
@@ -128,6 +138,14 @@ def test_an_ended_saga_is_not_changed(broker):
 
     with pytest.raises(IntegrityError, match="has ended"):
         tried([SAGA.format("cursor = 2")], saga_id)
+
+
+def test_an_ended_flow_is_not_changed(broker):
+    saga_id = trial.begin()
+    tried([FLOW, FLOW_ENDS], saga_id)
+
+    with pytest.raises(IntegrityError, match="has ended"):
+        tried(["UPDATE sagas_watchedflow SET redrives = 1"], saga_id)
 
 
 @pytest.mark.parametrize("table", ["sagas_stepfault", "sagas_operatoraction"])
