@@ -1,4 +1,4 @@
-"""All that a project has to say for the engine: the two apps, the broker, the four ticks."""
+"""All that a project has to say for the engine: the two apps, the broker, the five ticks."""
 
 import os
 
@@ -17,7 +17,13 @@ DATABASES = {
 }
 CELERY_BROKER_URL = os.environ["BROKER_URL"]
 REDIS_URL = os.environ["REDIS_URL"]
-TICKS = {"sagas.sweep": 0.5, "sagas.relay": 0.5, "sagas.republish": 5, "sagas.prune": 3600}
+TICKS = {
+    "sagas.sweep": 0.5,
+    "sagas.relay": 0.5,
+    "sagas.republish": 5,
+    "sagas.watch": 5,
+    "sagas.prune": 3600,
+}
 CELERY_BEAT_SCHEDULE = {
     task: {"task": task, "schedule": seconds, "options": {"queue": "ticks"}}
     for task, seconds in TICKS.items()
