@@ -39,6 +39,11 @@ DEAD_LETTERS: Final = """
 SELECT context, count(*), extract(epoch FROM clock_timestamp() - min(first_at))
 FROM sagas_deadletter WHERE resolved_at IS NULL GROUP BY context
 """
+FLOWS: Final = """
+SELECT name, count(*) FILTER (WHERE missing <> ''), count(*) FILTER (WHERE parked_at IS NOT NULL),
+    extract(epoch FROM clock_timestamp() - min(opened_at))
+FROM sagas_watchedflow WHERE finished_at IS NULL GROUP BY name
+"""
 
 
 class Backlog(Collector):
@@ -58,6 +63,15 @@ class Backlog(Collector):
             ("step", "kind"),
             (("concord_step_faults_last_hour", "Runs of a step that did not end well."),),
             _rows(FAULTS, first_made_at(clock.real() - timedelta(hours=1))),
+        )
+        yield from _gauges(
+            ("flow",),
+            (
+                ("concord_flows_missing_a_hop", "Flows of events of which a hop is missing."),
+                ("concord_flows_parked", "Those of them that wait for an operator."),
+                ("concord_flows_oldest_seconds", "Age of the oldest unfinished flow."),
+            ),
+            _rows(FLOWS),
         )
         yield from _gauges(
             ("context",),

@@ -101,6 +101,8 @@ def test_a_scrape_names_every_kind_of_backlog(client, committed_db):
         "concord_step_faults_last_hour",
         "concord_dead_letters",
         "concord_circuit_open_seconds",
+        "concord_flows_missing_a_hop",
+        "concord_flows_parked",
     ):
         assert f"# TYPE {name} gauge" in text
 
