@@ -11,6 +11,7 @@ from types import ModuleType
 import pytest
 from django.core.management import call_command
 
+from billing import choreographies
 from config import event_map_document
 from config.states_document import MACHINES, PATH, Machine, WordsMissing, document
 from config.timing import NUMBERS, PREFIX, SECONDS, SWITCHES
@@ -224,7 +225,11 @@ def test_the_checkout_in_the_document_is_the_one_in_the_code():
 
 def test_the_choreography_in_the_document_is_the_one_in_the_code():
     [block] = blocks((ROOT / "docs" / "choreography.md").read_text())
+    defined = dict(vars(choreographies)) | {"REWARD": None}
 
+    exec(block, defined)
+
+    assert defined["REWARD"] == choreographies.REWARD
     assert block in (ROOT / "billing" / "choreographies.py").read_text()
 
 

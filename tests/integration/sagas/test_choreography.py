@@ -218,6 +218,27 @@ def test_an_event_that_an_operator_discarded_is_not_taken_for_handled(broker, po
     assert (flow().state, flow().redrives) == ("compensated", 0)
 
 
+def test_a_last_hop_whose_event_was_discarded_is_missing_although_its_inbox_has_it(
+    broker, monkeypatch
+):
+    from orders import notifications
+    from sagas.outbox.discarding import discard
+
+    def fail(*_, **__):
+        raise RuntimeError("no paper")
+
+    a_flow(broker)
+    with monkeypatch.context() as broken:
+        broken.setattr(notifications, "tell", fail)
+        carry(broker)
+    discard(DeadLetter.objects.get().id, by="alice", reason="the customer is gone")
+
+    watch(overdue=True)
+
+    assert "orders went past billing.CouponGranted, which an operator discarded" in flow().missing
+    assert (flow().state, coupons()) == ("compensated", ["withdrawn"])
+
+
 # -- what can be pressed ---------------------------------------------------------------------------
 
 
