@@ -38,6 +38,7 @@ from sagas.admin.display import (
 )
 from sagas.admin.edits import EditableAdmin
 from sagas.admin.messages import InboxAdmin, OutboxAdmin
+from sagas.admin.past import past_link
 from sagas.admin.records import ReadOnlyAdmin, ReadOnlyInline
 from sagas.admin.search import as_uuid, findable
 from sagas.admin.story import Passage, Story, source
@@ -91,6 +92,7 @@ class OrderAdmin(ReadOnlyAdmin):
         "invoice",
         "reservations",
         "told",
+        "past",
         "reference",
         "business_date",
         instant("placed_at"),
@@ -186,6 +188,11 @@ class OrderAdmin(ReadOnlyAdmin):
             for row in rows.order_by("position")
         ]
         return format_html_join("", "<div>{}: {} of {} {}</div>", lines) if lines else "none"
+
+    @admin.display(description="past")
+    def past(self, order: Order) -> str:
+        """Link to what was told of it, and what was true at an instant."""
+        return past_link(f"{order.aggregate_type}:{order.id}")
 
     @admin.display(description="customer was told")
     def told(self, order: Order) -> str:

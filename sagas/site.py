@@ -31,6 +31,7 @@ class OperationsSite(AdminSite):
     def get_urls(self) -> list[URLResolver | URLPattern]:
         """Add the search box and the pages that belong to no table."""
         from sagas.admin.event_map import event_map_view
+        from sagas.admin.past import past_view
         from sagas.admin.search import find_view
         from sagas.admin.story import story_view
 
@@ -38,6 +39,7 @@ class OperationsSite(AdminSite):
             path("find/", super().admin_view(find_view), name="find"),
             path("event-map/", super().admin_view(event_map_view), name="event_map"),
             path("story/<str:correlation_id>/", super().admin_view(story_view), name="story"),
+            path("stream/", super().admin_view(past_view), name="stream"),
             *super().get_urls(),
         ]
 

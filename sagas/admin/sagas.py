@@ -15,9 +15,11 @@ from sagas.admin.acts import ActingAdmin
 from sagas.admin.causes import by_cause
 from sagas.admin.detail import gather, kept_results
 from sagas.admin.display import NOTHING, age, chip, short, shortened
+from sagas.admin.past import past_url
 from sagas.durations import duration
 from sagas.models import SagaInstance
 from sagas.standing import step_text, word
+from sagas.streams.journal import SAGA
 
 
 @admin.register(SagaInstance)
@@ -92,6 +94,7 @@ class SagaInstanceAdmin(ActingAdmin):
             "opts": self.opts,
             "page": gather(saga),
             "buttons": self.buttons(request, saga),
+            "past_url": past_url(f"{SAGA}:{saga.id}"),
         }
         return TemplateResponse(request, "admin/sagas/detail.html", context)
 

@@ -8,6 +8,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
 from sagas.core.commands import context_of
 from sagas.core.errors import SagasError
 from sagas.transactions import connection_of, table, transaction
@@ -15,6 +18,10 @@ from sagas.transactions import connection_of, table, transaction
 
 class NoStream(SagasError):
     """This names no stream: write type:id, as in orders.order:0199a3c5-…."""
+
+
+class NoInstant(SagasError):
+    """This is no instant: write it as 2026-11-24T15:00, with an offset if it is not in ours."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +75,22 @@ def parse(stream: str) -> tuple[str, UUID]:
     try:
         return aggregate_type, UUID(key)
     except ValueError as wrong:
-        raise NoStream(stream) from wrong
+        raise NoStream from wrong
+
+
+def parse_instant(text: str) -> datetime:
+    """Read an instant; without an offset it is in the project's time zone.
+
+    :raises NoInstant: if it is none
+    """
+    try:
+        read = parse_datetime(text)
+        aware = read if read is None or timezone.is_aware(read) else timezone.make_aware(read)
+    except (ValueError, OverflowError) as wrong:
+        raise NoInstant from wrong
+    if aware is None:
+        raise NoInstant
+    return aware
 
 
 def read(aggregate_type: str, ids: Sequence[UUID]) -> dict[UUID, list[StoredEvent]]:

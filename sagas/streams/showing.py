@@ -41,7 +41,7 @@ def show(stream: str, as_of: datetime | None = None) -> Shown:
         with snapshot(ENGINE):
             return Shown(stream=stream, as_of=as_of, events=(), state=saga_at(key, as_of))
     if context_of(kind) not in contexts():
-        raise NoStream(stream)
+        raise NoStream
     with snapshot(context_of(kind)):
         return _shown(kind, key, as_of)
 
@@ -49,7 +49,7 @@ def show(stream: str, as_of: datetime | None = None) -> Shown:
 def _shown(kind: str, key: UUID, as_of: datetime | None) -> Shown:
     every = read(kind, [key])[key]
     if not every:
-        raise NothingTold(f"{kind}:{key}")
+        raise NothingTold
     events, found, state = until(every, as_of), FOLDS.get(kind), None
     if events and found is not None:
         besides = {} if found.besides is None else found.besides(key, as_of)

@@ -10,14 +10,12 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import CommandError
-from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 
 from sagas.contexts import contexts
+from sagas.core.errors import SagasError
 from sagas.management.answering import OperatorCommand
-from sagas.orchestration.status import NoSuchSaga
 from sagas.streams import documents
-from sagas.streams.reading import NoStream
+from sagas.streams.reading import NoInstant, parse_instant
 from sagas.streams.showing import Shown, show
 from sagas.streams.verifying import Verdict, verify
 
@@ -28,12 +26,9 @@ def instant(text: str) -> datetime:
     :raises ArgumentTypeError: if it is none
     """
     try:
-        read = parse_datetime(text)
-    except ValueError as wrong:
-        raise ArgumentTypeError(f"{text!r} is no instant: {wrong}") from wrong
-    if read is None:
-        raise ArgumentTypeError(f"{text!r} is no instant: write it as 2026-11-24T15:00")
-    return read if timezone.is_aware(read) else timezone.make_aware(read)
+        return parse_instant(text)
+    except NoInstant as wrong:
+        raise ArgumentTypeError(f"{wrong} ({text!r})") from wrong
 
 
 class Command(OperatorCommand):
@@ -90,9 +85,8 @@ class Command(OperatorCommand):
     def _show(self, **options: Any) -> None:
         try:
             shown = show(options["stream"], options["as_of"])
-        except (NoStream, NoSuchSaga) as wrong:
-            said = f"{type(wrong).__doc__} ({options['stream']})"
-            raise CommandError(said, returncode=2) from wrong
+        except SagasError as wrong:
+            raise CommandError(f"{wrong} ({options['stream']})", returncode=2) from wrong
         if options["json"]:
             self.stdout.write(json.dumps(_document(shown), indent=2, default=str))
             return
