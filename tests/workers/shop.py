@@ -156,6 +156,7 @@ def count_the_money():
     assert_ledger()
     assert_journal()
     assert_invariants()
+    assert_streams()
 
 
 def assert_stock():
@@ -225,3 +226,15 @@ def assert_invariants():
     found = json.loads(told.getvalue())["invariants"]
     assert [row for row in found if row["violations"]] == []
     assert len(found) >= 10
+
+
+def assert_streams():
+    """What `manage.py events verify` says: every table is what was told."""
+    told = io.StringIO()
+    try:
+        call_command("events", "verify", "--json", stdout=told)
+    except SystemExit:
+        pass
+    found = json.loads(told.getvalue())
+    assert found["differences"] == []
+    assert found["rows"] > 0

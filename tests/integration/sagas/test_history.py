@@ -3,6 +3,7 @@
 import pickle
 import threading
 from collections import Counter
+from importlib import import_module
 
 import pytest
 from django.db import ProgrammingError
@@ -124,6 +125,28 @@ def test_what_was_missed_is_kept_page_by_page_and_a_death_between_two_loses_noth
 
     assert history.keep_missed("orders") == 3
     assert kept() == ids
+
+
+def test_the_migration_keeps_what_was_sent_before_there_was_a_history_and_may_be_repeated():
+    migration = import_module("orders.migrations.0010_history")
+    ids = tell(a_teller(), *"abc")
+    sent_by_a_release_without_history()
+    [unsent] = tell(a_teller(), "unsent")
+
+    rows(migration.KEEP_SENT)
+    assert kept() == ids
+    relay()
+    rows(migration.KEEP_SENT)
+    assert kept() == [*ids, unsent]
+
+
+@pytest.mark.parametrize("context", ["billing", "payments"])
+def test_the_migrations_of_all_contexts_keep_the_same(context):
+    ours, theirs = (
+        import_module(f"{label}.migrations.0010_history").KEEP_SENT for label in ("orders", context)
+    )
+
+    assert theirs == ours.replace("orders", context)
 
 
 def test_keeping_what_was_missed_while_a_relay_moves_it_keeps_it_once():
