@@ -9,9 +9,8 @@ from sagas.orchestration import donekeys
 from sagas.outbox import bell, relay, slots
 from sagas.outbox.tailing import tail
 from sagas.transactions import connection_of
-from tests.databases import rows
 from tests.integration.sagas import trial
-from tests.integration.sagas.news import Told, a_teller, listen, outbox, tell
+from tests.integration.sagas.news import Told, a_teller, inbox, listen, outbox, tell
 from tests.together import raised, together
 
 pytestmark = pytest.mark.usefixtures("nobody_listens")
@@ -109,8 +108,8 @@ def never_said(teller):
     raise KeyError
 
 
-def heard(tellers):
-    """What each consumer has applied of each aggregate, in its order."""
+def heard():
+    """What each consumer's handlers were told."""
     found = {}
     for effect in trial.effects():
         consumer, _, rest = effect.partition(":")
@@ -146,7 +145,7 @@ def test_every_way_to_drain_ends_the_same(broker, monkeypatch, way):
         f"{name}{number}{end}" for name in "xyz" for number in range(6) for end in ("", "b")
     )
     assert [number for pairs in told.values() for _, number in pairs] == [*range(1, 37)] * 4
-    applied = heard(tellers)
+    applied = heard()
     assert set(applied) == {"billing", "payments"}
     for consumer, pairs in applied.items():
         assert sorted(pairs) == everything, consumer
@@ -156,12 +155,11 @@ def test_every_way_to_drain_ends_the_same(broker, monkeypatch, way):
 
 def applied_in_order(consumer):
     """What a consumer has applied of each aggregate, in the order of its own commits."""
+    events = {row.id: row for row in outbox()}
     found = {}
-    for teller, text, sequence in rows(
-        "SELECT o.aggregateid, o.payload->>'text', o.sequence FROM orders_outbox o"
-        f" JOIN {consumer}_inbox i ON i.event_id = o.id ORDER BY i.id"
-    ):
-        found.setdefault(teller, []).append((text, sequence))
+    for event_id in inbox(consumer):
+        row = events[event_id]
+        found.setdefault(row.aggregateid, []).append((row.payload["text"], row.sequence))
     return found
 
 
