@@ -52,7 +52,7 @@ def _catch_up(row: Consumer, end: float) -> int:
         if behind:
             ids = [str(event.envelope.event_id) for event in behind]
             applied += deliver(row.producer, row.consumer, ids)
-            failpoint("catching_up.delivered", row.consumer)
+            failpoint("catchup.delivered", row.consumer)
             if _waiting(row, behind):
                 return applied
         _note(row, page[-1].position if len(page) == PAGE else until)
@@ -86,7 +86,7 @@ def _note(row: Consumer, position: int) -> None:
     with connection_of(ENGINE).cursor() as cursor:
         names = Consumer._meta.get_field("names").get_db_prep_save(row.names, connection_of(ENGINE))
         cursor.execute(_READ, [position, row.id, position, names])
-    failpoint("catching_up.noted", row.consumer)
+    failpoint("catchup.noted", row.consumer)
     row.read_to = max(row.read_to, position)
 
 

@@ -165,8 +165,11 @@ class _Work:
         return past.events_of(producer, after, names=names, upto=end, limit=PAGE)
 
     def _put(self, page: list[past.PastEvent]) -> None:
-        for event in page:
-            self.projection.put(shadow.name_of(self.projection.table), event)
+        connection = connection_of(self.projection.context)
+        # Sent together: an event costs a statement, and its way there and back would cost more.
+        with connection.wrap_database_errors, connection.connection.pipeline():
+            for event in page:
+                self.projection.put(shadow.name_of(self.projection.table), event)
         self.events += len(page)
 
     def _note(self, producer: str, position: int) -> None:
@@ -189,8 +192,8 @@ class _Work:
             with transaction(of.context, as_owner=True):
                 self._update(_END, of.version)
                 shadow.analyze(of.context, of.table)
+                locked = time.monotonic()  # whoever comes while we wait for the lock waits too
                 shadow.lock(of.context, of.table, LOCK_PATIENCE)
-                locked = time.monotonic()
                 for producer in of.producers():
                     while page := self._next(producer, None):
                         self._put(page)

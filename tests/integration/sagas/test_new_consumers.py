@@ -262,8 +262,8 @@ def test_two_workers_that_catch_up_at_once_apply_each_event_once(fraudwatch, mon
     [
         "consumer.begun",
         "deliver.committed",
-        "catching_up.delivered",
-        "catching_up.noted",
+        "catchup.delivered",
+        "catchup.noted",
     ],
 )
 def test_killed_while_it_catches_up_it_goes_on_where_it_was(
