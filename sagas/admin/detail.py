@@ -12,6 +12,7 @@ from django.db.models import Model
 from sagas import clock
 from sagas.admin import timeline
 from sagas.admin.display import pretty_json
+from sagas.admin.hops import Hop, hops_of
 from sagas.contexts import contexts
 from sagas.durations import duration
 from sagas.models import DeadLetter, OperatorAction, SagaInstance, StepFault, StepRun
@@ -58,6 +59,7 @@ class Page:
     table: tuple[Row, ...]
     faults: tuple[StepFault, ...]
     events: tuple[LinkedEvent, ...]
+    hops: tuple[Hop, ...]
     tasks: tuple[Any, ...]
     acts: tuple[OperatorAction, ...]
     raw: str
@@ -80,6 +82,7 @@ def gather(saga: SagaInstance) -> Page:
         table=tuple(_table(saga, runs, faults)),
         faults=tuple(faults),
         events=_events(saga.correlation_id),
+        hops=hops_of(saga.correlation_id),
         tasks=_tasks({*(run.task_id for run in runs), *(fault.task_id for fault in faults)} - {""}),
         acts=tuple(acts),
         raw=pretty_json(
