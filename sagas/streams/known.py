@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -29,6 +30,7 @@ def events() -> Iterator[type[Event]]:
                 yield value
 
 
+@cache
 def newest() -> dict[str, type[Event]]:
     """Return the newest version of every event, by name."""
     found: dict[str, type[Event]] = {}

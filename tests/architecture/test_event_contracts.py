@@ -119,9 +119,10 @@ def telling(monkeypatch, tmp_path):
     """The code has one event, as it is told, and a directory of what is written down."""
     monkeypatch.setattr(upcasting, "UPCASTERS", {})
 
-    def tell(event):
-        monkeypatch.setattr(known, "events", lambda: iter([event]))
-        monkeypatch.setattr(documents, "events", lambda: iter([event]))
+    def tell(*told):
+        for module in (known, documents):
+            monkeypatch.setattr(module, "events", lambda: iter(told))
+            monkeypatch.setattr(module, "newest", lambda: {event.name: event for event in told})
 
     tell(Sent)
     assert [path.name for path in documents.write(tmp_path)] == ["orders.Sent.v1.json"]
@@ -189,9 +190,8 @@ def test_the_upcaster_of_the_document_turns_kilograms_into_grams(telling):
     assert read == {"parcel": "p", "grams": 2000}
 
 
-def test_an_event_whose_class_is_gone_is_named(telling, tmp_path, monkeypatch):
-    monkeypatch.setattr(known, "events", lambda: iter(()))
-    monkeypatch.setattr(documents, "events", lambda: iter(()))
+def test_an_event_whose_class_is_gone_is_named(telling, tmp_path):
+    telling()
 
     [said] = documents.broken(tmp_path)
     assert said == "orders.Sent version 1: its class is gone, and rows of it are not"
