@@ -73,6 +73,7 @@ def gather(saga: SagaInstance) -> Page:
     acts = list(
         OperatorAction.objects.filter(target_type="saga", target_id=str(saga.id)).order_by("id")
     )
+    events = _events(saga.correlation_id)
     return Page(
         saga=saga,
         word=word(saga),
@@ -81,8 +82,8 @@ def gather(saga: SagaInstance) -> Page:
         picture=timeline.draw(saga, runs, faults, acts, now),
         table=tuple(_table(saga, runs, faults)),
         faults=tuple(faults),
-        events=_events(saga.correlation_id),
-        hops=hops_of(saga.correlation_id),
+        events=events,
+        hops=hops_of(saga.correlation_id, [(event.context, event.row) for event in events]),
         tasks=_tasks({*(run.task_id for run in runs), *(fault.task_id for fault in faults)} - {""}),
         acts=tuple(acts),
         raw=pretty_json(

@@ -5,7 +5,7 @@ click at a time, mostly when deliveries stand still, and a table fed by deliveri
 still with them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -30,9 +30,12 @@ class Hop:
     what: str
 
 
-def hops_of(correlation_id: str) -> tuple[Hop, ...]:
-    """Return what is known of everything that one click has led to, the earliest first."""
-    found = [*_of_sagas(correlation_id), *_of_events(correlation_id)]
+def hops_of(correlation_id: str, told: Iterable[tuple[str, Any]]) -> tuple[Hop, ...]:
+    """Return what is known of everything that one click has led to, the earliest first.
+
+    :param told: the outbox rows with this correlation id, each with its context
+    """
+    found = [*_of_sagas(correlation_id), *_of_events(told)]
     return tuple(sorted(found, key=lambda hop: hop.at)[:MOST])
 
 
@@ -55,19 +58,17 @@ def _of_sagas(correlation_id: str) -> Iterator[Hop]:
         yield Hop(at=fault.at, context=context, kind="fault", what=what)
 
 
-def _of_events(correlation_id: str) -> Iterator[Hop]:
-    told: dict[UUID, Any] = {}
-    for context in contexts():
-        outbox = apps.get_model(context, "Outbox")._default_manager
-        for row in outbox.filter(correlation_id=correlation_id).order_by("position")[:MOST]:
-            told[row.id] = row
-            what = f"{row.type} #{row.sequence}"
-            yield Hop(at=row.created_at, context=context, kind="event", what=what)
+def _of_events(told: Iterable[tuple[str, Any]]) -> Iterator[Hop]:
+    rows: dict[UUID, Any] = {}
+    for context, row in told:
+        rows[row.id] = row
+        what = f"{row.type} #{row.sequence}"
+        yield Hop(at=row.created_at, context=context, kind="event", what=what)
     for context in contexts():
         inbox = apps.get_model(context, "Inbox")._default_manager
-        for row in inbox.filter(consumer=context, event_id__in=told):
-            what = f"{row.type} #{told[row.event_id].sequence}"
+        for row in inbox.filter(consumer=context, event_id__in=rows):
+            what = f"{row.type} #{rows[row.event_id].sequence}"
             yield Hop(at=row.applied_at, context=context, kind="heard", what=what)
-    for letter in DeadLetter.objects.filter(event_id__in=told):
+    for letter in DeadLetter.objects.filter(event_id__in=rows):
         what = f"{letter.event_name} #{letter.sequence}: {letter.reason}"
         yield Hop(at=letter.first_at, context=letter.context, kind="dead letter", what=what)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sagas.admin.hops import hops_of
+from sagas.admin.detail import gather
 from sagas.core.keys import Direction
 from sagas.models import DeadLetter, SagaInstance
 from sagas.orchestration import executor
@@ -24,7 +24,7 @@ def order():
 
 def hops(order):
     saga = SagaInstance.objects.get(id=order.saga_id)
-    return hops_of(saga.correlation_id)
+    return gather(saga).hops
 
 
 def test_every_hop_of_a_click_is_listed_in_the_order_in_which_it_happened(order):
