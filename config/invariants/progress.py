@@ -66,6 +66,8 @@ MOVES: Final = (
     ("", "billing.AccountOpened"),
     ("", "billing.InvoiceIssued"),
     ("billing.InvoiceIssued", "billing.InvoiceSettled"),
+    ("", "billing.CouponGranted"),
+    ("billing.CouponGranted", "billing.CouponWithdrawn"),
 )
 _MOVES = ", ".join(f"('{source}', '{target}')" for source, target in MOVES)
 
