@@ -3,8 +3,15 @@
 from datetime import datetime
 from uuid import UUID
 
-from billing.events import AccountOpened, InvoiceIssued, InvoiceSettled
-from billing.models import BillingAccount, Invoice
+from billing.coupons.states import CouponState
+from billing.events import (
+    AccountOpened,
+    CouponGranted,
+    CouponWithdrawn,
+    InvoiceIssued,
+    InvoiceSettled,
+)
+from billing.models import BillingAccount, Coupon, Invoice
 from billing.queries import balances_at
 from billing.states import InvoiceStatus
 from sagas.api import Event, Facts, folds
@@ -42,4 +49,22 @@ def account(facts: Facts, event: Event) -> Facts:
             "customer_id": event.customer_id,
             "currency": event.currency,
         }
+    return facts
+
+
+@folds(Coupon)
+def coupon(facts: Facts, event: Event) -> Facts:
+    """Tell what an order has earned, and whether it was taken back."""
+    match event:
+        case CouponGranted():
+            return {
+                "code": event.code,
+                "order_id": event.order_id,
+                "customer_id": event.customer_id,
+                "amount": event.amount,
+                "currency": event.currency,
+                "state": CouponState.GRANTED.value,
+            }
+        case CouponWithdrawn():
+            return {**facts, "state": CouponState.WITHDRAWN.value}
     return facts
