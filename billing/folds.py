@@ -3,6 +3,8 @@
 from datetime import datetime
 from uuid import UUID
 
+from django.db.models import Q
+
 from billing.coupons.states import CouponState
 from billing.events import (
     AccountOpened,
@@ -52,7 +54,7 @@ def account(facts: Facts, event: Event) -> Facts:
     return facts
 
 
-@folds(Coupon)
+@folds(Coupon, untold=Q(granted_at__isnull=True))
 def coupon(facts: Facts, event: Event) -> Facts:
     """Tell what an order has earned, and whether it was taken back."""
     match event:

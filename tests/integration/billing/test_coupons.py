@@ -5,6 +5,7 @@ import pytest
 from billing.coupons.services import ConfirmedOrder, earns, grant, withdraw
 from billing.models import Coupon, Outbox
 from sagas.api import transaction, uuid7
+from sagas.streams.verifying import verify
 from tests.together import together
 
 pytestmark = pytest.mark.usefixtures("committed_db")
@@ -65,3 +66,14 @@ def test_granted_and_withdrawn_at_the_same_moment_it_ends_withdrawn():
         together(lambda o=order: done(grant, o), lambda o=order: done(withdraw, o))
 
         assert Coupon.objects.get(order_id=order.order_id).state == "withdrawn"
+
+
+def test_what_was_told_of_coupons_comes_to_their_rows():
+    granted, taken_back, never = an_order(), an_order(), an_order()
+    done(grant, granted)
+    done(grant, taken_back)
+    done(withdraw, taken_back)
+    done(withdraw, never)
+
+    found = verify(["billing"])
+    assert (found.differences, Coupon.objects.count()) == ([], 3)
