@@ -229,6 +229,10 @@ def test_every_place_of_the_list_is_armed_by_these_tests_or_named_elsewhere():
             "tests/integration/sagas/test_lock_crashes.py",
         ),
         "history.kept": "tests/integration/sagas/test_history.py",
+        **dict.fromkeys(
+            ["watch.claimed", "watch.before_commit", "watch.committed", "watch.undone"],
+            "tests/integration/sagas/test_choreography.py",
+        ),
         "effect.before_commit": "tests/concurrency/sagas/test_detached.py",
         "effect.committed": "tests/concurrency/sagas/test_detached.py",
         "request.posted": "tests/concurrency/sagas/test_detached.py",

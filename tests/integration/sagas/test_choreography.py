@@ -374,6 +374,27 @@ def test_a_watchdog_that_dies_while_it_compensates_is_followed_by_one_that_does(
     assert messages(order) == ["coupon_granted", "coupon_withdrawn"]
 
 
+def test_a_watchdog_that_dies_between_the_two_commits_of_a_detached_context_undoes_once(
+    broker, monkeypatch
+):
+    from sagas.choreography import undoing
+
+    monkeypatch.setattr(undoing, "is_detached", lambda _: True)
+    order = a_flow(broker)
+    carry(broker)
+    operating.compensate(flow().id, by="alice", reason="a mistake")
+    make_due()
+
+    with dying_at("watch.undone"), pytest.raises(Died):
+        watchdog.watch()
+    assert (flow().state, flow().undone, coupons()) == ("compensating", [], ["withdrawn"])
+    watch()
+    carry(broker)
+
+    assert (flow().state, flow().undone, coupons()) == ("compensated", [0], ["withdrawn"])
+    assert messages(order) == ["coupon_granted", "coupon_withdrawn"]
+
+
 @pytest.mark.parametrize("place", ["deliver.before_commit", "deliver.committed"])
 def test_a_hop_that_dies_at_its_commit_is_carried_on(broker, place):
     order = a_flow(broker)
