@@ -104,7 +104,7 @@ class Conf:
     OUTSIDE_LEASE = Setting(20)
     """How long a context's events for the outside belong to who sends them."""
     RELAY_FRESH = Setting(10, whole=True, least=1)
-    """Most of the newest events that overtake the others when a commit rings."""
+    """Most events that whoever answers a ring applies itself, without a message for them."""
     STREAM_LENGTH = Setting(1_000_000, whole=True, least=1)
     """Entries of the stream that are kept, roughly, where events also go to one."""
     DELIVERY_SIZE = Setting(50, whole=True, least=1)

@@ -12,7 +12,6 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
-from time import monotonic
 from typing import Final
 from uuid import UUID
 
@@ -40,7 +39,8 @@ WHERE position IN (
     SELECT position FROM {rows} AS o
     WHERE published_at IS NULL AND (leased_until IS NULL OR leased_until <= clock_timestamp())
     ORDER BY position {direction} LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
-RETURNING position, id, type, traceparent{more}
+RETURNING position, id, type, traceparent{more},
+    created_at > clock_timestamp() - make_interval(secs => %(fresh)s)
 """
 
 # Of the newest positions only, else the search for what is fresh would read all that waits.
@@ -49,13 +49,13 @@ _NEWEST = """
  WHERE position > (SELECT max(position) - 1000 FROM {outbox})
      AND created_at > clock_timestamp() - make_interval(secs => %(age)s))
 """
-# What was committed since then is left to those who ring for it, and to the quick lane.
+# What was committed just now is left to its ring.
 _OLDER = """
 (SELECT position, published_at, leased_until FROM {outbox}
  WHERE created_at <= clock_timestamp() - make_interval(secs => %(age)s))
 """
-FRESH_FOR: Final = 2.0
-"""Seconds for which an event may overtake others."""
+FRESH_FOR: Final = 5.0
+"""Seconds for which an event goes by the quick lane."""
 SPARED: Final = 0.5
 """Seconds for which a tick leaves an event to the ring of its commit."""
 
@@ -96,13 +96,15 @@ def relay(context: str = "", *, on_the_spot: Deliver | None = None, spared: floa
     if context not in contexts():
         log.warning("bell_of_nobody", extra={"context": error_texts.storable(context)})
         return 0
-    began = monotonic()
     bell.answer(context)
-    newest = relay_batch(context, newest=True, on_the_spot=on_the_spot)
-    if 0 < newest < int(conf.RELAY_FRESH):
-        return newest
-    # The rest of many; or, without any, something older: of a long transaction, say.
-    return newest + _drain(context, spared=monotonic() - began)
+    total = 0
+    for _ in range(MOST_BATCHES):
+        rows = _lease(context, newest=True)
+        few = len(rows) <= int(conf.RELAY_FRESH)
+        total += _pass_on(context, rows, on_the_spot if few else None)
+        if len(rows) < int(conf.RELAY_BATCH):
+            break
+    return total
 
 
 def _drain(context: str, *, spared: float) -> int:
@@ -115,44 +117,33 @@ def _drain(context: str, *, spared: float) -> int:
     return total
 
 
-def relay_batch(
-    context: str,
-    *,
-    newest: bool = False,
-    on_the_spot: Deliver | None = None,
-    spared: float = 0.0,
-) -> int:
-    """Lease, publish and mark one batch of a context's outbox; return its size.
+def relay_batch(context: str, *, spared: float = 0.0) -> int:
+    """Lease, publish and mark the oldest batch of a context's outbox; return its size.
 
-    :param newest: a few of the latest events, which overtake the others
-    :param on_the_spot: applies them instead of a message for them
     :param spared: seconds; what is younger is left alone
     """
-    rows = stream.in_order(context, _lease(context, newest=newest, spared=spared))
+    return _pass_on(context, _lease(context, spared=spared), None)
+
+
+def _pass_on(context: str, leased: list[Row], on_the_spot: Deliver | None) -> int:
+    rows = stream.in_order(context, leased)
     if not rows:
         return 0
     failpoint("relay.selected", context)
-    queue = FRESH if newest else EVENTS
-    return len(rows) if hand_over(context, rows, queue=queue, on_the_spot=on_the_spot) else 0
+    return len(rows) if hand_over(context, rows, on_the_spot) else 0
 
 
-def hand_over(
-    context: str,
-    rows: Sequence[Row],
-    *,
-    queue: str = EVENTS,
-    on_the_spot: Deliver | None = None,
-) -> bool:
+def hand_over(context: str, rows: Sequence[Row], on_the_spot: Deliver | None = None) -> bool:
     """Publish events of a context, then mark them; False when somebody did not take all."""
-    heard = [(row[1], consumers_of(row[2])) for row in rows]
+    heard = [(row[1], consumers_of(row[2]), bool(row[-1])) for row in rows]
     # One batch of many causes: it has none of them for a parent, and is linked to each.
     with span("relay", "producer", [row[3] for row in rows], context=context, events=len(rows)):
-        if not _publish(context, heard, queue, on_the_spot):
+        if not _publish(context, heard, on_the_spot):
             return False
         if not stream.append(context, rows):
             return False
     failpoint("relay.published", context)
-    unheard = [row[0] for row, (_, consumers) in zip(rows, heard, strict=True) if not consumers]
+    unheard = [row[0] for row, (_, found, _) in zip(rows, heard, strict=True) if not found]
     with connection_of(context).cursor() as cursor:
         cursor.execute(
             filled(_MARK, context, keep=KEEP),
@@ -162,7 +153,7 @@ def hand_over(
     return True
 
 
-def _lease(context: str, *, newest: bool, spared: float) -> list[Row]:
+def _lease(context: str, *, newest: bool = False, spared: float = 0.0) -> list[Row]:
     outbox = table(context, "outbox")
     some = _NEWEST if newest else _OLDER if spared else "{outbox}"
     statement = _LEASE.format(
@@ -173,8 +164,9 @@ def _lease(context: str, *, newest: bool, spared: float) -> list[Row]:
     )
     parameters = {
         "lease": conf.RELAY_LEASE,
-        "batch": int(conf.RELAY_FRESH if newest else conf.RELAY_BATCH),
+        "batch": int(conf.RELAY_BATCH),
         "age": FRESH_FOR if newest else spared,
+        "fresh": FRESH_FOR,
     }
     with connection_of(context).cursor() as cursor:
         cursor.execute(statement, parameters)
@@ -182,22 +174,19 @@ def _lease(context: str, *, newest: bool, spared: float) -> list[Row]:
 
 
 def _publish(
-    producer: str,
-    heard: Iterable[tuple[UUID, list[str]]],
-    queue: str,
-    on_the_spot: Deliver | None,
+    producer: str, heard: Iterable[tuple[UUID, list[str], bool]], on_the_spot: Deliver | None
 ) -> bool:
-    per_consumer: dict[str, list[str]] = defaultdict(list)
-    for event_id, consumers in heard:
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for event_id, consumers, is_fresh in heard:
         for consumer in consumers:
-            per_consumer[consumer].append(str(event_id))
+            found[FRESH if is_fresh else EVENTS, consumer].append(str(event_id))
     if on_the_spot is not None:
-        for consumer, ids in per_consumer.items():
+        for (_, consumer), ids in found.items():
             on_the_spot(producer, consumer, ids)
         return True
     return all(
-        deliver_later(producer, consumer, ids, queue=queue)
-        for consumer, ids in per_consumer.items()
+        deliver_later(producer, consumer, ids, queue=lane)
+        for (lane, consumer), ids in found.items()
     )
 
 

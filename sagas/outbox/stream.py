@@ -68,7 +68,7 @@ WHERE position IN (SELECT position FROM {outbox} WHERE position = ANY(%(position
 """
 
 Row = tuple[Any, ...]
-"""Position, id, type and trace context of an event; for the stream the rest of it, too."""
+"""Position, id, type and trace of an event; for the stream the rest of it, too; whether it is fresh."""
 
 
 class UnfitAddress(SagasError):
@@ -175,7 +175,7 @@ def append(context: str, rows: Sequence[Row]) -> bool:
     # One transaction: a Redis out of memory must not take the second event without the first.
     pipeline = _client(found.url).pipeline(transaction=True)
     length = int(conf.STREAM_LENGTH)
-    for _, *values in rows:
+    for _, *values, _ in rows:
         told: Any = {"producer": context, **dict(zip(FIELDS, map(_text, values), strict=True))}
         pipeline.xadd(found.name, told, maxlen=length, approximate=True)
     try:

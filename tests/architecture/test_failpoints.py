@@ -44,8 +44,7 @@ BESIDE = {
     ),
     "sagas.outbox.history._keep_page": ("sagas.outbox.history.keep_missed", "history.kept"),
     "sagas.choreography.moves.claim": ("sagas.choreography.watchdog.watch", "watch.claimed"),
-    "sagas.outbox.relay._lease": ("sagas.outbox.relay.relay_batch", "relay.selected"),
-    "sagas.outbox.stream.in_order": ("sagas.outbox.relay.relay_batch", "relay.selected"),
+    "sagas.outbox.stream.in_order": ("sagas.outbox.relay._pass_on", "relay.selected"),
     "sagas.outbox.republish._settle": ("sagas.outbox.republish._compare", "republish.delivered"),
 }
 IN_A_TRANSACTION = "runs in its caller's transaction, which has its own places"
@@ -83,6 +82,7 @@ EXEMPT = {
     "sagas.choreography.opening._open": IN_A_TRANSACTION,
     "sagas.orchestration.sweep._wait_for_deadline": LAST,
     "sagas.orchestration.branch_stops.leave": LAST,
+    "sagas.outbox.relay._lease": "relay.selected follows at each of its callers, in _pass_on",
     "sagas.orchestration.versions.leave": LAST,
     "sagas.outbox.attempts.take_back": LAST,
     "sagas.outbox.outside._Lease.give_back": "nothing follows it, and else the lease runs out",

@@ -354,8 +354,8 @@ BY_HAND = {
     ),
     "only what was published is marked": (
         "sagas.outbox.relay",
-        "if not _publish(context, heard, queue, on_the_spot):\n            return False",
-        "_publish(context, heard, queue, on_the_spot)",
+        "if not _publish(context, heard, on_the_spot):\n            return False",
+        "_publish(context, heard, on_the_spot)",
     ),
     "what others cannot see yet is not told them": (
         "sagas.outbox.tailing",

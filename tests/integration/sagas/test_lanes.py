@@ -11,7 +11,7 @@ from sagas.failpoints import FailpointHit
 from sagas.models import DeadLetter
 from sagas.orchestration import canvas
 from sagas.outbox import bell, delivery
-from sagas.outbox.relay import relay, relay_batch
+from sagas.outbox.relay import relay
 from tests.databases import rows
 from tests.integration.sagas import trial
 from tests.integration.sagas.news import Failing, a_teller, grow_old, listen, position, tell
@@ -55,30 +55,37 @@ def test_a_context_that_has_rung_does_not_silence_another(broker):
     assert [message.args for message in broker.take()] == [("orders",), ("billing",)]
 
 
-def test_who_rings_has_the_newest_events_go_first_by_the_quick_lane(broker):
+def grow_stale():
+    rows("UPDATE orders_outbox SET created_at = created_at - interval '1 minute'")
+
+
+def test_who_rings_has_what_is_fresh_go_by_the_quick_lane_and_leaves_the_rest(broker):
     listen()
-    old = tell(a_teller(), *"abcde")
+    tell(a_teller(), *"abcde")
+    grow_stale()
     fresh = tell(a_teller(), "y") + tell(a_teller(), "z")
     broker.take()
 
-    assert relay("orders") == 7
-    assert lanes(broker) == [("fresh", fresh), ("events", old[:3]), ("events", old[3:])]
+    assert relay("orders") == 2
+    assert lanes(broker) == [("fresh", fresh)]
 
 
-def test_a_tick_takes_the_oldest_events_first_and_leaves_the_quick_lane_alone(broker):
+def test_a_tick_takes_the_oldest_first_and_sends_each_by_its_lane(broker):
     listen()
-    ids = tell(a_teller(), *"abcd")
+    old = tell(a_teller(), *"abcd")
+    grow_stale()
+    fresh = tell(a_teller(), "z")
     broker.take()
 
-    assert relay() == 4
-    assert lanes(broker) == [("events", ids[:3]), ("events", ids[3:])]
+    assert relay() == 5
+    assert lanes(broker) == [("events", old[:3]), ("events", old[3:]), ("fresh", fresh)]
 
 
 def test_a_ring_that_finds_few_events_looks_once(broker, django_assert_num_queries):
     listen()
     tell(a_teller(), "hello")
 
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(2):  # lease and mark
         assert relay("orders") == 1
 
 
@@ -96,9 +103,11 @@ def test_a_fresh_event_brings_the_older_ones_of_its_aggregate_along_in_their_ord
     listen()
     teller = a_teller()
     tell(teller, *"abcd")
+    grow_stale()
     tell(teller, "e")
     broker.take()
     relay("orders")
+    relay()
     by_lane = {"fresh": [], "events": []}
     for message in broker.take():
         by_lane[message.options["queue"]].append(message)
@@ -118,6 +127,10 @@ def test_whichever_lane_is_quicker_an_aggregates_order_is_that_of_its_commits(br
         for teller in tellers:
             tell(teller, f"{teller.id}/{number}")
         relay("orders")
+        for teller in tellers:
+            tell(teller, f"{teller.id}/{number}+")
+        grow_stale()
+        relay()
     messages = [m for m in broker.take() if m.task == "sagas.deliver"]
     fresh = [m for m in messages if m.options["queue"] == "fresh"]
     old = [m for m in messages if m.options["queue"] != "fresh"]
@@ -130,9 +143,9 @@ def test_whichever_lane_is_quicker_an_aggregates_order_is_that_of_its_commits(br
 
     assert raised(together(work, work)) == []
     for teller in tellers:
-        assert position(teller) == 4
+        assert position(teller) == 8
         heard = [e for e in trial.effects() if str(teller.id) in e]
-        assert heard == [f"billing:{teller.id}/{n}#{n + 1}" for n in range(4)]
+        assert [int(e.rpartition("#")[2]) for e in heard] == list(range(1, 9))
 
 
 def test_two_rings_at_once_publish_each_event_once(broker):
@@ -168,6 +181,7 @@ def test_an_event_that_kills_whoever_answers_the_ring_comes_again_by_a_message(b
     assert Outbox.objects.get().published_at is None
 
     grow_old()
+    grow_stale()
     broker.drain()
     assert relay() == 1
     assert lanes(broker) == [("events", [event_id])]
@@ -187,11 +201,11 @@ def test_a_handler_that_fails_on_the_spot_is_a_dead_letter_and_the_event_is_mark
 def test_what_has_waited_for_long_overtakes_nothing(broker):
     listen()
     ids = tell(a_teller(), *"abc")
-    rows("UPDATE orders_outbox SET created_at = created_at - interval '1 minute'")
+    grow_stale()
     broker.take()
 
-    assert relay_batch("orders", newest=True) == 0
-    assert relay("orders") == 3, "a ring without anything fresh is for what a long transaction did"
+    assert relay("orders") == 0
+    assert relay() == 3
     assert lanes(broker) == [("events", ids)]
 
 
@@ -221,7 +235,7 @@ def test_a_delivery_whose_rest_the_broker_does_not_take_goes_on(broker, settings
 def test_a_tick_leaves_an_event_that_was_just_committed_to_its_ring(broker):
     listen()
     tell(a_teller(), "old")
-    rows("UPDATE orders_outbox SET created_at = created_at - interval '1 minute'")
+    grow_stale()
     tell(a_teller(), "fresh")
     broker.take()
 
@@ -234,19 +248,13 @@ def test_a_tick_leaves_an_event_that_was_just_committed_to_its_ring(broker):
     assert trial.effects() == ["billing:fresh#1"]
 
 
-def test_what_is_committed_while_a_ring_is_answered_is_left_to_the_next_ring(broker, settings):
-    settings.SAGAS = {**settings.SAGAS, "RELAY_FRESH": 1}
-    late = []
+def test_of_many_fresh_events_each_goes_by_a_message_of_the_quick_lane(broker):
     listen()
-    tell(a_teller(), "first")
-    broker.take()
+    ids = tell(a_teller(), *"abcd")
+    [ring] = broker.take()
 
-    def deliver(*arguments):
-        if not late:
-            late.extend(tell(a_teller(), "late"))
-        delivery.deliver(*arguments)
-
-    assert relay("orders", on_the_spot=deliver) == 1
-    rings = [message.task for message in broker.take()]
-    assert rings == ["sagas.relay"]
-    assert Outbox.objects.get(published_at=None).payload == {"text": "late"}
+    broker.run_chain(ring)
+    sent = lanes(broker)
+    assert {queue for queue, _ in sent} == {"fresh"}
+    assert sorted(event_id for _, some in sent for event_id in some) == sorted(ids[1:])
+    assert trial.effects()[:1] == ["billing:a#1"], "what was left over was few"

@@ -79,7 +79,7 @@ def test_a_message_carries_ids_only_and_no_more_than_fit(broker, settings):
     sent = messages(broker)
     assert [len(message.args[2]) for message in sent] == [3, 3, 1]
     assert [i for message in sent for i in message.args[2]] == ids
-    assert {message.options["queue"] for message in sent} == {"events"}
+    assert {message.options["queue"] for message in sent} == {"fresh"}
 
 
 def test_a_long_outbox_is_drained_in_batches(broker, settings):
