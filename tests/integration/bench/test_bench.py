@@ -85,6 +85,7 @@ def test_a_system_at_work_is_not_measured(engine_tables):
         ("saga", "--sagas", "0"),
         ("saga", "--stored", "-1"),
         ("saga", "--stored", "5"),
+        ("outbox",),
         ("nothing",),
         (),
     ],
