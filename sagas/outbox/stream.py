@@ -68,7 +68,7 @@ WHERE position IN (SELECT position FROM {outbox} WHERE position = ANY(%(position
 """
 
 Row = tuple[Any, ...]
-"""Position, id, type and trace of an event; for the stream the rest of it, too; whether it is fresh."""
+"""Position, id, type and trace of an event, what a stream needs of it, and whether it is fresh."""
 
 
 class UnfitAddress(SagasError):
