@@ -28,12 +28,7 @@ from sagas.orchestration import (
     versions,
 )
 from sagas.orchestration.insertion import NewSaga
-from sagas.orchestration.starting import (
-    Again,
-    Started,
-    refuse_key_of_a_later_run,
-    start_once,
-)
+from sagas.orchestration.starting import Again, Started, refuse_key_of_a_later_run, start_once
 from sagas.orchestration.status import NoSuchSaga
 from sagas.orchestration.stops import Cancellation
 from sagas.orchestration.store import StaleFencingToken
@@ -224,8 +219,8 @@ def park(saga_id: UUID, *, by: str, reason: str) -> bool:
 def skip(saga_id: UUID, *, by: str, reason: str, step: str | None = None) -> bool:
     """Settle the step that a parked saga stands at by hand, and let the saga go on.
 
-    On the way back it says that a person has undone the step. Forward only a step may be
-    skipped whose definition says so. Safe when two press at once: the second gets False.
+    On the way back it says that a person has undone the step; forward only a step may be skipped
+    whose definition says so. Safe when two press at once: the second gets False.
 
     :param step: its name, as a check; needed in a group of which more than one branch is left
     :raises ReasonMissing: if the reason is empty
@@ -242,7 +237,7 @@ def skip(saga_id: UUID, *, by: str, reason: str, step: str | None = None) -> boo
     try:
         return _act("skip", saga_id, by=by, reason=reason, done=done, context=context)
     except (StaleFencingToken, group.CannotKeep):
-        # Rolled back: somebody was faster, the step is done, or a reply of its group is not kept.
+        # Rolled back: somebody was faster, or a reply of its group is not kept.
         return _act("skip", saga_id, by=by, reason=reason, done=lambda: False)
 
 

@@ -24,7 +24,8 @@ BATCH = 5000
 _SETTLED = """
 SELECT position, id, aggregatetype, aggregateid, sequence FROM {outbox}
 WHERE settled_at < clock_timestamp() - make_interval(days => %s) AND position > %s
-    AND NOT (outside_due AND %s) AND position <= %s
+    AND NOT (outside_due AND %s)
+    AND position <= %s
 ORDER BY position LIMIT %s
 """
 

@@ -109,7 +109,8 @@ def test_the_map_of_events_is_the_same_for_other_programs(capsys):
     [captured] = [one for one in listed if one["event"] == "payments.PaymentCaptured"]
     assert captured["published_by"] == ["payments/services.py: capture"]
     assert captured["heard_by"] == [
-        {"context": "billing", "handler": "billing.handlers.book_payment"}
+        {"context": "billing", "handler": "billing.handlers.book_payment"},
+        {"context": "orders", "handler": "orders.projections.captured"},
     ]
 
 

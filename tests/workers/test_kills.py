@@ -229,6 +229,39 @@ def test_every_place_of_the_list_is_armed_by_these_tests_or_named_elsewhere():
             "tests/integration/sagas/test_lock_crashes.py",
         ),
         "history.kept": "tests/integration/sagas/test_history.py",
+        "limit.committed": "tests/integration/sagas/test_time_limits.py",
+        "heartbeat.committed": "tests/integration/sagas/test_heartbeats.py",
+        "breaker.probing": "tests/integration/sagas/test_breaker.py",
+        **dict.fromkeys(
+            [
+                "tail.published_tables",
+                "tail.slot_dropped",
+                "tail.read",
+                "tail.handed_over",
+                "tail.advanced",
+            ],
+            "tests/integration/sagas/test_tailing.py",
+        ),
+        **dict.fromkeys(
+            ["outside.selected", "outside.published", "outside.committed"],
+            "tests/workers/test_outside.py",
+        ),
+        **dict.fromkeys(
+            ["consumer.begun", "catchup.delivered", "catchup.noted"],
+            "tests/integration/sagas/test_new_consumers.py",
+        ),
+        **dict.fromkeys(
+            [
+                "rebuild.before_commit",
+                "rebuild.begun",
+                "rebuild.page.before_commit",
+                "rebuild.page.committed",
+                "rebuild.change.before_commit",
+                "rebuild.changed",
+                "lag.noted",
+            ],
+            "tests/integration/orders/test_rebuild.py",
+        ),
         **dict.fromkeys(
             ["watch.claimed", "watch.before_commit", "watch.committed", "watch.undone"],
             "tests/integration/sagas/test_choreography.py",

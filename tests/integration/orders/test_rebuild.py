@@ -374,6 +374,18 @@ def test_a_tick_notes_beside_the_board_how_fresh_it_is():
     assert fresh.as_of > behind.as_of
 
 
+def test_a_tick_that_dies_after_it_noted_one_leaves_the_others_to_the_next(fail_at):
+    place()
+    spread()
+    fail_at("lag.noted")
+    with pytest.raises(FailpointHit):
+        note()
+    assert not Projection.objects.filter(name=BOARD.name).exists()
+
+    note()
+    assert Projection.objects.get(name=BOARD.name).behind == 0
+
+
 def test_a_slow_tick_does_not_make_a_board_older_than_it_is(monkeypatch):
     place()
     spread()
