@@ -139,7 +139,7 @@ def republish_events() -> None:
 @shared_task(name="sagas.catch_up")
 def catch_up() -> None:
     """Bring contexts that have begun to listen from the first event to the present."""
-    catching_up.catch_up(conf.STEP_TIMEOUT / 2)
+    catching_up.tick()
 
 
 @shared_task(name="sagas.watch_slots")

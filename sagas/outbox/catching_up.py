@@ -5,29 +5,76 @@ what the consumer has not applied. The note of how far it has come moves only pa
 the consumer's own positions confirm, so a tick that dies is taken up where it was.
 """
 
+import logging
 import time
 from datetime import timedelta
 from uuid import UUID
 
+import redis
+from celery import current_app
+from celery.canvas import Signature
 from django.db.models.functions import Now
 
 from sagas.conf import conf
 from sagas.failpoints import failpoint
 from sagas.models.consumer import Consumer
 from sagas.models.dead_letter import DeadLetter
+from sagas.orchestration import canvas
+from sagas.orchestration.donekeys import client
 from sagas.outbox import past, starts
 from sagas.outbox.delivery import deliver
 from sagas.outbox.past import PastEvent
 from sagas.outbox.republish import positions_of
 from sagas.transactions import ENGINE, connection_of
 
-PAGE = 500
-PATIENCE = 1.0
+log = logging.getLogger(__name__)
+
+PAGE = 50
+PATIENCE = 0.1
 
 _READ = """
 UPDATE sagas_consumer SET read_to = %s
 WHERE id = %s AND read_to < %s AND names = %s
 """
+
+
+KEY = "sagas:catch_up"
+LIFE_MS = 10_000
+SLICE = 0.2
+"""Seconds of one tick; what is left then is the next message's."""
+
+
+def tick() -> None:
+    """Catch up for a slice, and ring for the next one while something is left.
+
+    Of several ticks at once one goes on: the past must not keep every worker from the present. As
+    everywhere, Redis may be wrong about that, and then two do the same work.
+    """
+    if not _is_alone():
+        return
+    began = time.monotonic()
+    applied = catch_up(SLICE)
+    spent = time.monotonic() - began >= SLICE
+    _let_others()
+    if applied and spent:
+        canvas.publish(
+            Signature("sagas.catch_up", options={"queue": "ticks"}, immutable=True, app=current_app)
+        )
+
+
+def _is_alone() -> bool:
+    try:
+        return bool(client().set(KEY, "1", nx=True, px=LIFE_MS))
+    except redis.RedisError as error:
+        log.warning("catch_up_unasked", extra={"error": str(error)})
+        return True
+
+
+def _let_others() -> None:
+    try:
+        client().delete(KEY)
+    except redis.RedisError as error:
+        log.warning("catch_up_unsaid", extra={"error": str(error)})
 
 
 def catch_up(seconds: float) -> int:
@@ -39,7 +86,8 @@ def catch_up(seconds: float) -> int:
     """
     starts.begin_new()
     end = time.monotonic() + seconds
-    rows = Consumer.objects.filter(caught_up_at=None).order_by("id")
+    # In any order: none that has much to read, or cannot go on, keeps the others waiting for good.
+    rows = Consumer.objects.filter(caught_up_at=None).order_by("?")
     return sum(_catch_up(row, end) for row in rows)
 
 

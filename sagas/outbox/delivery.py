@@ -9,6 +9,7 @@ import logging
 from dataclasses import dataclass
 from enum import Enum
 from time import monotonic
+from typing import Final
 from uuid import UUID
 
 from celery.exceptions import SoftTimeLimitExceeded
@@ -20,11 +21,12 @@ from sagas.core.errors import SagasError
 from sagas.correlation import correlated
 from sagas.failpoints import failpoint
 from sagas.models.dead_letter import DeadLetter
+from sagas.orchestration import canvas
 from sagas.outbox import attempts, dead_letters, starts
 from sagas.outbox.dead_letters import Attempt, Standing
 from sagas.outbox.positions import position
 from sagas.outbox.reading import PAGE, Message, read
-from sagas.outbox.relay import deliver_later
+from sagas.outbox.relay import EVENTS, FRESH, deliver_later
 from sagas.outbox.subscriptions import (
     ENVELOPE,
     Envelope,
@@ -38,6 +40,9 @@ from sagas.spans import span
 from sagas.transactions import connection_of, table, transaction
 
 log = logging.getLogger(__name__)
+
+FRESH_WAITS: Final = 2
+"""Messages of what is fresh above which what is older gives way."""
 
 
 class UnknownVersion(SagasError):
@@ -63,7 +68,7 @@ def deliver(producer: str, consumer: str, event_ids: list[str], *, lane: str = "
     :param lane: the queue to which the rest is sent when the slice of time is spent; else none is
     """
     applied, trouble = 0, None
-    ends = monotonic() + conf.DELIVERY_SLICE
+    ends = monotonic() + _slice(lane)
     aggregates = _aggregates(producer, event_ids)
     for number, (aggregate_type, aggregate_id, _) in enumerate(aggregates):
         if lane and number and monotonic() > ends:
@@ -80,6 +85,17 @@ def deliver(producer: str, consumer: str, event_ids: list[str], *, lane: str = "
     if trouble is not None:
         raise trouble
     return applied
+
+
+def _slice(lane: str) -> float:
+    """Return for how long a delivery may go on; one aggregate has its turn in any case.
+
+    While something fresh waits, what is older gives way: its handlers may tell more fresh events
+    than they leave time for.
+    """
+    if lane == EVENTS and canvas.depth(FRESH) > FRESH_WAITS:
+        return 0.0
+    return conf.DELIVERY_SLICE
 
 
 def _aggregates(producer: str, event_ids: list[str]) -> list[tuple[str, UUID, str]]:

@@ -465,6 +465,7 @@ TRIGGERS = (
 
 # Guards that need not be missed, since others say the same.
 BESIDE = {
+    "outbox.stream._GIVE_BACK: FOR UPDATE": "the end of a deadlock, which is a repeat",
     "choreography.moves._CLAIM: FOR UPDATE SKIP LOCKED": "the token, which fences the first of two",
     "choreography.moves._CLAIM: finished_at IS NULL": "`due_at`, which nothing that ended has",
     "orchestration.barriers._JOURNAL: all of them": "the barrier, which says what the journal says",

@@ -132,7 +132,8 @@ def test_an_event_that_was_dropped_is_delivered_again(broker):
 def test_the_second_hop_is_named_when_it_is_the_one_that_is_missing(broker):
     order = a_flow(broker)
     publish_all()
-    broker.drain()
+    for message in broker.take():  # and nobody answers the ring of what is told then
+        broker.run_chain(message)
     publish_all()
     broker.take()
 

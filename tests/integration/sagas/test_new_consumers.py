@@ -6,9 +6,11 @@ import threading
 from collections import Counter, defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from uuid import UUID
 
 import pytest
+import redis
 from django.apps import apps
 from django.conf import settings as project
 from django.db import connection
@@ -255,6 +257,45 @@ def test_two_workers_that_catch_up_at_once_apply_each_event_once(fraudwatch, mon
     assert raised(together(*[lambda: catch_up(LONG)] * 3)) == []
     catch_up(LONG)
     assert all(streams(fraudwatch)[order.id] == [1, 2] for order in orders)
+
+
+@pytest.mark.parametrize(
+    ("applied", "took", "sent"),
+    [(5, 1.0, ["sagas.catch_up"]), (5, 0.1, []), (0, 1.0, [])],
+    ids=["the slice is spent", "nothing is left", "nothing can be done"],
+)
+def test_a_tick_whose_slice_is_spent_leaves_the_rest_to_a_message(
+    committed_db, monkeypatch, applied, took, sent
+):
+    told = []
+    monkeypatch.setattr(canvas, "publish", lambda message: told.append(message.task) or True)
+    monkeypatch.setattr(catching_up, "catch_up", lambda _: applied)
+    clock_of_ticks = iter([0.0, took])
+    monkeypatch.setattr(catching_up, "time", SimpleNamespace(monotonic=clock_of_ticks.__next__))
+
+    catching_up.tick()
+    assert told == sent
+
+
+def test_of_two_ticks_at_once_one_leaves_the_workers_to_the_present(fraudwatch, monkeypatch):
+    trade()
+    catching_up.client().set(catching_up.KEY, "1", px=60_000)
+    catching_up.tick()
+    assert streams(fraudwatch) == {}
+
+    catching_up.client().delete(catching_up.KEY)
+    catching_up.tick()
+    assert sum(map(len, streams(fraudwatch).values())) == 4
+
+
+def test_without_redis_a_tick_catches_up_all_the_same(fraudwatch, monkeypatch):
+    monkeypatch.setattr(
+        catching_up, "client", lambda: redis.Redis.from_url("redis://127.0.0.1:1/0")
+    )
+    trade()
+
+    catching_up.tick()
+    assert sum(map(len, streams(fraudwatch).values())) == 4
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def test_where_nobody_is_bound_nothing_piles_up(on, settings):
     assert outside.send() == 3
     with redis.Redis.from_url(settings.REDIS_URL.replace("db=1", "db=0")) as client:
         lists = {key for key in client.scan_iter() if client.type(key) == b"list"}
-    assert lists <= {b"concord:ticks"}, "only what the commit has rung for"
+    assert lists <= {b"concord:fresh"}, "only what the commit has rung for"
 
 
 def test_a_long_backlog_goes_out_in_batches_in_its_order(others, settings):
@@ -262,7 +262,7 @@ def test_our_own_broker_that_is_away_does_not_keep_events_from_the_outside(other
 def test_the_relay_rings_for_the_outside(on, broker):
     tell(a_teller(), "hello")
     broker.take()
-    relay_outboxes()
+    relay_outboxes("orders")
 
     assert [message.task for message in broker.take()] == ["sagas.send_outside"]
 

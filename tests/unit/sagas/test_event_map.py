@@ -57,7 +57,14 @@ def test_a_listener_to_a_version_that_nobody_publishes_is_an_error():
     assert "orders.OrderPlaced v2" in error.msg
 
 
-def test_an_event_that_nobody_reads_is_a_warning(monkeypatch):
+@pytest.fixture
+def unheard(monkeypatch):
+    """Nobody within the project listens to ``orders.OrderPlaced``."""
+    others = {key: found for key, found in SUBSCRIPTIONS.items() if key[0] != OrderPlaced.name}
+    monkeypatch.setattr(subscriptions, "SUBSCRIPTIONS", others)
+
+
+def test_an_event_that_nobody_reads_is_a_warning(monkeypatch, unheard):
     monkeypatch.setattr(OrderPlaced, "outside", "")
 
     [warning] = check_events()
@@ -65,7 +72,7 @@ def test_an_event_that_nobody_reads_is_a_warning(monkeypatch):
     assert (warning.id, warning.msg) == ("sagas.W020", "nobody listens to orders.OrderPlaced v1")
 
 
-def test_an_event_that_is_read_outside_is_listed_with_its_reader():
+def test_an_event_that_is_read_outside_is_listed_with_its_reader(unheard):
     one = found("orders.OrderPlaced v1")
 
     assert one.listeners == ()
@@ -77,7 +84,8 @@ def test_what_is_heard_stands_beside_who_tells_it():
 
     assert one.context == "payments"
     assert [(heard.context, heard.handler.__name__) for heard in one.listeners] == [
-        ("billing", "book_payment")
+        ("billing", "book_payment"),
+        ("orders", "captured"),
     ]
 
 
