@@ -22,7 +22,7 @@ from typing import Any, Final
 import redis
 
 from sagas.conf import conf
-from sagas.core.commands import Postponed, Unknown
+from sagas.core.commands import Postponed, Rejected, Unknown
 from sagas.failpoints import failpoint
 from sagas.orchestration.donekeys import client
 from sagas.orchestration.wakes import Silence
@@ -66,6 +66,8 @@ class Breaker:
     def call(self) -> Iterator[None]:
         """Make a call, unless the circuit is open; what has no answer (``Unknown``) opens it.
 
+        A no (``Rejected``) is an answer. Of anything else it is not known whether it was one.
+
         :raises Postponed: if nothing was sent, or a probe has had no answer either
         """
         admitted = self._admit()
@@ -78,6 +80,12 @@ class Breaker:
             self._go_on_waiting()
             said = f"{self.name} does not answer yet: {unanswered}"
             raise self._postponed(said, conf.BREAKER_PAUSE) from unanswered
+        except Rejected:
+            self._answered(admitted)
+            raise
+        self._answered(admitted)
+
+    def _answered(self, admitted: _Admission) -> None:
         if admitted.is_probe or admitted.had_failures:
             self._close(was_open=admitted.is_probe)
 

@@ -76,6 +76,21 @@ def test_a_no_is_an_answer(breaker):
     assert not is_open(breaker)
 
 
+def test_a_no_to_the_probe_closes_the_circuit(breaker):
+    fail(breaker)
+    let_the_pause_pass()
+
+    assert asked(breaker, Rejected("declined")) == "Rejected"
+    assert not is_open(breaker)
+
+
+def test_a_no_in_between_begins_the_count_anew(breaker):
+    fail(breaker, 2)
+    assert asked(breaker, Rejected("declined")) == "Rejected"
+    fail(breaker, 2)
+    assert not is_open(breaker)
+
+
 def test_the_circuit_is_one_for_all_processes(breaker):
     fail(breaker)
     elsewhere = Breaker(NAME)
