@@ -1,7 +1,8 @@
 """A long call says that it is alive and how far it has come, and hears that it is not wanted."""
 
 import json
-from typing import Any
+import re
+from typing import Any, Final
 
 from psycopg.types.json import Jsonb
 
@@ -21,6 +22,8 @@ class UnfitDetail(SagasError):
 
 
 LONGEST_DETAIL = 4000
+_ZERO_BYTE: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+"""As JSON writes it; a backslash before it is one of its own, and the rest is text."""
 
 # The journal row is that of the intent: there is one wherever a call is under way.
 _BEAT = """
@@ -83,10 +86,10 @@ def last_heartbeat() -> Any:
 
 def _told(run: Run, detail: Any) -> dict[str, Any]:
     try:
-        written = json.dumps(detail, allow_nan=False)
+        written = json.dumps(detail, allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError) as wrong:
         raise UnfitDetail(f"no JSON: {wrong}") from wrong
-    if len(written) > LONGEST_DETAIL or r"\u0000" in written:
+    if len(written) > LONGEST_DETAIL or _ZERO_BYTE.search(written):
         raise UnfitDetail(f"{len(written)} bytes; {LONGEST_DETAIL} are the most, and no zero byte")
     return {
         "id": run.saga_id,

@@ -163,7 +163,7 @@ def test_no_beat_inside_a_transaction_nor_outside_a_step(broker):
     assert row(at_the_call(broker, call)).status == "completed"
 
 
-@pytest.mark.parametrize("detail", ["x" * LONGEST_DETAIL, {1, 2}, float("nan"), "\x00"])
+@pytest.mark.parametrize("detail", ["x" * LONGEST_DETAIL, {1, 2}, float("nan"), "\x00", "\ud800"])
 def test_a_detail_that_could_not_be_kept_is_refused(broker, detail):
     refused = []
 
@@ -176,3 +176,10 @@ def test_a_detail_that_could_not_be_kept_is_refused(broker, detail):
     at_the_call(broker, call)
 
     assert refused == [UnfitDetail]
+
+
+@pytest.mark.parametrize("detail", [r"C:\u0000", "\u20ac" * 1300, {"\u20ac": None}])
+def test_a_detail_that_only_looks_unfit_is_kept(broker, detail):
+    saga_id = at_the_call(broker, lambda _: heartbeat(detail))
+
+    assert StepRun.objects.get(saga_id=saga_id, name="hold").detail == detail
