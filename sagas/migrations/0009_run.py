@@ -3,10 +3,13 @@
 from django.db import migrations, models
 
 # A later run began after the one before it had ended; whatever did not is a caller's own. Ended rows
-# cannot be changed and need no number: nothing is told to wait for them.
+# cannot be changed and need no number: nothing is told to wait for them. So only what lives is looked
+# for by its key: no saga goes on meanwhile.
 _NUMBER = """
 WITH RECURSIVE run (number, name, base, id, finished_at) AS (
     SELECT 1, name, key, id, finished_at FROM sagas_saga
+    WHERE (name, key) IN (SELECT name, regexp_replace(key, '#[0-9]+$', '') FROM sagas_saga
+        WHERE finished_at IS NULL AND key ~ '#[0-9]+$')
     UNION ALL
     SELECT number + 1, run.name, base, s.id, s.finished_at FROM run JOIN sagas_saga AS s
         ON s.name = run.name AND s.key = base || '#' || (number + 1)

@@ -162,16 +162,19 @@ def _is_taken(new: NewSaga) -> bool:
 
 
 # The runs under one key are numbered: key, key#2, key#3. A saga that a caller once started under
-# such a key is no run; its number is passed over.
+# such a key is no run; its number is passed over. A release that numbers no rows may still start
+# runs beside this one: what it began after the one before had ended counts while it lives, as it
+# does in the migration that brought the column.
 _LAST_RUN = """
-WITH RECURSIVE taken (number, key, id, ended, is_run) AS (
-    SELECT 1, key, id, finished_at IS NOT NULL, true FROM sagas_saga
+WITH RECURSIVE taken (number, key, id, finished_at, is_run) AS (
+    SELECT 1, key, id, finished_at, true FROM sagas_saga
     WHERE name = %(name)s AND key = %(key)s
     UNION ALL
-    SELECT number + 1, s.key, s.id, s.finished_at IS NOT NULL, s.run = number + 1
+    SELECT number + 1, s.key, s.id, s.finished_at, s.run = number + 1
+        OR s.run = 1 AND s.finished_at IS NULL AND s.started_at >= taken.finished_at
     FROM taken JOIN sagas_saga AS s
         ON s.name = %(name)s AND s.key = %(key)s || '#' || (number + 1))
-SELECT (SELECT max(number) FROM taken), id, ended FROM taken
+SELECT (SELECT max(number) FROM taken), id, finished_at IS NOT NULL FROM taken
 WHERE is_run ORDER BY number DESC LIMIT 1
 """
 

@@ -6,9 +6,11 @@ from importlib import import_module
 
 import pytest
 
-from sagas.api import Again, AlreadyStarted, UnfitKey, connection_of, start, transaction, uuid7
+from sagas.api import Again, AlreadyStarted, UnfitKey, start, transaction, uuid7
 from sagas.models import SagaInstance, StepRun
 from sagas.orchestration import registry
+from sagas.statements import cursor_of
+from sagas.transactions import ENGINE
 from tests.integration.sagas import locking, trial
 from tests.integration.sagas.conftest import row
 from tests.integration.sagas.test_versions import SECOND
@@ -170,6 +172,17 @@ def test_the_key_of_a_run_does_not_lead_a_caller_to_it(broker):
         begin("order-1#2")
 
 
+def test_a_run_that_a_release_without_numbers_began_beside_this_one_is_the_one_that_runs(broker):
+    begin(again=Again.AFTER_END)
+    broker.drain()
+    second = begin(again=Again.AFTER_END)
+    SagaInstance.objects.filter(id=second).update(run=1)
+
+    assert begin(again=Again.AFTER_END) == second, "it runs"
+    broker.drain()
+    assert row(begin(again=Again.AFTER_END)).key == "order-1#3"
+
+
 def test_of_rows_of_before_the_run_that_lives_is_numbered_and_no_callers_own(broker):
     for _ in range(2):
         begin(again=Again.AFTER_END)
@@ -181,7 +194,7 @@ def test_of_rows_of_before_the_run_that_lives_is_numbered_and_no_callers_own(bro
     living.update(run=1)
 
     numbering = import_module("sagas.migrations.0009_run")
-    with connection_of("orders").cursor() as cursor:
+    with cursor_of(ENGINE) as cursor:
         cursor.execute(numbering._NUMBER)
     assert (row(third).run, row(foreign).run) == (3, 1)
     assert begin(again=Again.AFTER_END) == third
