@@ -20,6 +20,7 @@ from sagas.orchestration.asleep import wait_of
 from sagas.standing import definition_of, sentence, step_text, word
 
 MOST_EVENTS = 50
+MOST_FAULTS = 200
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +59,8 @@ class Page:
     picture: timeline.Picture
     table: tuple[Row, ...]
     faults: tuple[StepFault, ...]
+    has_more_faults: bool
+    """There may be earlier ones."""
     events: tuple[LinkedEvent, ...]
     hops: tuple[Hop, ...]
     tasks: tuple[Any, ...]
@@ -69,7 +72,7 @@ def gather(saga: SagaInstance) -> Page:
     """Read what belongs to a saga."""
     now = clock.real()
     runs = list(StepRun.objects.filter(saga_id=saga.id).order_by("committed_at", "id"))
-    faults = list(StepFault.objects.filter(saga_id=saga.id).order_by("at", "id"))
+    faults = _latest_faults(saga)
     acts = list(
         OperatorAction.objects.filter(target_type="saga", target_id=str(saga.id)).order_by("id")
     )
@@ -82,6 +85,7 @@ def gather(saga: SagaInstance) -> Page:
         picture=timeline.draw(saga, runs, faults, acts, now),
         table=tuple(_table(saga, runs, faults)),
         faults=tuple(faults),
+        has_more_faults=len(faults) == MOST_FAULTS,
         events=events,
         hops=hops_of(saga.correlation_id, [(event.context, event.row) for event in events]),
         tasks=_tasks({*(run.task_id for run in runs), *(fault.task_id for fault in faults)} - {""}),
@@ -95,6 +99,15 @@ def gather(saga: SagaInstance) -> Page:
             }
         ),
     )
+
+
+def _latest_faults(saga: SagaInstance) -> list[StepFault]:
+    """Return what went wrong, oldest first.
+
+    A saga that is put off, since another system does not answer, is so thousands of times in a day.
+    """
+    found = StepFault.objects.filter(saga_id=saga.id).order_by("-at", "-id")
+    return list(found[:MOST_FAULTS])[::-1]
 
 
 def _table(
@@ -113,7 +126,7 @@ def _table(
             context=run.context,
             direction=run.direction,
             run=run,
-            attempts=1 + len([f for f in here if f.kind != "rejected"]),
+            attempts=1 + len([f for f in here if f.kind not in {"rejected", "postponed"}]),
             took=duration(took),
             faults=here,
         )

@@ -13,8 +13,10 @@ from django_celery_results.models import TaskResult
 from config.security import POLICY
 from payments.gateways.http import PROVIDER
 from payments.models import WebhookEvent
-from sagas.api import Unknown
-from sagas.models import SagaInstance, StepRun
+from sagas import clock
+from sagas.admin import detail
+from sagas.api import Postponed, Unknown
+from sagas.models import SagaInstance, StepFault, StepRun
 from tests.integration.admin.world import (
     a_compensated_saga,
     a_completed_saga,
@@ -32,6 +34,7 @@ from tests.integration.admin.world import (
     signed_in,
 )
 from tests.integration.sagas import trial
+from tests.integration.sagas.test_link_ends import raising
 
 LIST = "admin:sagas_sagainstance_changelist"
 INLINE = re.compile(
@@ -107,6 +110,27 @@ def test_a_retrying_saga_says_when_the_next_attempt_is(broker):
 
     assert "Step hold failed (once)" in text
     assert "next attempt" in text
+
+
+def test_the_page_of_a_saga_that_was_put_off_all_day_shows_the_latest_times(broker):
+    trial.SCRIPT["hold"] = raising(Postponed("not called for now"))
+    saga_id = trial.begin()
+    broker.drain()
+    first = StepFault.objects.get(saga_id=saga_id)
+    again = {
+        field.attname: getattr(first, field.attname)
+        for field in StepFault._meta.fields
+        if field.attname not in {"id", "at"}
+    }
+    StepFault.objects.bulk_create(StepFault(**again, at=clock.real()) for _ in range(5000))
+
+    response = shown(saga_id)
+    page = response.context["page"]
+    assert len(page.faults) == detail.MOST_FAULTS
+    assert first not in page.faults
+    [hold] = [row for row in page.table if row.name == "hold" and row.direction == "do"]
+    assert hold.attempts == 1, "being put off uses up none"
+    assert "Only the latest" in response.content.decode()
 
 
 def test_a_saga_past_the_point_of_no_return_says_so(broker):
