@@ -132,10 +132,10 @@ class _Branch:
             "step_fault",
             extra={"saga_id": self.saga_id, "step": name, "error": text},
         )
-        trace = error_texts.trace_of(error)
         if isinstance(error, Postponed):
-            self._store(name, "postponed", text, trace, parked=None, wait=error.wait)
+            self._store(name, "postponed", text, "", parked=None, wait=error.wait)
             return LinkEnd.STOPPED
+        trace = error_texts.trace_of(error)
         parked = None
         if self.claimed.attempts >= self._bound():
             parked = f"{name}: {self.claimed.attempts} attempts, the last: {text}"

@@ -54,7 +54,8 @@ def record(attempt: Attempt, name: str, kind: str, error: BaseException) -> None
         direction=attempt.direction,
         kind=kind if counts else "postponed",
         error=text,
-        traceback=error_texts.trace_of(error),
+        # Of what was only put off there are thousands in a long failure, and all of them are alike.
+        traceback=error_texts.trace_of(error) if counts else "",
         counts=counts,
     )
     try:

@@ -10,7 +10,7 @@ from sagas import api, failpoints
 from sagas.api import Rejected, Saga, begun, cancel, compensatable, pivot, retriable
 from sagas.core.keys import Direction
 from sagas.models import StepFault, StepRun
-from sagas.orchestration import registry, store
+from sagas.orchestration import donekeys, registry, store, wakes
 from sagas.orchestration.executor import Carried, LinkEnd
 from sagas.orchestration.sweep import sweep
 from tests.integration.sagas import trial
@@ -22,11 +22,13 @@ HOLD = compensatable("hold", do=trial.build_hold, undo=trial.build_release)
 BOOK = pivot("book", do=trial.build_book)
 THEN = retriable("then", do=trial.build_take)
 
+one_message_for_many = wakes.is_first
+
 pytestmark = pytest.mark.colocated  # a detached context's steps are all visited
 
 
-def begin(*steps):
-    saga = registry.add(
+def define(*steps):
+    return registry.add(
         Saga(
             name="orders.turning",
             version=1,
@@ -35,6 +37,13 @@ def begin(*steps):
             steps=steps,
         )
     )
+
+
+def begin(*steps):
+    return start(define(*steps))
+
+
+def start(saga):
     saga_id = api.uuid7()
     with api.transaction("orders"):
         state = trial.TrialState(subject=saga_id)
@@ -193,3 +202,16 @@ def test_a_no_on_queues_of_their_own_goes_back_in_the_queue_of_the_step_below(
 
     assert row(saga_id).status == "compensated"
     assert trial.effects() == ["take", "put_back", "close"]
+
+
+def test_sagas_refused_in_one_batch_are_rung_for_where_they_stand(
+    broker, refused, monkeypatch, settings
+):
+    settings.STEP_QUEUES = "per-context"
+    monkeypatch.setattr(wakes, "is_first", one_message_for_many)
+    donekeys.client().flushdb()
+    saga = define(OPEN, TAKE, BOOK)
+    sagas = [start(saga) for _ in range(3)]
+    broker.drain()
+
+    assert [row(saga_id).status for saga_id in sagas] == ["compensated"] * 3, "without a sweep"
