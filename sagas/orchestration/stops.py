@@ -51,11 +51,11 @@ WITH stopped AS (
         due_at = CASE WHEN %(parked)s::text IS NOT NULL
             THEN CASE WHEN status = 'running' AND NOT past_return
                 THEN least(deadline_at, step_deadline_at) END
-            WHEN step_deadline_at IS NULL OR past_return
+            WHEN status <> 'running' OR past_return
             THEN statement_timestamp() + make_interval(secs => %(delay)s)
             ELSE least(statement_timestamp() + make_interval(secs => %(delay)s),
-                greatest(statement_timestamp(),
-                    statement_timestamp() + (step_deadline_at - sagas.now()))) END,
+                greatest(statement_timestamp(), statement_timestamp()
+                    + (least(deadline_at, step_deadline_at) - sagas.now()))) END,
         parked_at = CASE WHEN %(parked)s::text IS NOT NULL THEN statement_timestamp() END,
         parked_reason = %(parked)s, updated_at = statement_timestamp()
     WHERE id = %(id)s AND status = %(status)s AND cursor = %(step_no)s

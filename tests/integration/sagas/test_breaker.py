@@ -3,10 +3,10 @@
 import pytest
 import redis
 
-from sagas import failpoints
+from sagas import clock, failpoints
 from sagas.api import Breaker, Postponed, Rejected, SagasError, Unknown
 from sagas.breaker import BREAKERS, circuits
-from sagas.models import StepFault
+from sagas.models import SagaInstance, StepFault
 from sagas.models.step_run import StepRun
 from sagas.orchestration import donekeys
 from sagas.orchestration.branches import run_branch
@@ -298,6 +298,22 @@ def test_a_circuit_that_opens_in_the_middle_of_a_compensation_parks_nothing(
     come_again(saga_id, broker, 1)
     assert row(saga_id).status == "compensated"
     assert trial.effects(saga_id).count("release") == 1
+
+
+def test_what_is_put_off_past_its_deadline_turns_round_at_the_deadline(broker):
+    postponed = Postponed("tomorrow")
+    postponed.wait = 86_400.0
+    trial.SCRIPT["hold"] = raising(postponed)
+    saga_id = trial.begin()
+    broker.drain()
+    saga = row(saga_id)
+    assert saga.not_before > saga.deadline_at
+    assert abs(saga.due_at - saga.deadline_at).total_seconds() < 1
+
+    SagaInstance.objects.filter(id=saga_id).update(deadline_at=clock.now(), due_at=clock.real())
+    sweep()
+    broker.drain()
+    assert (row(saga_id).status, row(saga_id).failure) == ("compensated", "deadline")
 
 
 def test_a_branch_waits_without_using_up_attempts(broker, breaker, fan_saga, group, settings):
