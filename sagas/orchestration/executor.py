@@ -181,9 +181,9 @@ class Carried:
         except Waiting:
             failpoint("wait.committed", work.place)
             return LinkEnd.STOPPED
-        except StepRejected:
+        except StepRejected as no:
             self._note_rejection(work)
-            return self._rejected()
+            return self._rejected(self.claimed.last_step if no.cursor is None else no.cursor)
         except Unknown as unknown:
             sometimes("outcome.unknown")
             return self._fault(work.step.name, "unknown", unknown)
@@ -232,11 +232,12 @@ class Carried:
         sometimes("step.rejected")
         failpoint("reject.committed", work.place)
 
-    def _rejected(self) -> LinkEnd:
+    def _rejected(self, cursor: int) -> LinkEnd:
         """Leave the way back to ``link_error``, or ring where no chain has one for us."""
         if self.chained:
             return LinkEnd.REJECTED
-        self._send(self.claimed.last_step, Direction.UNDO)
+        # A message for those that stand a step further takes none along that stands here.
+        self._send(cursor, Direction.UNDO)
         return LinkEnd.STOPPED
 
     def _turns_here(self, cursor: int) -> bool:

@@ -32,6 +32,9 @@ from sagas.sometimes import sometimes
 class StepRejected(SagasError):
     """A participant said no, and the compensation has begun."""
 
+    cursor: int | None = None
+    """Where the saga stands now, if that is not its last step."""
+
 
 def do_step(work: Work) -> Done:
     """Run a step forward.
@@ -51,7 +54,9 @@ def do_step(work: Work) -> Done:
         carry_out = _do_remote if handler.is_remote else _do_local
         found = carry_out(work, command, handler)
     if found.rejected is not None and not found.kept_lease:
-        raise StepRejected(found.rejected)
+        rejected = StepRejected(found.rejected)
+        rejected.cursor = found.cursor
+        raise rejected
     return found
 
 

@@ -10,7 +10,7 @@ from sagas import api, failpoints
 from sagas.api import Rejected, Saga, begun, cancel, compensatable, pivot, retriable
 from sagas.core.keys import Direction
 from sagas.models import StepFault, StepRun
-from sagas.orchestration import donekeys, registry, store, wakes
+from sagas.orchestration import donekeys, executor, registry, store, wakes
 from sagas.orchestration.executor import Carried, LinkEnd
 from sagas.orchestration.sweep import sweep
 from tests.integration.sagas import trial
@@ -204,11 +204,12 @@ def test_a_no_on_queues_of_their_own_goes_back_in_the_queue_of_the_step_below(
     assert trial.effects() == ["take", "put_back", "close"]
 
 
-def test_sagas_refused_in_one_batch_are_rung_for_where_they_stand(
+def test_sagas_refused_when_their_slice_is_spent_are_rung_for_where_they_stand(
     broker, refused, monkeypatch, settings
 ):
-    settings.STEP_QUEUES = "per-context"
+    settings.STEP_QUEUES = "shared"
     monkeypatch.setattr(wakes, "is_first", one_message_for_many)
+    monkeypatch.setattr(executor, "is_spent", lambda _: True)
     donekeys.client().flushdb()
     saga = define(OPEN, TAKE, BOOK)
     sagas = [start(saga) for _ in range(3)]
