@@ -33,12 +33,12 @@ WITH held AS (
     WHERE id = %(id)s AND status = %(status)s AND cursor = %(step_no)s
         AND fencing_token = %(token)s AND parked_at IS NULL
     RETURNING id)
-UPDATE sagas_steprun AS r SET detail = %(detail)s FROM held
+UPDATE sagas_steprun AS r SET detail = coalesce(%(detail)s::jsonb, r.detail) FROM held
 WHERE r.saga_id = held.id AND r.step_no = %(step_no)s AND r.direction = %(direction)s
 """
 # Of a branch the lease is in the same row; the saga is read, and may turn right after.
 _BEAT_OF_BRANCH = """
-UPDATE sagas_steprun AS r SET detail = %(detail)s,
+UPDATE sagas_steprun AS r SET detail = coalesce(%(detail)s::jsonb, r.detail),
     leased_until = clock_timestamp() + make_interval(secs => %(lease)s),
     due_at = clock_timestamp() + make_interval(secs => %(lease)s)
 FROM sagas_saga AS s
@@ -53,7 +53,7 @@ def heartbeat(detail: Any = None) -> None:
 
     For the ``call=`` of a remote step. It prolongs no time limit of the task.
 
-    :param detail: small JSON that operators see and the next attempt reads
+    :param detail: small JSON that operators see and the next attempt reads; None leaves the last
     :raises StaleFencingToken: if the saga is no longer this worker's: it was canceled, its time was
         over, or another has it; let it through, and call nothing more
     :raises InsideTransaction: if a transaction is open

@@ -183,3 +183,25 @@ def test_a_detail_that_only_looks_unfit_is_kept(broker, detail):
     saga_id = at_the_call(broker, lambda _: heartbeat(detail))
 
     assert StepRun.objects.get(saga_id=saga_id, name="hold").detail == detail
+
+
+def test_a_beat_without_a_detail_leaves_the_last_one(broker):
+    def call(_):
+        heartbeat({"page": 3})
+        heartbeat()
+        assert last_heartbeat() == {"page": 3}
+
+    assert row(at_the_call(broker, call)).status == "completed"
+
+
+def test_a_beat_of_a_branch_without_a_detail_leaves_the_last_one(broker):
+    def call():
+        heartbeat({"parcel": 1})
+        heartbeat()
+
+    trial.SCRIPT["hold"] = call
+    saga_id = fan.begin()
+    broker.drain()
+
+    assert row(saga_id).status == "completed"
+    assert StepRun.objects.get(saga_id=saga_id, name="hold", direction="do").detail == {"parcel": 1}
