@@ -50,7 +50,8 @@ def standing(consumer: str, aggregate_type: str, aggregate_id: UUID) -> Standing
 
 
 # An attempt that began before the last one was noted was beside it, not after it: deliveries that
-# wait for the same frozen session are cut off together, and are one attempt.
+# wait for the same frozen session are cut off together, and are one attempt. Nor does it take the
+# event from the next one, which may have begun by now and has it for a lease.
 _NOTE = """
 INSERT INTO sagas_deadletter AS l (id, context, producer, event_id, event_name, aggregate_type,
     aggregate_id, sequence, attempts, reason, traceback, next_at)
@@ -58,14 +59,13 @@ VALUES (%(id)s, %(consumer)s, %(producer)s, %(event_id)s, %(name)s, %(type)s, %(
     %(sequence)s, 1, %(reason)s, %(trace)s, CASE WHEN %(most)s > 1
         THEN clock_timestamp() + make_interval(secs => (%(delays)s::float8[])[1]) END)
 ON CONFLICT (context, event_id) DO UPDATE SET (attempts, next_at) = (
-        SELECT n, CASE WHEN n < %(most)s
-            THEN clock_timestamp() + make_interval(secs => (%(delays)s::float8[])[greatest(n, 1)])
-            END
-        FROM (SELECT CASE
-            WHEN %(counted)s THEN l.attempts
-            WHEN l.resolved_at IS NULL
-                AND l.last_at > clock_timestamp() - make_interval(secs => %(took)s) THEN l.attempts
-            ELSE l.attempts + 1 END) AS counted (n)),
+        SELECT n, CASE WHEN n < %(most)s THEN greatest(
+            CASE WHEN beside THEN l.next_at END,
+            clock_timestamp() + make_interval(secs => (%(delays)s::float8[])[greatest(n, 1)])) END
+        FROM (SELECT NOT %(counted)s AND l.resolved_at IS NULL
+            AND l.last_at > clock_timestamp() - make_interval(secs => %(took)s)) AS began (beside),
+            LATERAL (SELECT CASE WHEN %(counted)s OR beside THEN l.attempts
+                ELSE l.attempts + 1 END) AS counted (n)),
     reason = excluded.reason, traceback = excluded.traceback, last_at = clock_timestamp(),
     resolved_at = NULL
 """

@@ -237,6 +237,22 @@ def test_attempts_that_were_cut_off_side_by_side_are_one(broker):
     assert DeadLetter.objects.get().next_at is not None
 
 
+def test_one_that_is_cut_off_late_takes_the_event_from_no_attempt_that_has_begun(broker):
+    teller = a_teller()
+    tell(teller, "poison")
+    [message] = reading.read("orders", teller.aggregate_type, teller.id, 0)
+    cut_off = Attempt("cut off", "", counted=False, took=9)
+    dead_letters.note("orders", "billing", message.envelope, cut_off)
+    grow_old()
+    assert attempts.begin("orders", "billing", message.envelope)
+    lease = DeadLetter.objects.get().next_at
+
+    dead_letters.note("orders", "billing", message.envelope, cut_off)
+
+    assert (DeadLetter.objects.get().attempts, DeadLetter.objects.get().next_at) == (2, lease)
+    assert not attempts.begin("orders", "billing", message.envelope), "it is at it"
+
+
 def test_attempts_one_after_the_other_are_counted_and_the_last_waits_for_a_person(broker, settings):
     settings.SAGAS = {**settings.SAGAS, "HANDLER_ATTEMPTS": 3}
     teller = a_teller()
