@@ -39,6 +39,11 @@ DEAD_LETTERS: Final = """
 SELECT context, count(*), extract(epoch FROM clock_timestamp() - min(first_at))
 FROM sagas_deadletter WHERE resolved_at IS NULL GROUP BY context
 """
+# No more than the engine keeps, and by the index of those that wait.
+UNREADABLE: Final = """
+SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(received_at)), 0)
+FROM sagas_unreadable WHERE discarded_at IS NULL
+"""
 FLOWS: Final = """
 SELECT name, count(*) FILTER (WHERE missing <> ''), count(*) FILTER (WHERE parked_at IS NOT NULL),
     extract(epoch FROM clock_timestamp() - min(opened_at))
@@ -80,6 +85,14 @@ class Backlog(Collector):
                 ("concord_dead_letters_oldest_seconds", "Age of the oldest of them."),
             ),
             _rows(DEAD_LETTERS),
+        )
+        yield from _gauges(
+            (),
+            (
+                ("concord_unreadable_messages", "Messages that no worker could read."),
+                ("concord_unreadable_messages_oldest_seconds", "Age of the oldest of them."),
+            ),
+            _rows(UNREADABLE),
         )
 
 

@@ -44,6 +44,7 @@ NUMBERS: Final = {
     "RELAY_FRESH": (10, 10),
     "STREAM_LENGTH": (1_000_000, 1_000_000),
     "DELIVERY_SIZE": (50, 50),
+    "MESSAGE_BYTES": (1_048_576, 1_048_576),
     "RETENTION_DAYS": (30, 30),
 }
 # They may be 0, which turns off what they are about.

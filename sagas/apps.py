@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from celery.signals import worker_init
+from celery.signals import task_rejected, task_unknown, worker_init
 from django.apps import AppConfig
 from django.db.models.signals import post_migrate  # noqa: TID251 - of `migrate`, not of rows
 
@@ -15,7 +15,7 @@ class SagasConfig(AppConfig):
 
     def ready(self) -> None:
         """Discover definitions, refuse what could not be carried out, register the checks."""
-        from sagas import append_only, checks  # noqa: F401 - need the app registry
+        from sagas import append_only, checks, unreadable  # noqa: F401 - need the app registry
         from sagas.choreography import checks as of_flows  # noqa: F401
         from sagas.orchestration import registry
         from sagas.outbox import checks as of_events  # noqa: F401
@@ -23,6 +23,8 @@ class SagasConfig(AppConfig):
         registry.discover()
         post_migrate.connect(append_only.guard_histories, dispatch_uid="sagas.append_only")
         worker_init.connect(refuse_unfit_worker, dispatch_uid="sagas.unfit")
+        task_unknown.connect(unreadable.keep_unknown_task, dispatch_uid="sagas.unknown_task")
+        task_rejected.connect(unreadable.keep_rejected, dispatch_uid="sagas.rejected")
 
 
 def refuse_unfit_worker(**_: Any) -> None:

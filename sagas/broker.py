@@ -2,20 +2,27 @@
 
 kombu and Celery take a message apart in the worker's main loop, where a surprise ends the worker
 with all its children; the next one is given the next such message. So a message is looked at as
-it comes out of Redis, before either of them has it. What is dropped has left its queue already.
+it comes out of Redis, before either of them has it. What nobody can read has left its queue by
+then; it is kept for a person (``sagas.unreadable``), unless this process is killed in between.
 For RabbitMQ there is ``sagas.rabbitmq``, which looks at the same things.
 """
 
-import logging
+import base64
+import binascii
 import math
 from collections.abc import Callable
 from typing import Any, Final
 
+from celery import current_app
 from kombu.message import Message
+from kombu.serialization import prepare_accept_content
 from kombu.transport import TRANSPORT_ALIASES, redis, virtual
+from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 
-log = logging.getLogger(__name__)
+from sagas.conf import conf
+from sagas.error_texts import text_of
+from sagas.unreadable import Found, as_bytes, keep
 
 _OURS: Final = {
     "kombu.transport.redis:Transport": "sagas.broker:Transport",
@@ -41,7 +48,7 @@ class Unreadable(Exception):
 
 
 class Channel(redis.Channel):
-    """Hands on what can be read, and drops what cannot."""
+    """Hands on what can be read, and keeps what cannot for a person."""
 
     def _create_client(self, *, asynchronous: bool = False) -> Any:
         client = super()._create_client(asynchronous)  # type: ignore[misc]  # untyped
@@ -50,15 +57,23 @@ class Channel(redis.Channel):
         def popped(response: Any, **options: Any) -> Any:
             found = theirs(response, **options)
             # Without an item kombu goes on as if nothing had come.
-            return found if found and _is_readable(found[1]) else None
+            return found if found and _is_readable(found[1], self._queue_of(found[0])) else None
 
         client.set_response_callback("BRPOP", popped)
         return client
 
+    def _queue_of(self, key: bytes | str) -> str:
+        """Return the queue that a list in Redis is, or is the part with a priority of."""
+        name = str(key) if isinstance(key, str) else key.decode(errors="backslashreplace")
+        queue: str = name.rsplit(self.sep, 1)[0]
+        return queue.removeprefix(getattr(self, "global_keyprefix", "") or "")
+
     def _handle_message(self, client: Any, response: Any) -> dict[str, Any]:
         told: dict[str, Any] = super()._handle_message(client, response)  # type: ignore[misc]  # untyped
-        if isinstance(told["data"], bytes | str) and not _is_readable(told["data"]):
-            told["data"] = None
+        if isinstance(told["data"], bytes | str):
+            queue = str(bytes_to_str(told["channel"]))
+            if not _is_readable(told["data"], queue):
+                told["data"] = None
         return told
 
 
@@ -75,13 +90,55 @@ class _Opener:
     decode_body = redis.Channel.decode_body
 
 
-def _is_readable(text: bytes | str) -> bool:
+def _is_readable(text: bytes | str, queue: str) -> bool:
+    message = None
     try:
-        _look_at(loads(text))
-    except Exception as unreadable:  # noqa: BLE001 - whatever a decoder raises would end the worker
-        log.warning("message_unreadable", extra={"error": repr(unreadable)[:_LONGEST]})
+        refuse_large(len(text))
+        message = loads(text)
+        _look_at(message)
+    except Exception as trouble:  # noqa: BLE001 - whatever a decoder raises would end the worker
+        keep(_found(text, message, queue), why(trouble, read=message is not None))
         return False
     return True
+
+
+def why(trouble: Exception, *, read: bool) -> str:
+    """Return in words why a message cannot be read."""
+    if isinstance(trouble, Unreadable):
+        return str(trouble)
+    what = "its content" if read else "it"
+    return f"{what} is no JSON that can be read: {text_of(trouble)}"
+
+
+def refuse_large(size: int) -> None:
+    """Look at the size of a message before anybody reads it.
+
+    :raises Unreadable: if it is too large
+    """
+    if size > int(conf.MESSAGE_BYTES):
+        raise Unreadable(f"it is too large: more than {int(conf.MESSAGE_BYTES)} bytes")
+
+
+def _found(text: bytes | str, message: Any, queue: str) -> Found:
+    """Return what came out of Redis, all of it; equal contents are one, whatever their ids."""
+    whole = as_bytes(text)
+    if not isinstance(message, dict):
+        return Found(queue=queue, body=whole)
+    return Found(
+        queue=queue,
+        body=whole,
+        content_type=message.get("content-type"),
+        content_encoding=message.get("content-encoding"),
+        headers=message.get("headers"),
+        alike=_content(message.get("body")),
+    )
+
+
+def _content(body: Any) -> bytes | None:
+    try:
+        return base64.b64decode(body) if isinstance(body, str) else None
+    except (binascii.Error, ValueError):
+        return None
 
 
 def _look_at(message: Any) -> None:
@@ -90,7 +147,7 @@ def _look_at(message: Any) -> None:
     :raises Unreadable: if anything is different; what its decoders raise comes through
     """
     if not _is_shallow(message):
-        raise Unreadable("too deep")
+        raise Unreadable(f"it is nested more than {_DEEPEST} levels deep")
     _compare(_MESSAGE, message)
     _compare(_PROPERTIES, message["properties"])
     _compare(_DELIVERY, message["properties"]["delivery_info"])
@@ -103,31 +160,39 @@ def look_at_opened(opened: Message) -> None:
     :raises Unreadable: if anything is different; what its decoders raise comes through
     """
     if opened.errors:
-        raise Unreadable(opened.errors[0][1])
-    # Anything but JSON is left to those who know whether it is accepted.
+        trouble = opened.errors[0][1]
+        raise Unreadable(f"it cannot be unpacked: {text_of(trouble)}")
+    _refuse_encoding(opened.content_type)
     payload = opened.decode() if opened.content_type == _JSON else None
     if not (_is_shallow(payload) and _is_shallow(opened.headers)):
-        raise Unreadable("too deep")
+        raise Unreadable(f"it is nested more than {_DEEPEST} levels deep")
     if "task" in opened.headers:
         if not opened.content_type or opened.content_type in _AS_IT_IS:
-            raise Unreadable("not encoded")  # handed on as it is, and unpacked as arguments
+            # Handed on as it is, and unpacked as arguments.
+            raise Unreadable("its content is not encoded")
         _compare(_TASK, opened.headers)
         if opened.content_type == _JSON:
             _compare_payload(payload)
     elif isinstance(payload, dict) and "task" in payload:
-        raise Unreadable("a task of protocol 1")
+        raise Unreadable("it is a task of protocol 1, which Celery has given up")
+
+
+def _refuse_encoding(content_type: str | None) -> None:
+    accepted = prepare_accept_content(current_app.conf.accept_content) or ()
+    if content_type and content_type not in (*_AS_IT_IS, *accepted):
+        raise Unreadable(f"it is encoded as {content_type}, which is not accepted")
 
 
 def _compare(expected: dict[str, Callable[[Any], bool]], found: Any) -> None:
     for name, is_right in expected.items():
         if not is_right(found.get(name) if isinstance(found, dict) else None):
-            raise Unreadable(name)
+            raise Unreadable(f"its {name} is missing, or of a wrong kind")
 
 
 def _compare_payload(payload: Any) -> None:
     kinds = [type(part) for part in payload] if isinstance(payload, list) else []
     if kinds != [list, dict, dict]:
-        raise Unreadable("body")
+        raise Unreadable("its content is not the arguments of a task")
 
 
 def _is_shallow(found: Any) -> bool:

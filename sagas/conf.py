@@ -119,6 +119,8 @@ class Conf:
     """Tries of an event handler before the event becomes a dead letter for an operator."""
     DONE_KEY_SECONDS = Setting(86_400, whole=True, least=1)
     """Life of a done-key in Redis."""
+    MESSAGE_BYTES = Setting(1_048_576, whole=True, least=1024)
+    """Most bytes of a message; ours carry ids, and a larger one is kept unread."""
     RETENTION_DAYS = Setting(30, whole=True, least=1)
     """How long settled outbox, inbox and request rows are kept."""
 

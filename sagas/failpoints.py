@@ -74,6 +74,8 @@ PLACES: dict[str, str] = {
     "tail.read": "events are read from the log, not published",
     "tail.handed_over": "events of the log are published and marked, its slot has not moved",
     "tail.advanced": "the slot has moved past what was published",
+    "unreadable.found": "a message that nobody can read has left its queue, it is not kept",
+    "unreadable.kept": "a message that nobody can read is kept, nobody has been told",
     "outside.selected": "events for the outside are read, not published",
     "outside.published": "events are published to the outside, not yet marked",
     "outside.committed": "events are marked as published to the outside",

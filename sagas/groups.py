@@ -20,6 +20,7 @@ ADMINISTERS = (
     "sagas.compensate_saga",  # and park
     "sagas.skip_saga",
     "sagas.discard_deadletter",
+    "sagas.discard_unreadable",
     "auth.view_user",
     "auth.add_user",
     "auth.change_user",

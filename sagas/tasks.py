@@ -10,6 +10,7 @@ from uuid import UUID
 from celery import Task, current_app, shared_task
 from celery.exceptions import Ignore
 
+from sagas.arguments import EngineTask
 from sagas.choreography import watchdog
 from sagas.conf import conf
 from sagas.core.keys import Direction
@@ -47,7 +48,7 @@ class _KeptUnlessRejected:
         return bool(current_app.conf.task_store_errors_even_if_ignored)
 
 
-class Link(Task[Any, Any]):
+class Link(EngineTask):
     """A task that carries out steps; a rejection is an outcome of it and no failure."""
 
     store_errors_even_if_ignored: Any = _KeptUnlessRejected()
@@ -90,7 +91,7 @@ def run_branch(saga_id: str, step_no: int) -> None:
     _end(carry_out_branch(UUID(saga_id), step_no))
 
 
-@shared_task(name="sagas.continue_saga")
+@shared_task(name="sagas.continue_saga", base=EngineTask)
 def continue_saga(saga_id: str) -> None:
     """Read the row and send what is due; the one ``link_error`` of every chain."""
     read_and_send(UUID(saga_id))
@@ -102,7 +103,7 @@ def sweep() -> None:
     look_for_due_sagas()
 
 
-@shared_task(name="sagas.relay")
+@shared_task(name="sagas.relay", base=EngineTask)
 def relay_outboxes(context: str = "") -> None:
     """Publish what waits in the outboxes, and what waited only for its next attempt.
 
@@ -120,7 +121,7 @@ def send_outside() -> None:
     outside.send()
 
 
-@shared_task(name="sagas.deliver", bind=True)
+@shared_task(name="sagas.deliver", bind=True, base=EngineTask)
 def deliver(task: Task[Any, Any], producer: str, consumer: str, event_ids: list[str]) -> None:
     """Apply events of one context in another."""
     came_by = (task.request.delivery_info or {}).get("routing_key")

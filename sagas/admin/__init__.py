@@ -9,8 +9,17 @@ from sagas.admin import (
     operator_actions,
     rollouts,
     sagas,
+    unreadable,
     users,
     watched_flows,
 )
 
-__all__ = ["dead_letters", "operator_actions", "rollouts", "sagas", "users", "watched_flows"]
+__all__ = [
+    "dead_letters",
+    "operator_actions",
+    "rollouts",
+    "sagas",
+    "unreadable",
+    "users",
+    "watched_flows",
+]

@@ -39,6 +39,7 @@ SIGNS = {
     "published": "➜",
     "settled": "✓",
     "resolved": "✓",
+    "discarded": "✓",
     "waits for an operator": "‖",
     "refused": "⊘",
     "pending": "▶",

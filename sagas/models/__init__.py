@@ -21,6 +21,7 @@ from sagas.models.saga import SagaInstance, Status
 from sagas.models.semantic_lock import SemanticLock
 from sagas.models.signal import Signal
 from sagas.models.step_run import RunState, StepFault, StepRun
+from sagas.models.unreadable import UnreadableMessage
 from sagas.models.watched_flow import WatchedFlow
 
 __all__ = [
@@ -49,5 +50,6 @@ __all__ = [
     "Status",
     "StepFault",
     "StepRun",
+    "UnreadableMessage",
     "WatchedFlow",
 ]

@@ -1,4 +1,7 @@
-"""An operator's discard: a context goes past an event that it will never be able to handle."""
+"""An operator's discard: a context goes past an event that it will never be able to handle.
+
+And of a message that no worker could read: it is out of the way.
+"""
 
 import logging
 from uuid import UUID
@@ -8,6 +11,7 @@ from django.db.models.functions import Now
 from sagas.failpoints import failpoint
 from sagas.models.dead_letter import DeadLetter
 from sagas.models.operator_action import OperatorAction
+from sagas.models.unreadable import UnreadableMessage
 from sagas.outbox.delivery import pass_over
 from sagas.outbox.relay import deliver_later
 from sagas.reasons import refuse_untold
@@ -86,3 +90,29 @@ def _go_on_after(letter: DeadLetter) -> None:
         deliver_later(letter.producer, letter.context, [str(letter.event_id)])
 
     after_commit(ring)
+
+
+def discard_unreadable(message_id: UUID, *, by: str, reason: str) -> bool:
+    """Put a message that no worker could read out of the way, for somebody who has looked at it.
+
+    False when it is discarded already. Safe when two press at once: the second finds it so.
+
+    :raises ReasonMissing: if the reason is empty
+    :raises UnfitText: if a text has a zero byte, or half of a surrogate pair
+    """
+    refuse_untold(by=by, reason=reason)
+    with transaction(ENGINE):
+        waiting = UnreadableMessage.objects.filter(id=message_id, discarded_at=None)
+        done = bool(waiting.update(discarded_at=Now()))
+        OperatorAction.objects.create(
+            action="discard",
+            target_type="unreadable message",
+            target_id=str(message_id),
+            by=by,
+            reason=reason,
+            outcome="done" if done else "refused",
+        )
+        failpoint("act.before_commit", "discard")
+    failpoint("act.committed", "discard")
+    log.info("operator_action", extra={"action": "discard", "by": by})
+    return done

@@ -3,6 +3,7 @@
 Of an event the history keeps a copy for good; without one its outbox row is not deleted.
 """
 
+from typing import Final
 from uuid import UUID
 
 from sagas.conf import conf
@@ -18,7 +19,7 @@ _PRUNE = {
     "idempotency": "created_at",
 }
 # Null for what has not ended, which is never old enough.
-_COLUMNS = {**_PRUNE, "watchedflow": "finished_at"}
+_COLUMNS = {**_PRUNE, "watchedflow": "finished_at", "unreadable": "discarded_at"}
 BATCH = 5000
 
 _SETTLED = """
@@ -27,6 +28,14 @@ WHERE settled_at < clock_timestamp() - make_interval(days => %s) AND position > 
     AND NOT (outside_due AND %s)
     AND position <= %s
 ORDER BY position LIMIT %s
+"""
+
+SEEN: Final = 100
+"""Unreadable messages that stay after somebody has discarded them, the latest."""
+_SEEN = """
+DELETE FROM sagas_unreadable WHERE id IN (
+    SELECT id FROM sagas_unreadable WHERE discarded_at IS NOT NULL
+    ORDER BY discarded_at DESC, id DESC OFFSET %s)
 """
 
 _END = 2**63 - 1
@@ -43,6 +52,7 @@ def prune() -> int:
     # What a new consumer has still to read is kept, so it is let read first.
     catching_up.catch_up(conf.STEP_TIMEOUT / 2)
     deleted = _prune_table(ENGINE, "inbox") + _prune_table(ENGINE, "watchedflow")
+    deleted += _prune_table(ENGINE, "unreadable") + _prune_seen()
     for context in contexts():
         keep_missed(context)
         deleted += _prune_events(context)
@@ -57,6 +67,12 @@ def _prune_table(context: str, name: str) -> int:
         if count < BATCH:
             break
     return deleted
+
+
+def _prune_seen() -> int:
+    with connection_of(ENGINE).cursor() as cursor:
+        cursor.execute(_SEEN, [SEEN])
+        return int(cursor.rowcount)
 
 
 def _prune_events(producer: str) -> int:

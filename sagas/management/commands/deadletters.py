@@ -1,4 +1,7 @@
-"""``manage.py deadletters …``: events that could not be handled, from a terminal."""
+"""``manage.py deadletters …``: events that could not be handled, from a terminal.
+
+And messages that no worker could read.
+"""
 
 import json
 import sys
@@ -13,7 +16,7 @@ from django.db.models import Count, Min
 from sagas.causes import cause_of
 from sagas.management import acting
 from sagas.management.answering import OperatorCommand, a_text
-from sagas.models import DeadLetter
+from sagas.models import DeadLetter, UnreadableMessage
 from sagas.outbox import dead_letters, discarding
 
 COLUMNS = (
@@ -31,6 +34,18 @@ COLUMNS = (
     "first_at",
     "last_at",
     "next_at",
+)
+UNREADABLE = (
+    "id",
+    "queue",
+    "reason",
+    "times",
+    "size",
+    "content_type",
+    "content_encoding",
+    "headers",
+    "received_at",
+    "last_at",
 )
 
 
@@ -54,7 +69,11 @@ class Command(OperatorCommand):
             "--cause", type=a_text, help="all with this cause; `list --by-cause` shows causes"
         )
         acting.add_arguments(resend)
-        discard = verbs.add_parser("discard", help="let the context go on without the event")
+        unreadable = verbs.add_parser("unreadable", help="messages that no worker could read")
+        unreadable.add_argument("--json", action="store_true", help="with the bytes that are kept")
+        discard = verbs.add_parser(
+            "discard", help="let the context go on without the event, or put a message away"
+        )
         discard.add_argument("id", metavar="ID")
         discard.add_argument("--yes", action="store_true", help="do not ask")
         acting.add_arguments(discard)
@@ -65,6 +84,10 @@ class Command(OperatorCommand):
             self._list(options)
         elif options["verb"] == "resend":
             self._resend(options)
+        elif options["verb"] == "unreadable":
+            self._unreadable(as_json=options["json"])
+        elif UnreadableMessage.objects.filter(id__in=_parsed([options["id"]])).exists():
+            self._put_away(options)
         else:
             self._discard(options)
 
@@ -113,6 +136,31 @@ class Command(OperatorCommand):
 
         acting.on_each(self, "discard", ids, do, as_json=options["json"])
 
+    def _unreadable(self, *, as_json: bool) -> None:
+        waiting = UnreadableMessage.objects.filter(discarded_at=None).order_by("id")
+        if as_json:
+            rows = [
+                {**row, "body_hex": bytes(row.pop("body")).hex()}
+                for row in waiting.values(*UNREADABLE, "body")
+            ]
+            told = {"unreadable_messages": rows}
+            self.stdout.write(json.dumps(told, indent=2, default=str))
+            return
+        found = list(waiting.values(*UNREADABLE))
+        for row in found:
+            times = "once" if row["times"] == 1 else f"{row['times']} times"
+            came = f"{row['queue']}  since {_at(row['received_at'])}, {times}, {row['size']} bytes"
+            self.stdout.write(f"{row['id']}  {came}: {row['reason']}")
+        if not found:
+            self.stdout.write("no unreadable message waits")
+
+    def _put_away(self, options: dict[str, Any]) -> None:
+        # Nothing depends on it and nothing follows, so nobody is asked twice.
+        def do(key: UUID) -> bool:
+            return discarding.discard_unreadable(key, by=options["by"], reason=options["reason"])
+
+        acting.on_each(self, "discard", _parsed([options["id"]]), do, as_json=options["json"])
+
     def _confirmed(self, letter: DeadLetter) -> bool:
         self.stderr.write(
             f"{letter.context} will never handle {letter.event_name} {letter.event_id}, and goes on"
@@ -129,8 +177,12 @@ def _open() -> Any:
     return letters.annotate(cause=cause_of("reason"))
 
 
+def _parsed(texts: list[str]) -> list[UUID]:
+    return acting.parse_ids(texts, what="dead letter", where="deadletters list")
+
+
 def _ids(texts: list[str]) -> list[UUID]:
-    found = acting.parse_ids(texts, what="dead letter", where="deadletters list")
+    found = _parsed(texts)
     missing = set(found) - set(DeadLetter.objects.filter(id__in=found).values_list("id", flat=True))
     if missing:
         raise CommandError(f"there is no dead letter {min(missing)}", returncode=2)

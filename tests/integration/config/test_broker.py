@@ -8,8 +8,12 @@ from django.conf import settings
 from kombu import Connection, Exchange, Queue
 
 from config.chaos.injections.messages import PREFIX, RUBBISH, message
+from sagas import unreadable
 from sagas.broker import Transport
-from tests.rubbish import DROPPED
+from tests.integration.sagas.rubbish_kept import kept, nobody_has_knocked
+from tests.rubbish import DROPPED, altered
+
+__all__ = ["nobody_has_knocked"]
 
 QUEUE = Queue("unreadable", routing_key="unreadable")
 
@@ -43,11 +47,11 @@ WRONG = {**RUBBISH, "no text": b"\xff", **DROPPED}
 
 
 @pytest.mark.parametrize("rubbish", WRONG.values(), ids=WRONG)
-def test_what_nobody_can_read_is_dropped_and_what_comes_after_it_is_read(broker, caplog, rubbish):
+def test_what_nobody_can_read_is_kept_and_what_comes_after_it_is_read(broker, caplog, rubbish):
     broker.rpush(f"{PREFIX}unreadable", message("after", [], "unreadable"), rubbish)
 
     with (
-        caplog.at_level(logging.WARNING, "sagas.broker"),
+        caplog.at_level(logging.WARNING, "sagas.unreadable"),
         Connection(
             settings.CELERY_BROKER_URL,
             transport_options=settings.CELERY_BROKER_TRANSPORT_OPTIONS,
@@ -63,7 +67,7 @@ def test_what_nobody_can_read_is_dropped_and_what_comes_after_it_is_read(broker,
 def test_what_is_told_to_all_workers_and_cannot_be_read_is_dropped(broker, caplog):
     exchange = Exchange("told", type="fanout")
     with (
-        caplog.at_level(logging.WARNING, "sagas.broker"),
+        caplog.at_level(logging.WARNING, "sagas.unreadable"),
         Connection(
             settings.CELERY_BROKER_URL,
             transport_options=settings.CELERY_BROKER_TRANSPORT_OPTIONS,
@@ -84,3 +88,54 @@ def test_what_is_told_to_all_workers_and_cannot_be_read_is_dropped(broker, caplo
 
     assert heard == [{"method": "ping"}]
     assert [record.message for record in caplog.records] == ["message_unreadable"] * 2
+
+
+REASONS = {
+    "nested": "is no JSON that can be read: RecursionError",
+    "nested argument": "nested more than 100 levels",
+    "hook text": "is no JSON that can be read",
+    "task list": "its task is missing, or of a wrong kind",
+    "task of old": "protocol 1",
+    "body short": "not the arguments of a task",
+    "routing": "its exchange is missing",
+    "content type data": "its content is not encoded",
+    "compression": "it cannot be unpacked",
+    "pickled": "encoded as application/x-python-serialize, which is not accepted",
+    "large": "too large: more than 1048576 bytes",
+}
+
+
+@pytest.mark.parametrize(("name", "reason"), REASONS.items(), ids=REASONS)
+def test_what_nobody_can_read_is_kept_with_its_bytes_and_a_reason_in_words(
+    broker, committed_db, nobody_has_knocked, name, reason
+):
+    broker.rpush(f"{PREFIX}unreadable", message("after", [], "unreadable"), DROPPED[name])
+
+    with Connection(
+        settings.CELERY_BROKER_URL,
+        transport_options=settings.CELERY_BROKER_TRANSPORT_OPTIONS,
+    ) as connection:
+        assert received(connection, 1) == ["after"]
+
+    [row] = kept()
+    assert reason in row.reason
+    assert row.queue == "unreadable"
+    assert bytes(row.body) == DROPPED[name][: unreadable.BODY]
+    assert row.size == len(DROPPED[name])
+
+
+def test_two_messages_of_the_same_content_are_one_row_whatever_their_ids(
+    broker, committed_db, nobody_has_knocked
+):
+    for number in ("1", "2"):
+        rubbish = altered(headers={"id": number, "task": []}, properties={"delivery_tag": number})
+        broker.rpush(f"{PREFIX}unreadable", rubbish)
+    broker.lpush(f"{PREFIX}unreadable", message("after", [], "unreadable"))
+
+    with Connection(
+        settings.CELERY_BROKER_URL,
+        transport_options=settings.CELERY_BROKER_TRANSPORT_OPTIONS,
+    ) as connection:
+        assert received(connection, 1) == ["after"]
+
+    assert [row.times for row in kept()] == [2]

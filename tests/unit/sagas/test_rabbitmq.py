@@ -23,14 +23,14 @@ def delivered(message):
 
 @pytest.mark.parametrize("message", REFUSED.values(), ids=REFUSED)
 def test_what_nobody_can_read_is_refused(caplog, message):
-    with caplog.at_level(logging.WARNING, "sagas.rabbitmq"):
-        assert rabbitmq.is_readable(None, delivered(message)) is False
+    with caplog.at_level(logging.WARNING, "sagas.unreadable"):
+        assert rabbitmq.is_readable(None, delivered(message), "steps") is False
     assert [record.message for record in caplog.records] == ["message_unreadable"]
 
 
 @pytest.mark.parametrize("message", TAKEN.values(), ids=TAKEN)
 def test_what_can_be_read_is_handed_on(message):
-    assert rabbitmq.is_readable(None, delivered(message)) is True
+    assert rabbitmq.is_readable(None, delivered(message), "steps") is True
 
 
 class Channel(rabbitmq.Channel):
@@ -53,9 +53,9 @@ class Channel(rabbitmq.Channel):
 @pytest.mark.parametrize(("no_ack", "rejected"), [(False, [(2, False)]), (True, [])])
 def test_what_is_refused_leaves_its_queue_and_what_comes_after_it_is_handed_on(no_ack, rejected):
     channel = Channel(no_ack=no_ack)
-    channel.deliver(1, TAKEN["large"])
+    channel.deliver(1, TAKEN["eta rubbish"])
     channel.deliver(2, REFUSED["content type no text"])
-    channel.deliver(3, TAKEN["large"])
+    channel.deliver(3, TAKEN["eta rubbish"])
 
     assert channel.taken == [1, 3]
     assert channel.rejected == rejected
