@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final
 
+from django.db import InterfaceError, OperationalError
+
 from sagas.error_texts import storable, text_of
 from sagas.failpoints import failpoint
 from sagas.ids import uuid7
@@ -75,7 +77,8 @@ def keep(found: Found, reason: str) -> bool:
         elif not _write(_row(found, reason)):
             outcome = f"in the log alone: {MOST} others wait for an operator"
     except Exception as trouble:  # noqa: BLE001 - whatever it is would end the worker
-        _Knocking.after = monotonic() + PAUSE
+        if isinstance(trouble, OperationalError | InterfaceError):
+            _Knocking.after = monotonic() + PAUSE
         outcome, error = "in the log alone", text_of(trouble)[:TEXT]
     told = {"queue": _short(found.queue), "reason": _short(reason)}
     log.warning("message_unreadable", extra={**told, "outcome": outcome, "error": error})

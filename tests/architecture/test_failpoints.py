@@ -93,6 +93,7 @@ EXEMPT = {
     "sagas.outbox.discarding._pass_over_once": IN_A_TRANSACTION,
     "sagas.outbox.history.delete_kept": LAST,
     "sagas.outbox.pruning._prune_batch": LAST,
+    "sagas.outbox.pruning._prune_seen": LAST,
     "sagas.outbox.publishing.publish": IN_A_TRANSACTION,
     "sagas.outbox.resending._sent_again": IN_A_TRANSACTION,
     "sagas.idempotency.records._store": IN_A_TRANSACTION,

@@ -256,6 +256,7 @@ def test_migrate_makes_the_groups_and_repairs_them():
             "compensate_saga",
             "skip_saga",
             "discard_deadletter",
+            "discard_unreadable",
             "view_user",
             "add_user",
             "change_user",

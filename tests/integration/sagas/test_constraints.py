@@ -58,6 +58,10 @@ FLOW = (
     " 'running', '[]', '', '[]', 0, 0, 0, now(), now(), '', NULL)"
 )
 FLOW_ENDS = "UPDATE sagas_watchedflow SET state = 'completed', finished_at = now(), due_at = NULL"
+UNREADABLE = (
+    "INSERT INTO sagas_unreadable (id, digest, queue, reason, content_type, content_encoding,"
+    " headers, body, size) VALUES (gen_random_uuid(), 'd', 'steps', 'why', '', '', '{}', 'b', 1)"
+)
 CONTEXTS = ("orders", "billing", "payments")
 OUTBOX = (
     "INSERT INTO {}_outbox (id, aggregatetype, aggregateid, sequence, type, version, payload,"
@@ -92,6 +96,7 @@ REFUSED = {
     "sagas_run_once": [RUN.format("'done'"), RUN.format("'done'")],
     "sagas_run_seen": [RUN.format("'pending'")],
     "sagas_run_state": [RUN.format("'perhaps'")],
+    "sagas_unreadable_once": [UNREADABLE, UNREADABLE],
     "sagas_watchedflow_once": [FLOW, FLOW],
     "sagas_watchedflow_never_forgotten": [FLOW, "UPDATE sagas_watchedflow SET due_at = NULL"],
     "sagas_watchedflow_ended_is_ended": [FLOW, "UPDATE sagas_watchedflow SET state = 'closed'"],

@@ -1,5 +1,6 @@
 """Messages that nobody can carry out wait for a person, with their bytes and the reason."""
 
+import inspect
 import json
 import logging
 from types import SimpleNamespace
@@ -7,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 from celery import current_app
 from celery.exceptions import Ignore
-from django.db import connection
+from django.db import OperationalError, connection
 
-from sagas import tasks, unreadable
+from sagas import arguments, tasks, unreadable
 from sagas.outbox import discarding
 from sagas.unreadable import keep
 from tests.integration.sagas.rubbish_kept import found, kept, nobody_has_knocked
@@ -110,9 +111,8 @@ def test_without_a_database_the_message_is_in_the_log_and_nobody_knocks_again_at
 
     def away(row):
         knocks.append(row)
-        raise unreadable_error
+        raise OperationalError("connection refused")
 
-    unreadable_error = connection.Database.OperationalError("connection refused")
     monkeypatch.setattr(unreadable, "_write", away)
 
     with caplog.at_level(logging.WARNING, "sagas.unreadable"):
@@ -220,6 +220,13 @@ def test_every_task_that_is_told_something_looks_at_it():
 
     told = {name for name in unlooked if current_app.tasks[name].run.__code__.co_argcount}
     assert told == set()
+
+
+def test_every_argument_of_such_a_task_has_a_rule():
+    ours = [task for task in current_app.tasks.values() if isinstance(task, tasks.EngineTask)]
+
+    named = {name for task in ours for name in inspect.signature(task.run).parameters}
+    assert named == set(arguments._RIGHT)
 
 
 def test_what_celery_turns_away_is_kept():
