@@ -74,11 +74,11 @@ ASKED = {
     "sagas.outbox": HEARING,
     "sagas.outbox.history": (_I + "test_history.py",),
     "sagas.outbox.pruning": (
+        "tests/integration/admin/test_unreadable_screen.py",
         _I + "test_republish.py",
         _I + "test_history.py",
         _I + "test_outside.py",
         _I + "test_new_consumers.py",
-        "tests/integration/admin/test_unreadable_screen.py",
     ),
     "sagas.outbox.publishing": (_I + "test_publishing.py", _I + "test_history.py"),
     "sagas.outbox.relay": (*HEARING[:2], _I + "test_history.py", *HEARING[2:]),

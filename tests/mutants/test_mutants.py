@@ -55,12 +55,7 @@ def dropped(mutant):
     with connection.cursor() as cursor:
         definitions = [_definition(cursor, *rule) for rule in mutant.rules]
         for table_, rule, definition in definitions:
-            kind = "TRIGGER {1} ON {0}" if definition.startswith("CREATE") else None
-            cursor.execute(
-                "DROP " + kind.format(table_, rule)
-                if kind
-                else f"ALTER TABLE {table_} DROP CONSTRAINT {rule}"
-            )
+            cursor.execute(_drop(table_, rule, definition))
         connections.close_all()
     try:
         yield
@@ -71,11 +66,22 @@ def dropped(mutant):
                 cursor.execute(definition if definition.startswith("CREATE") else again)
 
 
+def _drop(table_, rule, definition):
+    if definition.startswith("CREATE UNIQUE INDEX"):  # a rule that holds for some rows only
+        return f"DROP INDEX {rule}"
+    if definition.startswith("CREATE"):
+        return f"DROP TRIGGER {rule} ON {table_}"
+    return f"ALTER TABLE {table_} DROP CONSTRAINT {rule}"
+
+
 def _definition(cursor, table_, rule):
     cursor.execute(
         "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = %(rule)s"
         " UNION ALL SELECT pg_get_triggerdef(oid) FROM pg_trigger"
-        " WHERE tgname = %(rule)s AND tgrelid = %(table)s::regclass",
+        " WHERE tgname = %(rule)s AND tgrelid = %(table)s::regclass"
+        " UNION ALL SELECT pg_get_indexdef(i.indexrelid) FROM pg_index i"
+        " JOIN pg_class c ON c.oid = i.indexrelid"
+        " WHERE c.relname = %(rule)s AND i.indpred IS NOT NULL",
         {"rule": rule, "table": table_},
     )
     [(definition,)] = cursor.fetchall()
