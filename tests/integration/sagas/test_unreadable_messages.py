@@ -3,17 +3,21 @@
 import inspect
 import json
 import logging
+import threading
 from types import SimpleNamespace
 
 import pytest
 from celery import current_app
 from celery.exceptions import Ignore
 from django.db import OperationalError, connection
+from django.db.models.functions import Now
 
 from sagas import arguments, tasks, unreadable
 from sagas.outbox import discarding
+from sagas.transactions import transaction
 from sagas.unreadable import keep
 from tests.integration.sagas.rubbish_kept import found, kept, nobody_has_knocked
+from tests.processes import eventually
 from tests.together import together
 
 __all__ = ["nobody_has_knocked"]
@@ -45,6 +49,31 @@ def test_two_workers_that_find_the_same_message_count_it_twice():
     together(*[lambda: keep(found(), "it is no JSON")] * 2)
 
     assert list(kept().values_list("times", flat=True)) == [2]
+
+
+def waiters():
+    with connection.cursor() as cursor:
+        # Within a transaction the first look would be the last.
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            " AND datname = current_database() AND query LIKE '%sagas_unreadable%'"
+        )
+        return cursor.fetchone()[0]
+
+
+def test_what_comes_while_one_like_it_is_being_discarded_waits_for_a_person_of_its_own():
+    keep(found(), "it is no JSON")
+    ended = []
+    comes = threading.Thread(target=lambda: ended.append(keep(found(), "it is no JSON")))
+    with transaction("sagas"):
+        kept().update(discarded_at=Now())
+        comes.start()
+        eventually(waiters, 10, "the second waits for the discard")
+    comes.join(10)
+
+    assert ended == [True]
+    assert [(row.times, row.discarded_at is None) for row in kept()] == [(1, False), (1, True)]
 
 
 def test_one_body_for_two_reasons_or_from_two_queues_is_two_rows():

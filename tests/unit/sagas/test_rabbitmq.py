@@ -61,6 +61,30 @@ def test_what_is_refused_leaves_its_queue_and_what_comes_after_it_is_handed_on(n
     assert channel.rejected == rejected
 
 
+def test_what_nobody_can_read_is_kept_before_it_is_refused(monkeypatch):
+    channel, seen = Channel(no_ack=False), []
+    monkeypatch.setattr(
+        rabbitmq, "keep", lambda found, why: seen.append((found, why, list(channel.rejected)))
+    )
+    channel.deliver(7, REFUSED["task number"])
+
+    [(found, why, rejected_before)] = seen
+    assert (found.queue, rejected_before, channel.rejected) == ("steps", [], [(7, False)])
+    assert found.body == REFUSED["task number"].body
+    assert found.headers["task"] == 5
+    assert why == "its task is missing, or of a wrong kind"
+
+
+def test_of_a_message_without_readable_properties_the_body_is_kept(monkeypatch):
+    seen = []
+    monkeypatch.setattr(rabbitmq, "keep", lambda *told: seen.append(told))
+    Channel(no_ack=False).deliver(1, REFUSED["content type no text"])
+
+    [(found, why)] = seen
+    assert found.body == REFUSED["content type no text"].body
+    assert why.startswith("its properties cannot be read: UnicodeDecodeError")
+
+
 @pytest.mark.parametrize("name", ["amqp", "amqps", "pyamqp"])
 def test_every_address_of_a_rabbitmq_leads_to_it(name):
     broker.use()
