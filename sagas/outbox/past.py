@@ -36,9 +36,10 @@ class PastEvent:
     payload: Any
 
 
+# What the history has was sent, some time after it was recorded: old events count as late there too.
 _KEPT = """
 (SELECT position, id, type, version, aggregatetype, aggregateid, number AS sequence, occurred_at,
-    correlation_id, causation_id, traceparent, payload, NULL::timestamptz AS published_at
+    correlation_id, causation_id, traceparent, payload, recorded_at AS published_at
 FROM {event}
 UNION ALL
 SELECT position, id, type, version, aggregatetype, aggregateid, sequence, occurred_at,

@@ -42,8 +42,9 @@ def read(
     with connection_of(producer).cursor() as cursor:
         cursor.execute(_READ.format(outbox=table(producer, "outbox")), asked)
         rows = cursor.fetchall()
-        # What the outbox has pruned, the history has: who begins late reads the two as one.
-        if not border and (rows[0][3] > after + 1 if rows else not after):
+        # What the outbox has pruned, the history has: who begins late reads the two as one, and
+        # does so again when it goes on from the middle, be it after a page, a death or a letter.
+        if not border and (not rows or rows[0][3] > after + 1):
             cursor.execute(_READ.format(outbox=past.kept_in(producer)), asked)
             rows = cursor.fetchall()
     return [

@@ -24,7 +24,7 @@ from sagas.api import InvalidDefinition, clock, on, publish, transaction
 from sagas.failpoints import FailpointHit
 from sagas.models import Consumer, DeadLetter
 from sagas.orchestration import canvas
-from sagas.outbox import catching_up, starts, subscriptions
+from sagas.outbox import catching_up, delivery, reading, starts, subscriptions
 from sagas.outbox.catching_up import catch_up
 from sagas.outbox.delivery import deliver
 from sagas.outbox.pruning import prune
@@ -371,6 +371,88 @@ def test_what_it_cannot_handle_waits_for_a_person_and_holds_up_nothing_else(frau
     assert bad.id not in streams(fraudwatch)
     assert streams(fraudwatch)[good.id] == [1, 2]
     assert Consumer.objects.get(consumer="fraudwatch", producer="orders").read_to > 0
+
+
+def prune_all():
+    """Everything is told, applied, settled and so old that only the history has it."""
+    settle()
+    grow_old(90 * 86_400.0)
+    prune()
+    assert not Outbox.objects.exists()
+
+
+def test_killed_amid_the_pruned_events_of_an_order_it_goes_on_with_the_next_of_them(
+    no_broker, fail_at, monkeypatch
+):
+    [order] = trade()
+    prune_all()
+
+    with installed("fraudwatch", monkeypatch) as heard:
+        fail_at("deliver.committed")
+        with pytest.raises(FailpointHit):
+            catch_up(LONG)
+        assert heard.count() == 1
+
+        catch_up(LONG)
+        assert streams(heard) == {order.id: [1, 2], order.payment_id: [1, 2]}
+
+
+def test_more_pruned_events_of_an_order_than_a_page_has_are_heard_to_the_last(
+    no_broker, monkeypatch
+):
+    monkeypatch.setattr(reading, "PAGE", 1)
+    monkeypatch.setattr(delivery, "PAGE", 1)
+    [order] = trade()
+    prune_all()
+
+    with installed("fraudwatch", monkeypatch) as heard:
+        catch_up(LONG)
+        assert streams(heard) == {order.id: [1, 2], order.payment_id: [1, 2]}
+
+
+def test_a_pruned_event_that_failed_behind_others_is_handled_when_it_is_tried_again(
+    no_broker, monkeypatch
+):
+    [order] = trade()
+    prune_all()
+
+    with installed("fraudwatch", monkeypatch) as heard:
+        failures = [RuntimeError("not now")]
+
+        def fail_once(_seen):
+            if failures:
+                raise failures.pop()
+
+        replace_handler("orders.OrderConfirmed", fail_once)
+        catch_up(LONG)
+        letter = DeadLetter.objects.get(resolved_at=None)
+        grow_old()
+
+        deliver(letter.producer, letter.context, [str(letter.event_id)])
+        assert streams(heard)[order.id] == [1, 2]
+        assert not DeadLetter.objects.filter(resolved_at=None).exists()
+
+
+def test_a_pruned_event_that_kills_its_worker_each_time_waits_for_a_person_in_the_end(
+    no_broker, monkeypatch, settings
+):
+    [order] = trade()
+    prune_all()
+    settings.SAGAS = {**settings.SAGAS, "HANDLER_ATTEMPTS": 2, "REPUBLISH_AFTER": 0.000_001}
+
+    with installed("fraudwatch", monkeypatch) as heard:
+
+        def die(_seen):
+            raise SystemExit("killed")
+
+        replace_handler("orders.OrderPlaced", die)
+        for _ in range(2):
+            with pytest.raises(SystemExit):
+                catch_up(LONG)
+            grow_old()
+        catch_up(LONG)
+        assert DeadLetter.objects.get(resolved_at=None).next_at is None
+        assert streams(heard) == {order.payment_id: [1, 2]}
 
 
 def test_what_a_new_consumer_has_not_read_is_not_pruned(no_broker, monkeypatch):
