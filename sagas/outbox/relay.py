@@ -101,8 +101,9 @@ def relay(context: str = "", *, on_the_spot: Deliver | None = None, spared: floa
     for _ in range(MOST_BATCHES):
         rows = _lease(context, newest=True)
         few = len(rows) <= int(conf.RELAY_FRESH)
-        total += _pass_on(context, rows, on_the_spot if few else None)
-        if len(rows) < int(conf.RELAY_BATCH):
+        passed = _pass_on(context, rows, on_the_spot if few else None)
+        total += passed or 0
+        if passed is None or len(rows) < int(conf.RELAY_BATCH):
             break
     return total
 
@@ -122,15 +123,16 @@ def relay_batch(context: str, *, spared: float = 0.0) -> int:
 
     :param spared: seconds; what is younger is left alone
     """
-    return _pass_on(context, _lease(context, spared=spared), None)
+    return _pass_on(context, _lease(context, spared=spared), None) or 0
 
 
-def _pass_on(context: str, leased: list[Row], on_the_spot: Deliver | None) -> int:
+def _pass_on(context: str, leased: list[Row], on_the_spot: Deliver | None) -> int | None:
+    """Hand over what may be; None when somebody did not take it, and would be waited for again."""
     rows = stream.in_order(context, leased)
     if not rows:
         return 0
     failpoint("relay.selected", context)
-    return len(rows) if hand_over(context, rows, on_the_spot) else 0
+    return len(rows) if hand_over(context, rows, on_the_spot) else None
 
 
 def hand_over(context: str, rows: Sequence[Row], on_the_spot: Deliver | None = None) -> bool:

@@ -258,3 +258,28 @@ def test_of_many_fresh_events_each_goes_by_a_message_of_the_quick_lane(broker):
     assert {queue for queue, _ in sent} == {"fresh"}
     assert sorted(event_id for _, some in sent for event_id in some) == sorted(ids[1:])
     assert trial.effects()[:1] == ["billing:a#1"], "what was left over was few"
+
+
+def test_slow_handlers_give_whoever_answers_the_ring_back_after_a_slice(broker, settings):
+    settings.SAGAS = {**settings.SAGAS, "DELIVERY_SLICE": 0}
+    listen()
+    ids = [event_id for _ in range(2) for event_id in tell(a_teller(), "hello")]
+    [ring] = broker.take()
+
+    broker.run_chain(ring)
+    [(queue, [rest])] = lanes(broker)
+    assert queue == "fresh"
+    assert rest in ids
+    assert len(trial.effects()) == 1
+    assert not Outbox.objects.filter(published_at=None).exists()
+
+
+def test_a_ring_asks_a_broker_that_takes_nothing_once(broker, monkeypatch):
+    listen()
+    for _ in range(9):
+        tell(a_teller(), "hello")
+    asked = []
+    monkeypatch.setattr(canvas, "publish", asked.append)  # which says None: it was not taken
+
+    assert relay("orders") == 0
+    assert len(asked) == 1
