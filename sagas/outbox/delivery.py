@@ -37,7 +37,7 @@ from sagas.outbox.subscriptions import (
 )
 from sagas.sometimes import sometimes
 from sagas.spans import span
-from sagas.transactions import connection_of, table, transaction
+from sagas.transactions import ENGINE, connection_of, table, transaction
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +147,11 @@ class _News:
             before = after
             # What was told before a consumer of ``now`` began has no place in its positions.
             border = 0 if after else starts.border_of(self.consumer, self.producer)
-            messages = read(self.producer, aggregate_type, aggregate_id, after, border)
+            # The engine would do again what was done before it was asked to: open a flow for it.
+            news_only = self.consumer == ENGINE and not after
+            messages = read(
+                self.producer, aggregate_type, aggregate_id, after, border, news_only=news_only
+            )
             for message in messages:
                 end = self._attempt(message)
                 if end is End.BURIED:

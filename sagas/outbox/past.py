@@ -36,7 +36,7 @@ class PastEvent:
     payload: Any
 
 
-# What the history has was sent, some time after it was recorded: old events count as late there too.
+# What the history has was sent some time after it was recorded: what is old counts as late there.
 _KEPT = """
 (SELECT position, id, type, version, aggregatetype, aggregateid, number AS sequence, occurred_at,
     correlation_id, causation_id, traceparent, payload, recorded_at AS published_at

@@ -31,6 +31,7 @@ from sagas.outbox.pruning import prune
 from sagas.outbox.relay import relay
 from sagas.outbox.republish import republish
 from sagas.outbox.starts import begin_new, border_of
+from sagas.transactions import ENGINE
 from tests.factories import a_method
 from tests.integration.orders.board import close, place, spread
 from tests.integration.sagas.news import ToldSeen, grow_old
@@ -489,6 +490,28 @@ def test_what_an_older_release_told_past_it_is_heard_by_the_next_tick(fraudwatch
     assert republish() >= 0
     catch_up(LONG)
     assert streams(fraudwatch)[order.id] == [1, 2]
+
+
+def test_the_engine_that_begins_to_hear_of_an_old_order_does_not_ask_the_history(monkeypatch):
+    monkeypatch.setattr(subscriptions, "SUBSCRIPTIONS", dict(subscriptions.SUBSCRIPTIONS))
+    order = place()
+    prune_all()
+    heard = []
+    for event in ("orders.OrderPlaced", "orders.OrderCanceled"):
+        subscriptions.SUBSCRIPTIONS[event, 1] = [
+            subscriptions.Subscription(
+                event=event, version=1, context=ENGINE, payload=OrderSeen, handler=heard.append
+            )
+        ]
+    close(order, "canceled")
+
+    bring_news(ENGINE)
+    assert len(heard) == 1
+
+
+@dataclass(frozen=True)
+class OrderSeen:
+    order_id: UUID
 
 
 # -- from now on -----------------------------------------------------------------------------------
