@@ -97,16 +97,25 @@ def _catch_up(row: Consumer, end: float) -> int:
     while until is not None and time.monotonic() < end:
         page = past.events_of(row.producer, row.read_to, names=row.names, upto=until, limit=PAGE)
         behind = _behind(row, page)
-        if behind:
-            ids = [str(event.envelope.event_id) for event in behind]
-            applied += deliver(row.producer, row.consumer, ids)
-            failpoint("catchup.delivered", row.consumer)
-            if _waiting(row, behind):
-                return applied
+        applied += _bring(row, behind, end)
+        if behind and _waiting(row, behind):
+            return applied
         _note(row, page[-1].position if len(page) == PAGE else until)
         if len(page) < PAGE:
             _end(row)
             return applied
+    return applied
+
+
+def _bring(row: Consumer, behind: list[PastEvent], end: float) -> int:
+    """Let events be applied while there is time, at least some of them."""
+    applied, size = 0, int(conf.DELIVERY_SIZE)
+    for start in range(0, len(behind), size):
+        if start and time.monotonic() >= end:
+            break
+        ids = [str(event.envelope.event_id) for event in behind[start : start + size]]
+        applied += deliver(row.producer, row.consumer, ids)
+        failpoint("catchup.delivered", row.consumer)
     return applied
 
 

@@ -19,7 +19,7 @@ from django.test.utils import override_settings
 from orders.models import Outbox
 from payments.events import PaymentAuthorized, PaymentCaptured
 from payments.models import Payment
-from sagas import failpoints
+from sagas import failpoints, tasks
 from sagas.api import InvalidDefinition, clock, on, publish, transaction
 from sagas.failpoints import FailpointHit
 from sagas.models import Consumer, DeadLetter
@@ -248,6 +248,27 @@ def test_what_is_told_while_it_catches_up_is_heard_once_and_in_order(fraudwatch,
     for order in [*orders, *later]:
         assert found[order.id] == [1, 2]
         assert found[order.payment_id] == [1, 2]
+
+
+def test_a_tick_whose_time_is_up_leaves_the_rest_of_its_page_to_the_next(fraudwatch, settings):
+    settings.SAGAS = {**settings.SAGAS, "DELIVERY_SIZE": 1}
+    orders = trade(3)
+    settle()
+    replace_handler("orders.OrderPlaced", lambda _: threading.Event().wait(0.2))
+
+    catch_up(0.2)
+    assert fraudwatch.count() == 2
+    catch_up(LONG)
+    assert all(streams(fraudwatch)[order.id] == [1, 2] for order in orders)
+    assert fraudwatch.count() == 12
+
+
+def test_a_long_past_leaves_the_workers_most_of_the_time_between_two_ticks(settings, monkeypatch):
+    given = []
+    monkeypatch.setattr(catching_up, "catch_up", given.append)
+    tasks.catch_up()
+
+    assert given[0] < settings.CELERY_BEAT_SCHEDULE["sagas.catch_up"]["schedule"].total_seconds() / 2
 
 
 def test_two_workers_that_catch_up_at_once_apply_each_event_once(fraudwatch, monkeypatch):
