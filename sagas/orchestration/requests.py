@@ -131,7 +131,7 @@ def post(request: Request, request_id: UUID | None = None) -> bool:
     correlation = current_or_new()
     parameters: dict[str, Any] = {
         "id": request_id,
-        "aggregate": f"{context}.saga_request",
+        "aggregate": f"{context}.{subscriptions.REQUEST}",
         "alone": uuid7(),  # never one that the engine has a position for
         "type": name_of(context, type(request)),
         "payload": Jsonb(codec.encode(request)),

@@ -24,6 +24,7 @@ from redis.retry import Retry
 
 from sagas.conf import conf
 from sagas.core.errors import SagasError
+from sagas.outbox.subscriptions import REQUEST
 from sagas.transactions import connection_of, table
 
 log = logging.getLogger(__name__)
@@ -176,6 +177,8 @@ def append(context: str, rows: Sequence[Row]) -> bool:
     pipeline = _client(found.url).pipeline(transaction=True)
     length = int(conf.STREAM_LENGTH)
     for _, *values, _ in rows:
+        if values[3].endswith(f".{REQUEST}"):
+            continue
         told: Any = {"producer": context, **dict(zip(FIELDS, map(_text, values), strict=True))}
         pipeline.xadd(found.name, told, maxlen=length, approximate=True)
     try:

@@ -70,6 +70,9 @@ class Envelope:
 
 SUBSCRIPTIONS: dict[tuple[str, int], list[Subscription]] = {}
 
+REQUEST = "saga_request"
+"""What a context asks of the engine is told of this kind of aggregate, and is nobody else's."""
+
 ENVELOPE: ContextVar[Envelope | None] = ContextVar("envelope", default=None)
 
 

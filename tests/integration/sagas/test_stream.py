@@ -86,6 +86,15 @@ def test_an_event_goes_to_the_stream_with_all_that_is_known_of_it(broker, entrie
     }
 
 
+def test_what_a_context_asks_of_the_engine_is_nobodys_business_outside(broker, entries):
+    tell(a_teller(), "start a saga with these secrets")
+    rows("UPDATE orders_outbox SET aggregatetype = 'orders.saga_request'")
+    tell(a_teller(), "hello")
+
+    assert relay() == 2
+    assert texts(entries) == ["hello"]
+
+
 def test_those_who_listen_within_the_project_are_told_as_ever(broker, entries):
     listen()
     [event_id] = tell(a_teller(), "hello")
