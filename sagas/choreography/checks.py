@@ -2,12 +2,14 @@
 
 import dataclasses
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 from django.core import checks
 from django.core.checks import CheckMessage, Error, register
 
 from sagas.choreography.flows import FLOWS
+from sagas.conf import conf
 from sagas.core.choreography import Choreography
 from sagas.outbox import subscriptions
 from sagas.outbox.event_map import emitted
@@ -20,7 +22,7 @@ def check_choreographies(**_: Any) -> list[CheckMessage]:
     """Refuse flows that nobody carries; warn of those that ask for an orchestrator."""
     found: list[CheckMessage] = []
     for flow in FLOWS.values():
-        found += [*_untold(flow), *_unheard(flow), *_unreadable(flow), *_long(flow)]
+        found += [*_untold(flow), *_unheard(flow), *_unreadable(flow), *_forgotten(flow), *_long(flow)]
     return found
 
 
@@ -46,6 +48,18 @@ def _unreadable(flow: Choreography) -> Iterator[CheckMessage]:
         read = {field.name for payload in flow.payloads for field in dataclasses.fields(payload)}
         for missing in sorted(read - written):
             yield Error(f"{flow.name}: {name} v{version} has no {missing}", id="sagas.E022")
+
+
+def _forgotten(flow: Choreography) -> Iterator[CheckMessage]:
+    """Find flows that outlast what a look reads: a hop whose rows are pruned looks undone."""
+    lasts = flow.within + flow.redrives * flow.patience
+    if lasts >= timedelta(days=conf.RETENTION_DAYS):
+        yield Error(
+            f"{flow.name}: may last {lasts.days} days, and inbox and outbox are kept for"
+            f" {conf.RETENTION_DAYS:g}",
+            hint="Raise RETENTION_DAYS, or make a saga of it.",
+            id="sagas.E023",
+        )
 
 
 def _long(flow: Choreography) -> Iterator[CheckMessage]:

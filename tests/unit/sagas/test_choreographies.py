@@ -117,6 +117,16 @@ def test_a_field_that_the_first_event_does_not_have_is_an_error():
     )
 
 
+def test_a_flow_that_outlasts_what_is_kept_of_its_hops_is_an_error():
+    flows.add(declared(GRANTS, TELLS, within=timedelta(days=29, hours=23, minutes=58)))
+
+    [error] = check_choreographies()
+    assert (error.id, error.msg) == (
+        "sagas.E023",
+        "billing.trial: may last 30 days, and inbox and outbox are kept for 30",
+    )
+
+
 def test_a_path_of_more_than_four_hops_is_a_warning_also_over_several_flows(monkeypatch):
     monkeypatch.setattr(subscriptions, "consumers_of", lambda _: ["orders", "billing"])
     flows.add(declared(GRANTS, TELLS))
