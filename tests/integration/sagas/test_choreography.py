@@ -135,7 +135,7 @@ def test_the_second_hop_is_named_when_it_is_the_one_that_is_missing(broker):
     for message in broker.take():  # and nobody answers the ring of what is told then
         broker.run_chain(message)
     publish_all()
-    broker.take()
+    broker.take()  # and with it the ring of the coupon, which would be answered on the spot
 
     watch(overdue=True)
 
