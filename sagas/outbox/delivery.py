@@ -239,6 +239,8 @@ def _handlers(consumer: str, envelope: Envelope) -> list[Subscription]:
     if not found and consumer in consumers_of(envelope.name):
         # Moving on would lose it: the release that can read this version is still to come.
         raise UnknownVersion(f"{envelope.name} version {envelope.version}")
+    if not found and starts.is_of_another_release(consumer, envelope.name):
+        raise NotYet(envelope.name)
     return found
 
 

@@ -9,10 +9,13 @@ position, so what is told meanwhile, or brought by two ticks at once, is applied
 
 import json
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db.models import F
+from django.db.models.functions import Now
 
+from sagas.conf import conf
+from sagas.core.commands import context_of
 from sagas.failpoints import failpoint
 from sagas.models.consumer import Consumer
 from sagas.outbox import past
@@ -105,6 +108,16 @@ def border_of(consumer: str, producer: str) -> int:
         begin_new()
         row = Consumer.objects.get(consumer=consumer, producer=producer)
     return row.border if row.start == NOW else 0
+
+
+def is_of_another_release(consumer: str, event: str) -> bool:
+    """Return whether a consumer has begun to listen to an event so lately that others may run yet.
+
+    Whoever has no handler of it is then of the release before, and must not go past it.
+    """
+    since = Now() - timedelta(seconds=conf.START_GRACE)
+    rows = Consumer.objects.filter(consumer=consumer, producer=context_of(event))
+    return rows.filter(names__contains=[event], listens_since__gt=since).exists()
 
 
 def kept_from(producer: str) -> int | None:

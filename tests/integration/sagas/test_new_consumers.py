@@ -536,6 +536,39 @@ class OrderSeen:
     order_id: UUID
 
 
+def as_the_release_before(monkeypatch, event):
+    """Let the running code have no handler of an event in the watch."""
+    others = [one for one in subscriptions.SUBSCRIPTIONS[event, 1] if one.context != "fraudwatch"]
+    monkeypatch.setitem(subscriptions.SUBSCRIPTIONS, (event, 1), others)
+
+
+def test_a_worker_of_the_release_before_does_not_go_past_what_it_has_no_handler_of(
+    fraudwatch, monkeypatch
+):
+    begin_new()
+    [order] = trade()
+    with monkeypatch.context() as older:
+        as_the_release_before(older, "orders.OrderConfirmed")
+        bring_news("fraudwatch")
+        assert streams(fraudwatch)[order.id] == [1]
+
+    bring_news("fraudwatch")
+    assert streams(fraudwatch)[order.id] == [1, 2]
+    assert not DeadLetter.objects.exists()
+
+
+def test_a_handler_that_was_left_out_for_good_holds_up_nothing_for_long(
+    fraudwatch, monkeypatch, settings
+):
+    begin_new()
+    [order] = trade()
+    as_the_release_before(monkeypatch, "orders.OrderPlaced")
+    settings.SAGAS = {**settings.SAGAS, "START_GRACE": 0}
+
+    bring_news("fraudwatch")
+    assert streams(fraudwatch)[order.id] == [2]
+
+
 # -- from now on -----------------------------------------------------------------------------------
 
 
