@@ -54,22 +54,23 @@ def read(
         if not (border or news_only) and (not rows or rows[0][3] > after + 1):
             cursor.execute(_READ.format(outbox=past.kept_in(producer)), asked)
             rows = cursor.fetchall()
-    return [
-        Message(
-            envelope=Envelope(
-                event_id=row[0],
-                name=row[1],
-                version=row[2],
-                aggregate_type=aggregate_type,
-                aggregate_id=aggregate_id,
-                sequence=row[3],
-                occurred_at=row[4],
-                correlation_id=row[5],
-                causation_id=row[6],
-                traceparent=row[7],
-            ),
-            payload=json.loads(row[8]),
-            is_late=row[9],
-        )
-        for row in rows
-    ]
+    return [_message(aggregate_type, aggregate_id, row) for row in rows]
+
+
+def _message(aggregate_type: str, aggregate_id: UUID, row: tuple[Any, ...]) -> Message:
+    return Message(
+        envelope=Envelope(
+            event_id=row[0],
+            name=row[1],
+            version=row[2],
+            aggregate_type=aggregate_type,
+            aggregate_id=aggregate_id,
+            sequence=row[3],
+            occurred_at=row[4],
+            correlation_id=row[5],
+            causation_id=row[6],
+            traceparent=row[7],
+        ),
+        payload=json.loads(row[8]),
+        is_late=row[9],
+    )
