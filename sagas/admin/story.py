@@ -17,7 +17,7 @@ from sagas.admin.detail import outbox_of
 from sagas.contexts import contexts
 from sagas.models import DeadLetter, SagaInstance, StepFault, StepRun, WatchedFlow
 from sagas.models.step_run import RunState
-from sagas.outbox.subscriptions import handlers_of
+from sagas.outbox.subscriptions import readers_of
 
 MOST = 200
 """Rows of each table that are shown."""
@@ -125,7 +125,7 @@ def _of_events(events: list[tuple[str, Any]]) -> Iterator[Passage]:
         inbox = apps.get_model(context, "Inbox")._default_manager
         for heard in inbox.filter(consumer=context, event_id__in=list(found)):
             row = found[heard.event_id]
-            names = [one.handler.__name__ for one in handlers_of(row.type, row.version, context)]
+            names = [one.handler.__name__ for one in readers_of(row.type, row.version, context)]
             yield Passage(
                 at=heard.applied_at,
                 kind="handler",
