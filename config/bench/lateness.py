@@ -23,11 +23,12 @@ TELLERS: Final = 50
 class Reader(threading.Thread):
     """Reads the stream as a foreign reader does, and notes when each event came."""
 
-    def __init__(self) -> None:
-        """Begin at the end of the stream."""
+    def __init__(self, stream: str = STREAM) -> None:
+        """Begin with an empty stream."""
         super().__init__(daemon=True)
+        self.stream = stream
         self.client = redis.Redis.from_url(settings.REDIS_URL)
-        self.client.delete(STREAM)
+        self.client.delete(stream)
         self.seen: dict[UUID, float] = {}
         self.over = threading.Event()
 
@@ -35,10 +36,16 @@ class Reader(threading.Thread):
         """Read until it is over."""
         last: Any = "0"
         while not self.over.is_set():
-            found: Any = self.client.xread({STREAM: last}, block=200)
+            found: Any = self.client.xread({self.stream: last}, block=200)
             now = time.time()
             for last, fields in found[0][1] if found else ():  # noqa: B007 - the last one is kept
                 self.seen.setdefault(UUID(fields[b"id"].decode()), now)
+
+    def close(self) -> None:
+        """Read no more."""
+        self.over.set()
+        self.join()
+        self.client.close()
 
 
 def commit_to_applied(
@@ -60,8 +67,7 @@ def commit_to_applied(
             committed = _tell(tellers, events, rate)
         applied = _await(sides, committed)
     finally:
-        reader.over.set()
-        reader.join()
+        reader.close()
     if waiting and len(applied) >= events + waiting:
         raise Wrong("the waiting events were applied before the others: let more of them wait")
     return {

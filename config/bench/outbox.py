@@ -7,6 +7,7 @@ from typing import Any, Final
 from config.bench import draining, lateness, machine, news, soak
 from config.bench.draining import Drain
 from config.bench.measuring import middle, quantile
+from config.bench.peers import beside
 from config.bench.sides import Sides
 
 WARM_UP: Final = 2000
@@ -59,11 +60,31 @@ def _measured(options: dict[str, Any], say: Progress) -> dict[str, Any]:
         lambda: draining.to_messages(events, draining.MESSAGES),
         lambda: draining.to_messages(few, 1),
     )
-    return {
+    found = {
         "stream": _figures(streams),
         "messages": _of_pairs(pairs),
         **_latencies(options, say),
     }
+    return {**found, "peers": _peers(options, say, found["latency"]["streamed"])}
+
+
+def _peers(
+    options: dict[str, Any], say: Progress, streamed: dict[str, float]
+) -> dict[str, Any] | None:
+    python = beside.interpreter()
+    if python is None:
+        return None
+    events = min(options["events"], beside.EVENTS)
+    say(f"{events} events to the stream, beside other libraries")
+    ours = _figures([draining.to_stream(events) for _ in range(options["rounds"])])
+    theirs = beside.measure(python, events=events, singles=options["singles"], rate=RATE, say=say)
+    own = {
+        "per_second": ours["per_second"],
+        "relay_cpu_us": ours["cpu_us_by_part"][machine.DRIVER],
+        "p50_ms": streamed["p50_ms"],
+        "p99_ms": streamed["p99_ms"],
+    }
+    return {"events": events, "libraries": {"ours": own, **theirs}}
 
 
 def _latencies(options: dict[str, Any], say: Progress) -> dict[str, Any]:
@@ -75,7 +96,7 @@ def _latencies(options: dict[str, Any], say: Progress) -> dict[str, Any]:
         say(f"latency: {options['singles']} events at {RATE:g} a second")
         alone = lateness.commit_to_applied(sides, events=options["singles"], rate=RATE)
         say(f"latency: beside {options['waiting']} events that wait")
-        beside = lateness.commit_to_applied(
+        crowded = lateness.commit_to_applied(
             sides,
             events=max(options["singles"] // 4, 1),
             rate=RATE_BESIDE,
@@ -85,7 +106,7 @@ def _latencies(options: dict[str, Any], say: Progress) -> dict[str, Any]:
         sides.stop()
     return {
         "latency": {name: _quantiles(values) for name, values in alone.items()},
-        "beside": {"waiting": options["waiting"], **_quantiles(beside["applied"])},
+        "beside": {"waiting": options["waiting"], **_quantiles(crowded["applied"])},
     }
 
 
@@ -146,9 +167,9 @@ def table(document: dict[str, Any]) -> str:
     rows = {"in the stream": "streamed", "applied by who listens": "applied"}
     for title, name in rows.items():
         lines.append(_latency(title, document["latency"][name]))
-    beside = document["beside"]
-    lines.append(_latency(f"applied, {beside['waiting']} others waiting", beside))
-    return "\n".join(lines)
+    waited = document["beside"]
+    lines.append(_latency(f"applied, {waited['waiting']} others waiting", waited))
+    return "\n".join([*lines, *beside.table(document)])
 
 
 def _line(title: str, found: dict[str, float]) -> str:

@@ -23,7 +23,8 @@ VISIBLE = {
 }
 SHAPELESS = {"utils", "util", "helpers", "helper", "common", "base", "misc", "managers"}
 DJANGOS_OWN = {"config.postgresql.base"}
-LOCKS = ("requirements.txt", "tests/requirements.txt", "config/requirements-otel.txt")
+EXTRAS = ("config/requirements-bench.txt", "config/requirements-otel.txt")
+LOCKS = ("requirements.txt", "tests/requirements.txt", *EXTRAS)
 LONGEST_MODULE = 300
 LONGEST_FUNCTION = 40
 NOTE = re.compile(r"^\s*(?:#\s*)?Note \[([^\]]+)\]\s*$", re.MULTILINE)
@@ -115,10 +116,11 @@ def test_the_lock_of_the_tests_agrees_with_the_lock_of_the_product():
     assert pins("requirements.txt") <= pins("tests/requirements.txt")
 
 
-def test_the_lock_of_the_extra_takes_nothing_of_the_product_in_another_version():
+@pytest.mark.parametrize("lock", EXTRAS)
+def test_the_lock_of_an_extra_takes_nothing_of_the_product_in_another_version(lock):
     ours, extra = (
         dict(re.findall(r"^([a-z0-9][^ \n]*)==([^ ;\n]*)", (ROOT / lock).read_text(), re.MULTILINE))
-        for lock in ("requirements.txt", "config/requirements-otel.txt")
+        for lock in ("requirements.txt", lock)
     )
 
     assert {

@@ -46,6 +46,9 @@ outbox (an instance of its own, durable commits):
   latency   from the commit of a single event, at 100 a second, until a foreign reader of the stream
             has it, and until the handler of who listens writes; worker, beat, relay at work
   waiting   the same, at 20 a second, while so many older events wait for the same listener
+  beside    django-outbox-pattern and django-jaiminho with the same rows, rate and stream, each in
+            processes and a database of its own, if var/peers has config/requirements-bench.txt;
+            the CPU is that of the relay alone; latency until the event is in the stream
   --soak N  N events in portions that are written, relayed, applied, settled and pruned: the tables'
             greatest size in the first half and in the second must be the same
 exit code: 0 = measured, 1 = a saga did not end as it had to, 2 = wrong use
