@@ -50,7 +50,18 @@ class Unreadable(Exception):
 class Channel(redis.Channel):
     """Hands on what can be read, and keeps what cannot for a person."""
 
-    def _create_client(self, *, asynchronous: bool = False) -> Any:
+    _kept: Any = None
+
+    def _create_client(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002 - kombu's
+        if asynchronous:
+            return self._made(asynchronous=True)
+        # kombu makes one for each command, which takes longer than the command. It has no state:
+        # its connections are the pool's, and a pool that was closed is followed by another.
+        if self._kept is None or self._kept.connection_pool is not self.pool:
+            self._kept = self._made(asynchronous=False)
+        return self._kept
+
+    def _made(self, *, asynchronous: bool) -> Any:
         client = super()._create_client(asynchronous)  # type: ignore[misc]  # untyped
         theirs = client.response_callbacks["BRPOP"]
 

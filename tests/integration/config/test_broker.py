@@ -139,3 +139,19 @@ def test_two_messages_of_the_same_content_are_one_row_whatever_their_ids(
         assert received(connection, 1) == ["after"]
 
     assert [row.times for row in kept()] == [2]
+
+
+def test_a_channel_keeps_one_client_for_its_commands_until_its_pool_is_closed(broker):
+    with Connection(
+        settings.CELERY_BROKER_URL,
+        transport_options=settings.CELERY_BROKER_TRANSPORT_OPTIONS,
+    ) as connection:
+        channel = connection.default_channel
+        with channel.conn_or_acquire() as first, channel.conn_or_acquire() as second:
+            assert first is second
+        channel._disconnect_pools()
+        with channel.conn_or_acquire() as third:
+            assert third is not first
+            assert third.ping()
+        # Whoever waits for messages holds a connection, so that is a client of its own.
+        assert channel.client is not third
