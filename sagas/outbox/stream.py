@@ -24,6 +24,7 @@ from redis.retry import Retry
 
 from sagas.conf import conf
 from sagas.core.errors import SagasError
+from sagas.outbox.entries import Entries, send
 from sagas.outbox.subscriptions import REQUEST
 from sagas.transactions import connection_of, table
 
@@ -173,21 +174,12 @@ def append(context: str, rows: Sequence[Row]) -> bool:
     found = address()
     if found is None:
         return True
-    # One transaction: a Redis out of memory must not take the second event without the first.
-    pipeline = _client(found.url).pipeline(transaction=True)
-    length = int(conf.STREAM_LENGTH)
-    for _, *values, _ in rows:
-        if values[3].endswith(f".{REQUEST}"):
-            continue
-        told: Any = {"producer": context, **dict(zip(FIELDS, map(_text, values), strict=True))}
-        pipeline.xadd(found.name, told, maxlen=length, approximate=True)
+    entries = Entries(found.name, int(conf.STREAM_LENGTH), {"producer": context}, FIELDS)
+    told = [entries.command(row[1:-1]) for row in rows if not row[4].endswith(f".{REQUEST}")]
     try:
-        pipeline.execute()
+        # One transaction: a Redis out of memory must not take the second event without the first.
+        send(_client(found.url), told)
     except redis.RedisError as error:
         log.warning("stream_unreached", extra={"error": str(error)})
         return False
     return True
-
-
-def _text(value: Any) -> str | int:
-    return value if isinstance(value, int) else str(value or "")
