@@ -12,7 +12,7 @@ from django.conf import settings
 
 from config.bench import news
 from config.bench.machine import DRIVER, Cost, Meter, cost
-from config.bench.measuring import Wrong
+from config.bench.outcome import Wrong
 from sagas.orchestration import canvas
 from sagas.outbox.relay import EVENTS, relay_batch
 

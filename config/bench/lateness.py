@@ -6,46 +6,17 @@ from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
-import redis
 from django.apps import apps
-from django.conf import settings
 
 from config.bench import news
 from config.bench.draining import STREAM, chosen
-from config.bench.measuring import PATIENCE, Wrong
+from config.bench.outcome import PATIENCE, Wrong
+from config.bench.reader import Reader
 from config.bench.sides import Sides
 from sagas.api import publish, transaction
 from sagas.transactions import after_commit
 
 TELLERS: Final = 50
-
-
-class Reader(threading.Thread):
-    """Reads the stream as a foreign reader does, and notes when each event came."""
-
-    def __init__(self, stream: str = STREAM) -> None:
-        """Begin with an empty stream."""
-        super().__init__(daemon=True)
-        self.stream = stream
-        self.client = redis.Redis.from_url(settings.REDIS_URL)
-        self.client.delete(stream)
-        self.seen: dict[UUID, float] = {}
-        self.over = threading.Event()
-
-    def run(self) -> None:
-        """Read until it is over."""
-        last: Any = "0"
-        while not self.over.is_set():
-            found: Any = self.client.xread({self.stream: last}, block=200)
-            now = time.time()
-            for last, fields in found[0][1] if found else ():  # noqa: B007 - the last one is kept
-                self.seen.setdefault(UUID(fields[b"id"].decode()), now)
-
-    def close(self) -> None:
-        """Read no more."""
-        self.over.set()
-        self.join()
-        self.client.close()
 
 
 def commit_to_applied(
@@ -58,7 +29,7 @@ def commit_to_applied(
     """
     news.forget()
     tellers = _tellers()
-    reader = Reader()
+    reader = Reader(STREAM)
     reader.start()
     try:
         if waiting:

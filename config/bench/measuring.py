@@ -4,27 +4,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
-from statistics import median
 from typing import Final
 
 from config.bench import effects
 from config.bench.machine import DRIVER, Cost, Meter, cost
+from config.bench.outcome import PATIENCE, Wrong
 from config.bench.sides import AGAINST, OURS, SIDES, Kind, Sides, complaint, start_one
 
 SETTLE: Final = 0.3
 """Seconds after the last commit in which acknowledgments and done-keys are written."""
-PATIENCE: Final = 120.0
 PER_SECOND: Final = 10
 """Rate at which single sagas are started on an idle system."""
 TURNS: Final = 4
 """Turns that the sides take at the latency, so that a drift of the machine hits both."""
 
 Progress = Callable[[str], None]
-
-
-class Wrong(Exception):
-    """A saga did not end as it had to, so the figures would mean nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,18 +127,3 @@ class Measuring:
                 died = self.sides.ended()
                 raise Wrong(died or f"not all sagas had ended after {PATIENCE:.0f} s")
             threading.Event().wait(pause)
-
-
-def quantile(values: list[float], part: float) -> float:
-    """Return the value below which a part of the values lies, between two of them linearly."""
-    ordered = sorted(values)
-    place = (len(ordered) - 1) * part
-    for number, (low, high) in enumerate(pairwise(ordered)):
-        if number <= place <= number + 1:
-            return low + (high - low) * (place - number)
-    return ordered[0]
-
-
-def middle(values: list[float]) -> float:
-    """Return the median."""
-    return float(median(values))

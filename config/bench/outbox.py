@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from config.bench import draining, lateness, machine, news, soak
 from config.bench.draining import Drain
-from config.bench.measuring import middle, quantile
+from config.bench.outcome import middle, quantile
 from config.bench.peers import beside
 from config.bench.sides import Sides
 

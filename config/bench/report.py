@@ -3,7 +3,8 @@
 from typing import Any, Final
 
 from config.bench.machine import DRIVER
-from config.bench.measuring import Block, Measured, middle, quantile
+from config.bench.measuring import Block, Measured
+from config.bench.outcome import middle, quantile
 from config.bench.sides import AGAINST, OURS, SIDES
 
 HEADINGS: Final = {

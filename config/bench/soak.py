@@ -10,7 +10,7 @@ from django.db import connection
 
 from config.bench import news
 from config.bench.draining import AGGREGATES, STREAM, chosen
-from config.bench.measuring import Wrong
+from config.bench.outcome import Wrong
 from sagas.outbox.delivery import deliver
 from sagas.outbox.pruning import prune
 from sagas.outbox.relay import relay_batch

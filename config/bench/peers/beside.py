@@ -16,9 +16,9 @@ import redis
 from django.conf import settings
 from django.db import connection
 
-from config.bench.lateness import Reader
-from config.bench.measuring import PATIENCE, Wrong, quantile
+from config.bench.outcome import PATIENCE, Wrong, quantile
 from config.bench.peers.transport import STREAM
+from config.bench.reader import Reader
 from config.embedded import die_with_parent
 
 LIBRARIES: Final = ("django-outbox-pattern", "django-jaiminho")
@@ -129,21 +129,28 @@ class Peer:
         process = subprocess.Popen(
             self._command("relay"),
             env=_environment(),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
+            text=True,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509 - one system call
         )
         try:
+            with suppress(BrokenPipeError):  # it has ended, so that no event will come
+                _tell(process, _database_of_its_own())
             yield
         finally:
-            with suppress(ProcessLookupError):
-                process.kill()
+            process.kill()
             process.wait()
 
     def _ask(self, *what: object) -> dict[str, Any]:
         done = subprocess.run(
-            self._command(*what), env=_environment(), capture_output=True, text=True, check=False
+            self._command(*what),
+            env=_environment(),
+            input=_database_of_its_own(),
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
             raise Wrong(f"{self.library}: {done.stderr[-2000:]}")
@@ -155,14 +162,22 @@ class Peer:
         return [str(self.python), "-m", "config.bench.peers.process", *words]
 
 
-def _environment() -> dict[str, str]:
+def _tell(process: subprocess.Popen[str], text: str) -> None:
+    if process.stdin is not None:
+        with process.stdin as told:
+            told.write(text)
+
+
+def _database_of_its_own() -> str:
     names = ("HOST", "PORT", "USER", "PASSWORD")
     told = {name: connection.settings_dict[name] for name in names}
-    told |= {"ENGINE": "django.db.backends.postgresql", "NAME": DATABASE}
+    return json.dumps({**told, "ENGINE": "django.db.backends.postgresql", "NAME": DATABASE})
+
+
+def _environment() -> dict[str, str]:
     return {
         "PATH": os.environ.get("PATH", ""),
         "PYTHONPATH": str(settings.BASE_DIR),
-        "PEER_DATABASE": json.dumps(told),
         "REDIS_URL": settings.REDIS_URL,
     }
 

@@ -1,12 +1,11 @@
 """A process of one of the other libraries, with the smallest Django project around it.
 
 ``python -m config.bench.peers.process LIBRARY drain|relay|tell …`` runs in the environment of
-``config/requirements-bench.txt``; nothing of the project's settings is read there. What was
-found goes to the standard output as JSON.
+``config/requirements-bench.txt``; nothing of the project's settings is read there. The
+database comes on the standard input. What was found goes to the standard output as JSON.
 """
 
 import json
-import os
 import sys
 import threading
 import time
@@ -34,7 +33,7 @@ def begin(library: str) -> None:
         SECRET_KEY="benchmark",  # noqa: S106 - protects nothing
         USE_TZ=True,
         INSTALLED_APPS=[APPS[library]],
-        DATABASES={"default": json.loads(os.environ["PEER_DATABASE"])},
+        DATABASES={"default": json.load(sys.stdin)},
         DJANGO_OUTBOX_PATTERN={
             "DEFAULT_CONNECTION_CLASS": "config.bench.peers.transport.Connection"
         },

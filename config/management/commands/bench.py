@@ -118,7 +118,7 @@ class Command(BaseCommand):
 
     def _measured(self, options: dict[str, Any]) -> dict[str, Any]:
         from config.bench import outbox
-        from config.bench.measuring import Wrong
+        from config.bench.outcome import Wrong
         from config.bench.sides import NotStarted, Sides
 
         sides = Sides()

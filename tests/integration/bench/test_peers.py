@@ -4,7 +4,7 @@ import uuid
 import pytest
 from django.conf import settings
 
-from config.bench.measuring import Wrong
+from config.bench.outcome import Wrong
 from config.bench.peers import beside
 from config.bench.peers.transport import STREAM, Connection, client
 from tests.processes import ROOT
