@@ -4,7 +4,6 @@ Task names are strings for ever: messages of an older release must find them.
 """
 
 import sys
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -111,8 +110,7 @@ def relay_outboxes(context: str = "") -> None:
     A commit that rings names its context, which is then the only one.
     """
     # Handlers that take long give the worker back here too, and the rest goes by messages.
-    on_the_spot = partial(delivery.deliver, lane=relay.FRESH)
-    if relay.relay(context, on_the_spot=on_the_spot, spared=relay.SPARED):
+    if relay.relay(context, on_the_spot=delivery.bring_up_to_date, spared=relay.SPARED):
         outside.ring()
     if not context:
         dead_letters.retry_due()

@@ -35,6 +35,13 @@ class Standing(Enum):
     HELD = "held"
     """One waits for its delay or for an operator; later events wait behind it."""
 
+    @classmethod
+    def of(cls, *, held: int, all_of_them: int) -> "Standing":
+        """Say it of the number that may not be tried now, and of the number of all."""
+        if held:
+            return cls.HELD
+        return cls.DUE if all_of_them else cls.FREE
+
 
 def standing(consumer: str, aggregate_type: str, aggregate_id: UUID) -> Standing:
     """Return whether the events of an aggregate may be applied now."""
@@ -44,9 +51,7 @@ def standing(consumer: str, aggregate_type: str, aggregate_id: UUID) -> Standing
         aggregate_id=aggregate_id,
         resolved_at=None,
     ).aggregate(all=Count("id"), held=Count("id", Q(next_at=None) | Q(next_at__gt=Now())))
-    if held["held"]:
-        return Standing.HELD
-    return Standing.DUE if held["all"] else Standing.FREE
+    return Standing.of(held=held["held"], all_of_them=held["all"])
 
 
 # An attempt that began before the last one was noted was beside it, not after it: deliveries that

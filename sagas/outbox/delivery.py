@@ -6,6 +6,7 @@ changes nothing, and a hole can only be a row that is not there.
 """
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from time import monotonic
@@ -24,6 +25,7 @@ from sagas.models.dead_letter import DeadLetter
 from sagas.orchestration import canvas
 from sagas.outbox import attempts, dead_letters, starts
 from sagas.outbox.dead_letters import Attempt, Standing
+from sagas.outbox.places import Place, place_of
 from sagas.outbox.positions import position
 from sagas.outbox.reading import PAGE, Message, read
 from sagas.outbox.relay import EVENTS, FRESH, deliver_later
@@ -67,9 +69,14 @@ def deliver(producer: str, consumer: str, event_ids: list[str], *, lane: str = "
 
     :param lane: the queue to which the rest is sent when the slice of time is spent; else none is
     """
+    return _apply_each(producer, consumer, _aggregates(producer, event_ids), lane=lane)
+
+
+def _apply_each(
+    producer: str, consumer: str, aggregates: list[tuple[str, UUID, str]], *, lane: str
+) -> int:
     applied, trouble = 0, None
     ends = monotonic() + _slice(lane)
-    aggregates = _aggregates(producer, event_ids)
     for number, (aggregate_type, aggregate_id, _) in enumerate(aggregates):
         if lane and number and monotonic() > ends:
             rest = [event_id for _, _, event_id in aggregates[number:]]
@@ -85,6 +92,16 @@ def deliver(producer: str, consumer: str, event_ids: list[str], *, lane: str = "
     if trouble is not None:
         raise trouble
     return applied
+
+
+def bring_up_to_date(
+    producer: str, consumer: str, aggregates: Iterable[tuple[str, UUID, str]]
+) -> int:
+    """Apply what is new of these aggregates, each with an event of it, as a message would.
+
+    When the slice of time is spent the rest is sent by the lane of what is fresh.
+    """
+    return _apply_each(producer, consumer, list(aggregates), lane=FRESH)
 
 
 def _slice(lane: str) -> float:
@@ -114,11 +131,11 @@ def _aggregates(producer: str, event_ids: list[str]) -> list[tuple[str, UUID, st
 def _catch_up(producer: str, consumer: str, aggregate_type: str, aggregate_id: UUID) -> int:
     aggregate = (aggregate_type, aggregate_id)
     applied = 0
-    while (letters := dead_letters.standing(consumer, *aggregate)) is not Standing.HELD:
-        news = _News(producer=producer, consumer=consumer, is_due=letters is Standing.DUE)
-        news.apply_all(aggregate_type, aggregate_id)
+    while (place := place_of(producer, consumer, *aggregate)).letters is not Standing.HELD:
+        news = _News(producer=producer, consumer=consumer, is_due=place.letters is Standing.DUE)
+        news.apply_all(*aggregate, place)
         applied += news.applied
-        if not news.counted and letters is Standing.FREE:
+        if not news.counted and place.letters is Standing.FREE:
             return applied
         dead_letters.settle_up_to(consumer, *aggregate, position(consumer, *aggregate))
         if not news.applied:
@@ -139,14 +156,11 @@ class _News:
     counted: bool = False
     """An attempt was counted before it began."""
 
-    def apply_all(self, aggregate_type: str, aggregate_id: UUID) -> None:
-        before = -1
+    def apply_all(self, aggregate_type: str, aggregate_id: UUID, place: Place) -> None:
+        before, after, border = -1, place.position, place.border
         # As long as anybody gets on there may be more to do: another delivery at work on the
         # aggregate has perhaps read before our event was there.
-        while (after := position(self.consumer, aggregate_type, aggregate_id)) > before:
-            before = after
-            # What was told before a consumer of ``now`` began has no place in its positions.
-            border = 0 if after else starts.border_of(self.consumer, self.producer)
+        while after > before:
             # The engine would do again what was done before it was asked to: open a flow for it.
             news_only = self.consumer == ENGINE and not after
             messages = read(
@@ -162,6 +176,8 @@ class _News:
             else:
                 if len(messages) < PAGE:
                     return
+            before, after = after, position(self.consumer, aggregate_type, aggregate_id)
+            border = 0  # whoever is past the first event has it behind it
 
     def _attempt(self, message: Message) -> End:
         counts = self.is_due or message.is_late

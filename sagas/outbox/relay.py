@@ -39,7 +39,7 @@ WHERE position IN (
     SELECT position FROM {rows} AS o
     WHERE published_at IS NULL AND (leased_until IS NULL OR leased_until <= clock_timestamp())
     ORDER BY position {direction} LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
-RETURNING position, id, type, traceparent{more},
+RETURNING position, id, type, traceparent, aggregatetype, aggregateid{more},
     created_at > clock_timestamp() - make_interval(secs => %(fresh)s)
 """
 
@@ -79,7 +79,7 @@ EVENTS: Final = "events"
 """The queue of all others, and of what is delivered again."""
 
 
-Deliver = Callable[[str, str, list[str]], object]
+Deliver = Callable[[str, str, Iterable[tuple[str, UUID, str]]], object]
 
 
 def relay(context: str = "", *, on_the_spot: Deliver | None = None, spared: float = 0.0) -> int:
@@ -137,7 +137,7 @@ def _pass_on(context: str, leased: list[Row], on_the_spot: Deliver | None) -> in
 
 def hand_over(context: str, rows: Sequence[Row], on_the_spot: Deliver | None = None) -> bool:
     """Publish events of a context, then mark them; False when somebody did not take all."""
-    heard = [(row[1], consumers_of(row[2]), bool(row[-1])) for row in rows]
+    heard = [(row, consumers_of(row[2])) for row in rows]
     # One batch of many causes: it has none of them for a parent, and is linked to each.
     with span("relay", "producer", [row[3] for row in rows], context=context, events=len(rows)):
         if not _publish(context, heard, on_the_spot):
@@ -145,7 +145,7 @@ def hand_over(context: str, rows: Sequence[Row], on_the_spot: Deliver | None = N
         if not stream.append(context, rows):
             return False
     failpoint("relay.published", context)
-    unheard = [row[0] for row, (_, found, _) in zip(rows, heard, strict=True) if not found]
+    unheard = [row[0] for row, consumers in heard if not consumers]
     with connection_of(context).cursor() as cursor:
         cursor.execute(
             filled(_MARK, context, keep=KEEP),
@@ -176,20 +176,29 @@ def _lease(context: str, *, newest: bool = False, spared: float = 0.0) -> list[R
 
 
 def _publish(
-    producer: str, heard: Iterable[tuple[UUID, list[str], bool]], on_the_spot: Deliver | None
+    producer: str, heard: Iterable[tuple[Row, list[str]]], on_the_spot: Deliver | None
 ) -> bool:
-    found: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for event_id, consumers, is_fresh in heard:
-        for consumer in consumers:
-            found[FRESH if is_fresh else EVENTS, consumer].append(str(event_id))
     if on_the_spot is not None:
-        for (_, consumer), ids in found.items():
-            on_the_spot(producer, consumer, ids)
+        _apply(producer, heard, on_the_spot)
         return True
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for row, consumers in heard:
+        for consumer in consumers:
+            found[FRESH if row[-1] else EVENTS, consumer].append(str(row[1]))
     return all(
         deliver_later(producer, consumer, ids, queue=lane)
         for (lane, consumer), ids in found.items()
     )
+
+
+def _apply(producer: str, heard: Iterable[tuple[Row, list[str]]], on_the_spot: Deliver) -> None:
+    found: dict[str, dict[tuple[str, UUID], str]] = defaultdict(dict)
+    for row, consumers in heard:
+        for consumer in consumers:
+            found[consumer][row[4], row[5]] = str(row[1])  # each aggregate once
+    for consumer, aggregates in found.items():
+        each = [(*aggregate, event_id) for aggregate, event_id in aggregates.items()]
+        on_the_spot(producer, consumer, each)
 
 
 def deliver_later(

@@ -44,8 +44,8 @@ FIELDS: Final = (
     "payload",
 )
 """Of an entry, beside ``producer``; named like the outbox's columns."""
-# In which form the columns after the first three are read. Text is what the stream holds.
-_COLUMNS: Final = """, aggregatetype, aggregateid, sequence, version,
+# In which form the columns after the first five are read. Text is what the stream holds.
+_COLUMNS: Final = """, sequence, version,
     to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
     correlation_id, coalesce(causation_id, ''), payload::text"""
 _SERVER: Final = re.compile(r"(rediss?://[^/]|unix:///)")
@@ -70,7 +70,8 @@ WHERE position IN (SELECT position FROM {outbox} WHERE position = ANY(%(position
 """
 
 Row = tuple[Any, ...]
-"""Position, id, type and trace of an event, what a stream needs of it, and whether it is fresh."""
+"""Position, id, type, trace and aggregate of an event, what a stream needs of it, and whether it
+is fresh."""
 
 
 class UnfitAddress(SagasError):
@@ -116,7 +117,7 @@ def _client(url: str) -> redis.Redis:
 
 
 def columns() -> str:
-    """Return what a relay has to read of an event beside its position, id, type and trace."""
+    """Return what a relay has to read of an event beside what it always reads."""
     return _COLUMNS if address() else ""
 
 

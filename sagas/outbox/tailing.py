@@ -50,7 +50,7 @@ SELECT pg_replication_slot_advance(slot_name, %(to)s::pg_lsn) FROM pg_replicatio
 WHERE slot_name = %(slot)s AND pg_wal_lsn_diff(%(to)s::pg_lsn, confirmed_flush_lsn) > %(least)s
 """
 _UNMARKED = """
-SELECT position, id, type, traceparent{more}, true
+SELECT position, id, type, traceparent, aggregatetype, aggregateid{more}, true
 FROM unnest(%s::bigint[]) WITH ORDINALITY AS found (position, number) JOIN {outbox} USING (position)
 WHERE published_at IS NULL ORDER BY number
 """
