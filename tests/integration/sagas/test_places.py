@@ -100,10 +100,11 @@ def test_a_single_event_is_applied_with_two_questions_before_its_transaction():
     listen()
     began("first", 0)
     teller = a_teller()
-    tell(teller, "hello")
+    [event_id] = tell(teller, "hello")
+    news = [(teller.aggregate_type, teller.aggregate_id, event_id)]
 
     with CaptureQueriesContext(connection) as found:
-        bring_up_to_date("orders", "billing", [(teller.aggregate_type, teller.aggregate_id)])
+        bring_up_to_date("orders", "billing", news)
 
     statements = [query["sql"] for query in found.captured_queries]
     assert statements.index("BEGIN") == 2
