@@ -229,6 +229,8 @@ def test_every_place_of_the_list_is_armed_by_these_tests_or_named_elsewhere():
             "tests/integration/sagas/test_lock_crashes.py",
         ),
         "history.kept": "tests/integration/sagas/test_history.py",
+        "unreadable.found": "tests/workers/test_rubbish.py",
+        "unreadable.kept": "tests/workers/test_rubbish.py",
         "limit.committed": "tests/integration/sagas/test_time_limits.py",
         "heartbeat.committed": "tests/integration/sagas/test_heartbeats.py",
         "breaker.probing": "tests/integration/sagas/test_breaker.py",

@@ -37,7 +37,13 @@ from tests.integration.orders.board import close, place, spread
 from tests.integration.sagas.news import ToldSeen, grow_old
 from tests.together import raised, together
 
-pytestmark = [pytest.mark.usefixtures("committed_db", "no_broker"), pytest.mark.colocated]
+pytestmark = [
+    pytest.mark.usefixtures("committed_db", "no_broker"),
+    pytest.mark.colocated,
+    pytest.mark.skipif(
+        project.CONTEXT_ROLES, reason="an app that a test installs has no role in the database"
+    ),
+]
 LONG = 30.0
 
 
