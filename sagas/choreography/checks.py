@@ -54,7 +54,7 @@ def _unreadable(flow: Choreography) -> Iterator[CheckMessage]:
 def _forgotten(flow: Choreography) -> Iterator[CheckMessage]:
     """Find flows that outlast what a look reads: a hop whose rows are pruned looks undone."""
     lasts = flow.within + flow.redrives * flow.patience
-    if lasts >= timedelta(days=conf.RETENTION_DAYS):
+    if conf.RETENTION_DAYS >= 1 and lasts >= timedelta(days=conf.RETENTION_DAYS):
         yield Error(
             f"{flow.name}: may last {lasts.days} days, and inbox and outbox are kept for"
             f" {conf.RETENTION_DAYS:g}",

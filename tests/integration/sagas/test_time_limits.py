@@ -233,7 +233,7 @@ def test_a_pivot_that_waits_is_not_measured_by_the_step_before_it(broker):
 
 def test_the_time_of_a_saga_that_waits_its_turn_begins_when_it_has_it(broker):
     lock = Lock(on=the_order, meeting=Meeting.WAIT)
-    queued = registry.add(replace(SLOW, name="orders.queued", lock=lock, steps=SLOW.steps[1:]))
+    queued = registry.add(replace(SLOW, name="orders.slow_queued", lock=lock, steps=SLOW.steps[1:]))
     first, second = slow.begin(queued), slow.begin(queued)
     assert (left(first), left(second)) == (60, None)
     seen = []
@@ -255,7 +255,7 @@ def the_order(state: trial.TrialState) -> tuple[str, trial.UUID]:
 
 def test_a_saga_that_counts_and_whose_worker_dies_counts_no_second_time(broker):
     lock = Lock(on=the_order, meeting=Meeting.WAIT)
-    queued = registry.add(replace(SLOW, name="orders.queued", lock=lock, steps=SLOW.steps[1:]))
+    queued = registry.add(replace(SLOW, name="orders.slow_queued", lock=lock, steps=SLOW.steps[1:]))
     slow.begin(queued)
     second = slow.begin(queued)
 
