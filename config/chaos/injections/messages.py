@@ -56,7 +56,10 @@ def _capture(client: Any, seconds: float) -> list[tuple[str, bytes]]:
     with client.monitor() as monitor:
         while time.monotonic() < until and len(found) < CAPTURE_AT_MOST:
             try:
-                line = monitor.connection.read_response(disable_decoding=True)
+                # By itself the client hangs up after a quiet second, and has nothing to read from.
+                line = monitor.connection.read_response(
+                    disable_decoding=True, disconnect_on_error=False
+                )
             except redis.exceptions.TimeoutError:
                 continue
             words = arguments(line)
