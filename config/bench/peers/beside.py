@@ -84,7 +84,7 @@ class Peer:
     def __init__(self, python: Path, library: str) -> None:
         """Take the Python of its environment and its name."""
         self.python = python
-        self.library = library
+        self.peer = library
 
     def drain(self, events: int) -> dict[str, float]:
         """Let one relay publish so many waiting events; return its rate and its CPU an event.
@@ -97,7 +97,7 @@ class Peer:
             there = client.xlen(STREAM)
             client.delete(STREAM)
         if there != events or found["left"]:
-            raise Wrong(f"{self.library}: {there} of {events} are there, {found['left']} wait")
+            raise Wrong(f"{self.peer}: {there} of {events} are there, {found['left']} wait")
         return {
             "per_second": events / found["seconds"],
             "relay_cpu_us": 1e6 * found["cpu"] / events,
@@ -121,7 +121,7 @@ class Peer:
         while not wanted <= reader.seen.keys():
             if time.monotonic() > deadline:
                 missing = len(wanted - reader.seen.keys())
-                raise Wrong(f"{self.library}: {missing} of {len(wanted)} events did not come")
+                raise Wrong(f"{self.peer}: {missing} of {len(wanted)} events did not come")
             Event().wait(0.1)
 
     @contextmanager
@@ -153,12 +153,12 @@ class Peer:
             check=False,
         )
         if done.returncode:
-            raise Wrong(f"{self.library}: {done.stderr[-2000:]}")
+            raise Wrong(f"{self.peer}: {done.stderr[-2000:]}")
         answer: dict[str, Any] = json.loads(done.stdout)
         return answer
 
     def _command(self, *what: object) -> Sequence[str]:
-        words = [self.library, *(str(word) for word in what)]
+        words = [self.peer, *(str(word) for word in what)]
         return [str(self.python), "-m", "config.bench.peers.process", *words]
 
 
