@@ -39,6 +39,8 @@ PLACES: dict[str, str] = {
     "effect.committed": "the part of a detached context is committed, the saga has not moved",
     "step.before_commit": "the effect and the cursor are written, not yet committed",
     "step.committed": "a step is committed, nobody has been told",
+    "together.before_commit": "the step of several sagas is written, not yet committed",
+    "together.committed": "the step of several sagas is committed, nobody has been told",
     "intent.before_commit": "the intent of a remote call is written, not yet committed",
     "intent.committed": "the intent is committed, the call has not been made",
     "heartbeat.committed": "a call in the middle has renewed its lease, or been refused",

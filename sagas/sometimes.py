@@ -40,6 +40,8 @@ PLACES: dict[str, str] = {
     "batch.full": "a message found more sagas than it could take along, and rang again",
     "batch.given_back": "sagas that a message had taken were not begun in its slice",
     "batch.handed_out": "sagas of a batch that came to a call got a message of their own",
+    "together.committed": "several sagas made their step in one commit",
+    "together.apart": "several sagas could not make their step together, and each made it alone",
     "turned.in_task": "the task of a rejection went on with the compensation itself",
     "slice.spent": "a link used up its slice and published the rest",
     "callback.late": "an error callback came when nothing was due",

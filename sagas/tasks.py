@@ -16,7 +16,7 @@ from sagas.conf import conf
 from sagas.core.keys import Direction
 from sagas.orchestration.batch import run_batch
 from sagas.orchestration.branches import run_branch as carry_out_branch
-from sagas.orchestration.executor import LinkEnd
+from sagas.orchestration.carried import LinkEnd
 from sagas.orchestration.executor import run_link as run_alone
 from sagas.orchestration.steps import StepRejected
 from sagas.orchestration.sweep import continue_saga as read_and_send

@@ -72,25 +72,25 @@ class UndoFourth(Command[None]):
     orm: bool
 
 
-@handles(First)
+@handles(First, shares_commit=True)
 def first(command: First) -> None:
     """Write."""
     write(0, current_run().saga_id, 1, orm=command.orm)
 
 
-@handles(Second)
+@handles(Second, shares_commit=True)
 def second(command: Second) -> None:
     """Write."""
     write(1, current_run().saga_id, 1, orm=command.orm)
 
 
-@handles(Third)
+@handles(Third, shares_commit=True)
 def third(command: Third) -> None:
     """Write."""
     write(2, current_run().saga_id, 1, orm=command.orm)
 
 
-@handles(Fourth)
+@handles(Fourth, shares_commit=True)
 def fourth(command: Fourth) -> None:
     """Write, or say no."""
     if command.rejected:
@@ -98,7 +98,7 @@ def fourth(command: Fourth) -> None:
     write(3, current_run().saga_id, 1, orm=command.orm)
 
 
-@handles(UndoFirst)
+@handles(UndoFirst, shares_commit=True)
 def undo_first(command: UndoFirst) -> None:
     """Take back.
 
@@ -107,7 +107,7 @@ def undo_first(command: UndoFirst) -> None:
     write(0, current_run().saga_id, -1, orm=command.orm)
 
 
-@handles(UndoSecond)
+@handles(UndoSecond, shares_commit=True)
 def undo_second(command: UndoSecond) -> None:
     """Take back.
 
@@ -116,7 +116,7 @@ def undo_second(command: UndoSecond) -> None:
     write(1, current_run().saga_id, -1, orm=command.orm)
 
 
-@handles(UndoThird)
+@handles(UndoThird, shares_commit=True)
 def undo_third(command: UndoThird) -> None:
     """Take back.
 
@@ -125,7 +125,7 @@ def undo_third(command: UndoThird) -> None:
     write(2, current_run().saga_id, -1, orm=command.orm)
 
 
-@handles(UndoFourth)
+@handles(UndoFourth, shares_commit=True)
 def undo_fourth(command: UndoFourth) -> None:
     """Take back.
 

@@ -15,7 +15,7 @@
  * The guards of sagas/orchestration, each a macro; `check` leaves out one after the other.
  *
  *   claim, store._CLAIM          C_STATUS C_CURSOR C_LEASE C_DELAY C_PARKED
- *   commit of a step, store._MOVE  M_STATUS M_CURSOR M_TOKEN, BARRIER (the step's barrier row)
+ *   commit of a step, store.MOVE  M_STATUS M_CURSOR M_TOKEN, BARRIER (the step's barrier row)
  *   fault, stops._FAULT          F_STATUS F_TOKEN
  *   compensation                 B_PAST (not past the point of no return), B_STATUS (running),
  *                                B_TOKEN (raises the token and ends the lease)

@@ -1,7 +1,8 @@
 """One message, several sagas: its own, and fresh ones that wait in front of the same link.
 
-Every saga of a batch is carried out as if it were alone, in transactions of its own. It shares
-with its neighbors the message, the claiming statement, the time slice and the fate of the process.
+Every saga of a batch is carried out as if it were alone. It shares with its neighbors the message,
+the claiming statement, the time slice and the fate of the process, and where its steps allow it the
+commit of a step (``together.py``).
 
 A step that calls out may hang, and must hold nobody up. So a batch goes with each saga only as far
 as its next call; then it lets all of them go but one, each with a message of its own, and makes
@@ -11,14 +12,16 @@ See Note [One message for many] in ``wakes.py``.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from time import monotonic
 from uuid import UUID
 
 from sagas.conf import conf
 from sagas.core.keys import Direction
 from sagas.failpoints import failpoint
-from sagas.orchestration import canvas, claims, donekeys, registry, wakes
-from sagas.orchestration.executor import STATUS, Carried, LinkEnd, not_claimed
+from sagas.orchestration import canvas, claims, donekeys, registry, together, wakes
+from sagas.orchestration.carried import Carried, LinkEnd
+from sagas.orchestration.executor import STATUS, not_claimed
 from sagas.orchestration.store import Claim
 from sagas.orchestration.wakes import Wake
 from sagas.orchestration.worker import is_spent
@@ -75,34 +78,47 @@ class _Batch:
     def __init__(self, claimed: list[Claim], wake: Wake) -> None:
         started = monotonic()
         self.started = started
-        self.unbegun = deque(
+        self.wake = wake
+        self.in_hand = [
             Carried(claim, wake.low, wake.high, wake.direction, started=started, chained=False)
             for claim in claimed
-        )
+        ]
         self.calling: deque[Carried] = deque()
 
     def run(self) -> None:
-        if len(self.unbegun) > 1:
+        if len(self.in_hand) > 1:
             sometimes("batch.claimed")
         last = None
         try:
+            self._go_together()
             self._go_to_the_calls()
             if self.calling and not self._is_spent():
                 last = self.calling.popleft()
         finally:
-            # The unbegun are fresh again: one message is for all of them.
-            if self.unbegun:
+            if self.in_hand:
                 sometimes("batch.given_back")
-                _ring_for(_let_go(self.unbegun)[:1])
+                free = _let_go(self.in_hand)
+                # The unbegun are fresh again: one message is for all of them.
+                unbegun = [saga for saga in free if saga.saga is None]
+                _ring_for(unbegun[:1] + [saga for saga in free if saga.saga is not None])
             if self.calling:
                 sometimes("batch.handed_out")
                 _ring_for(_let_go(self.calling))
         if last is not None:
             last.carry_on()
 
+    def _go_together(self) -> None:
+        """Go on with many at once, as far as their steps may share a commit."""
+        saga = registry.SAGAS.get((self.wake.name, self.wake.version))
+        if saga is None or not together.shares(saga, self.wake.first, self.wake.direction):
+            return
+        self.in_hand = [saga for saga in self.in_hand if saga.begin() is None]
+        while len(row := together.side_by_side(self.in_hand)) > 1 and not self._is_spent():
+            together.step(row, self.in_hand)
+
     def _go_to_the_calls(self) -> None:
-        while self.unbegun:
-            saga = self.unbegun.popleft()
+        while self.in_hand:
+            saga = self.in_hand.pop(0)
             if saga.carry_on(calls=False) is LinkEnd.CALLS:
                 self.calling.append(saga)
             if self._is_spent():
@@ -112,7 +128,7 @@ class _Batch:
         return is_spent(self.started)
 
 
-def _let_go(sagas: deque[Carried]) -> list[Carried]:
+def _let_go(sagas: Sequence[Carried]) -> list[Carried]:
     """Free sagas of a batch, with the attempt of those that were not begun."""
     ours = claims.give_back([saga.claimed for saga in sagas])
     failpoint("batch.given_back")

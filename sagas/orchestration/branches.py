@@ -20,7 +20,7 @@ from sagas.core.retry import DEFAULT
 from sagas.correlation import Correlation, correlated
 from sagas.failpoints import failpoint
 from sagas.orchestration import branch_rows, branch_stops, canvas, group, registry, stops, versions
-from sagas.orchestration.executor import LinkEnd
+from sagas.orchestration.carried import LinkEnd
 from sagas.orchestration.steps import StepRejected, do_step
 from sagas.orchestration.store import Claim, StaleFencingToken, engine_cursor
 from sagas.orchestration.work import Work

@@ -120,10 +120,20 @@ def _forward_run(work: Work) -> str | None:
 
 def _retreat(work: Work, outcome: Outcome) -> Done:
     """Write the compensation's completion, in the transaction of its effect."""
+    target = target_of(work)
+    if is_detached(work.context) and work.step.awaits is None:
+        barriers.journal_forward(work)
+    store.move(work.claimed, entry(work, Direction.UNDO, outcome.state), target)
+    failpoint("step.before_commit", work.place)
+    return done(target, work.state, outcome.state)
+
+
+def target_of(work: Work) -> Target:
+    """Return where a step that is undone takes its saga."""
     cursor = work.number - 1
     finished = cursor < 0
     keeps = not finished and work.keeps_lease()
-    target = Target(
+    return Target(
         status=Status.COMPENSATED if finished else Status.COMPENSATING,
         cursor=cursor,
         past_return=False,
@@ -131,8 +141,3 @@ def _retreat(work: Work, outcome: Outcome) -> Done:
         deferred=keeps and work.may_defer(Direction.UNDO),
         finished=finished,
     )
-    if is_detached(work.context) and work.step.awaits is None:
-        barriers.journal_forward(work)
-    store.move(work.claimed, entry(work, Direction.UNDO, outcome.state), target)
-    failpoint("step.before_commit", work.place)
-    return done(target, work.state, outcome.state)

@@ -120,15 +120,17 @@ def _record(work: Work, handler: Handler, command: Any, intent: Any, outcome: An
 
 
 def _commit(work: Work, carry_out: Callable[[], Any], command: Command[Any]) -> Done:
-    promised = reply_type(type(command))
+    return commit(work, Direction.DO, lambda: answered(command, carry_out()), _conclude)
 
-    def effect() -> Outcome:
-        reply = carry_out()
-        # Before the commit: past it, it could be neither kept nor read, and the step not undone.
-        codec.encode_as(promised, reply)
-        return Outcome(state=RunState.DONE, reply=reply)
 
-    return commit(work, Direction.DO, effect, _conclude)
+def answered(command: Command[Any], reply: Any) -> Outcome:
+    """Return what a step came to that was carried out.
+
+    :raises CannotEncode: if the reply is not what the command promises, or could not be read back
+    """
+    # Before the commit: past it, it could be neither kept nor read, and the step not undone.
+    codec.encode_as(reply_type(type(command)), reply)
+    return Outcome(state=RunState.DONE, reply=reply)
 
 
 def _note_refusal(handler: Handler, command: Any, intent: Any, rejected: Rejected) -> None:
@@ -142,10 +144,10 @@ def _conclude(work: Work, outcome: Outcome) -> Done:
         return turn_round(work, Rejected(outcome.reply))
     if outcome.state is RunState.SKIPPED:
         return move_on(work, work.state, outcome.reply, RunState.SKIPPED)
-    return move_on(work, *_kept(work, outcome.reply))
+    return move_on(work, *kept(work, outcome.reply))
 
 
-def _kept(work: Work, reply: Any) -> tuple[Any, Any]:
+def kept(work: Work, reply: Any) -> tuple[Any, Any]:
     """Return the state with the reply folded into it, and the reply as it is stored."""
     state = work.state
     # The replies of a group are folded when its last branch is done.
@@ -165,23 +167,33 @@ def move_on(work: Work, state: Any, reply: Any, outcome: RunState = RunState.DON
 
 
 def _forward(work: Work, state: Any, reply: Any, outcome: RunState) -> Done:
+    target = target_of(work, state)
+    store.move(work.claimed, entry(work, Direction.DO, outcome, reply), target)
+    group.open_group(work.saga, work.claimed.saga_id, target.cursor)
+    return done(target, state, outcome)
+
+
+def target_of(work: Work, state: Any) -> Target:
+    """Return where a step that is done takes its saga."""
     cursor = work.number + 1
     finished = cursor > work.saga.last
     past_return = work.claimed.past_return or cursor >= work.saga.first_retriable
     keeps = not work.saga.ends_chain(cursor) and work.keeps_lease()
-    target = Target(
+    return Target(
         status=Status.COMPLETED if finished else Status.RUNNING,
         cursor=cursor,
         past_return=past_return,
         keep_lease=keeps,
         deferred=keeps and not past_return and work.may_defer(Direction.DO),
-        state=None if state is work.state else codec.encode_as(work.saga.state, state),
+        state=stored(work, state),
         finished=finished,
         step_deadline_at=limit_of(work.saga, cursor),
     )
-    store.move(work.claimed, entry(work, Direction.DO, outcome, reply), target)
-    group.open_group(work.saga, work.claimed.saga_id, cursor)
-    return done(target, state, outcome)
+
+
+def stored(work: Work, state: Any) -> Any:
+    """Return a new state as it is stored, None for the one that there is."""
+    return None if state is work.state else codec.encode_as(work.saga.state, state)
 
 
 def _reject(work: Work, rejected: Rejected, note: Callable[[], None] | None = None) -> Done:

@@ -144,7 +144,7 @@ class Target:
 
 
 # The barrier and journal rows hang on the guarded UPDATE: no saga moved, no row written.
-_MOVE = """
+MOVE = """
 WITH moved AS (
     UPDATE sagas_saga SET status = %(to_status)s, cursor = %(to_cursor)s,
         past_return = %(past_return)s, state = coalesce(%(saga_state)s, state),
@@ -219,8 +219,8 @@ def move(claimed: Claim, entry: Entry, target: Target, also: str = "", **told: A
     :raises StaleFencingToken: if the saga is no longer this worker's, or the barrier is closed
     """
     with engine_cursor() as cursor:
-        sql = with_barrier(_MOVE.replace("{also}", also), entry.context)
-        cursor.execute(sql, {**_parameters(claimed, entry, target), **told})
+        sql = with_barrier(MOVE.replace("{also}", also), entry.context)
+        cursor.execute(sql, {**parameters(claimed, entry, target), **told})
         *changed, parent_id, _ = cursor.fetchone()
     if changed != [1, 1]:
         raise StaleFencingToken
@@ -228,7 +228,8 @@ def move(claimed: Claim, entry: Entry, target: Target, also: str = "", **told: A
         ended(claimed.name, claimed.def_version, claimed.saga_id, parent_id)
 
 
-def _parameters(claimed: Claim, entry: Entry, target: Target) -> dict[str, Any]:
+def parameters(claimed: Claim, entry: Entry, target: Target) -> dict[str, Any]:
+    """Return what ``MOVE`` is told of one step run."""
     return {
         "id": claimed.saga_id,
         "status": claimed.status,
@@ -260,8 +261,7 @@ def _parameters(claimed: Claim, entry: Entry, target: Target) -> dict[str, Any]:
     }
 
 
-ABANDONED = "abandoned"
-"""Of a barrier row: only intended when the compensation came. Never to be done, maybe called."""
+ABANDONED = "abandoned"  # only intended when the compensation came: never to be done, maybe called
 
 # Locks no row but those it changes: a compensation that is frozen must not hold up another one.
 _TOMBSTONE = """

@@ -21,7 +21,8 @@ from sagas.core.states import RunOutcome, SagaState
 from sagas.failpoints import PLACES
 from sagas.models import RunState, SagaInstance, Status
 from sagas.orchestration import canvas, registry
-from sagas.orchestration.executor import LinkEnd, run_link
+from sagas.orchestration.carried import LinkEnd
+from sagas.orchestration.executor import run_link
 from sagas.outbox.subscriptions import consumers_of
 from tests.architecture.source import CONTEXTS, ROOT, modules
 from tests.factories import a_sku, an_order

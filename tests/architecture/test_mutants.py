@@ -56,7 +56,7 @@ def test_a_condition_is_found_in_every_place_where_it_stands():
     found = {str(guard) for guard in guards.found()}
 
     assert {
-        "sagas.orchestration.store._MOVE: fencing_token = %(token)s",
+        "sagas.orchestration.store.MOVE: fencing_token = %(token)s",
         "sagas.orchestration.stops.park: finished_at IS NULL",
         "sagas.outbox.delivery._take_position: p.sequence = excluded.sequence - 1",
         "sagas.outbox.relay._LEASE: FOR UPDATE SKIP LOCKED",

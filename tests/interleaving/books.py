@@ -6,6 +6,7 @@ from itertools import groupby
 from tests.integration.sagas.news import Told
 from tests.interleaving.journeys import (
     BACK,
+    BEGUN,
     COOL,
     LOCKING,
     MAYBE,
@@ -83,8 +84,7 @@ class Left:
     def compensated(self, past_return):
         wrong = {
             "past the point of no return": past_return,
-            "begun and not closed": self.name == "orders.trial"
-            and not self.undone("open", "close"),
+            "begun and not closed": self.name in BEGUN and not self.undone("open", "close"),
             "gone forward": any(map(self.has, ("capture", "book", "tell"))),
             "a hold stands": self.hold == "held" and ("hold", "undo") not in self.settled,
             "money moved": self.capture not in {None, "canceled"},

@@ -24,10 +24,11 @@ from tests.interleaving.operated import (
     OperatedJourneys,
     OperatedJourneysApart,
     OperatedSenders,
+    OperatedTrios,
     OperatedTurns,
 )
 from tests.interleaving.scheduler import Scheduler
-from tests.interleaving.stories import Both, Events, GroupFirst, Journeys, Sagas, Senders
+from tests.interleaving.stories import Both, Events, GroupFirst, Journeys, Sagas, Senders, Trios
 from tests.interleaving.turns import Turns
 from tests.interleaving.world import World
 
@@ -37,6 +38,7 @@ STORIES = (
     *(Both, Senders, Journeys, TurnsApart, Sagas, JourneysApart),
     *(Operated, OperatedJourneys, OperatedGroupFirst, OperatedSenders, OperatedTurns),
     *(OperatedApart, OperatedGroupFirstApart, OperatedJourneysApart),
+    *(Trios, Trios, OperatedTrios),
 )
 
 

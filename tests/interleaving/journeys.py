@@ -21,7 +21,7 @@ from sagas.api import (
     wait_for,
 )
 from sagas.orchestration import registry
-from tests.integration.sagas import fan, trial
+from tests.integration.sagas import fan, trial, trio
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,8 +141,17 @@ SENDERS = (PARENT.name, ALONE.name)
 """Those that send a child."""
 LOCKING = (QUEUED.name, ALONE.name)
 
-UNDONE_BY = {"take": "put_back", "hold": "release", "pack": "unpack", "score": "unscore"}
+UNDONE_BY = {
+    "take": "put_back",
+    "hold": "release",
+    "pack": "unpack",
+    "score": "unscore",
+    "lift": "lower",
+    "send": "fetch",
+}
 """What the steps of all sagas have done, by what undoes it."""
+BEGUN = (trial.TRIAL.name, trio.TRIO.name)
+"""Those whose first step is the start."""
 BACK = {"open": "close", "errand": "unpack"}
 """The same of steps that do nothing themselves."""
 
@@ -154,6 +163,7 @@ WHOLE = {
     PARENT.name: {"take", "book"},
     QUEUED.name: {"take", "book"},
     ALONE.name: {"take", "book"},
+    trio.TRIO.name: {"take", "lift", "send"},
 }
 """What a completed saga has done, its conditional steps left out."""
 MAYBE = {"score"}
@@ -162,6 +172,7 @@ MAYBE = {"score"}
 def register():
     """Make the sagas known."""
     trial.register()
+    trio.register()
     for saga in (JOURNEY, RESERVE, ERRAND, PARENT, QUEUED, ALONE):
         if (saga.name, saga.version) not in registry.SAGAS:
             registry.add(saga)
@@ -169,6 +180,9 @@ def register():
 
 def begin(saga, saga_id, *, is_risky=True):
     """Start a saga as a customer's request does."""
+    if saga is trio.TRIO:
+        trio.begin(saga_id)
+        return
     state = (
         trial.TrialState(subject=saga_id)
         if saga is trial.TRIAL

@@ -7,7 +7,7 @@ from sagas.models import SagaInstance
 from sagas.orchestration import pressable
 from tests.interleaving import presses
 from tests.interleaving.apart import Apart
-from tests.interleaving.stories import GroupFirst, Journeys, Sagas, Senders
+from tests.interleaving.stories import GroupFirst, Journeys, Sagas, Senders, Trios
 from tests.interleaving.turns import Turns
 
 ACTS = ("park", "park again", "resume by hand", "skip", "park and skip", "turn round")
@@ -77,6 +77,12 @@ class OperatedGroupFirst(Operated, GroupFirst):
 
 class OperatedSenders(Operated, Senders):
     """A parent and its child, each with operators of its own."""
+
+
+class OperatedTrios(Operated, Trios):
+    """One of those that would share a commit is parked, skipped or turned round."""
+
+    BUDGETS = Trios.BUDGETS | Operated.BUDGETS
 
 
 class OperatedTurns(Operated, Turns):

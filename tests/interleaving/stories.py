@@ -4,14 +4,14 @@ from celery import current_app
 from django.db import Error as DatabaseError
 
 from orders.models import Customer
-from sagas.api import cancel, current_run, publish, transaction
+from sagas.api import Rejected, cancel, current_run, publish, transaction
 from sagas.conf import conf
 from sagas.ids import uuid7
 from sagas.orchestration import requests
 from sagas.orchestration.orchestrator import compensate, park, resume
 from sagas.orchestration.status import NoSuchSaga
 from sagas.outbox import subscriptions
-from tests.integration.sagas import news, trial
+from tests.integration.sagas import news, trial, trio
 from tests.interleaving import books, journeys, presses
 
 LONG_PUBLISHED = conf.REPUBLISH_AFTER + conf.RELAY_LEASE
@@ -157,6 +157,36 @@ class Senders(GroupFirst):
 
     def judge(self, world):
         return [*Sagas.judge(self, world), *books.wrongs_of_children(world.nature.sessions)]
+
+
+class Trios(Sagas):
+    """Sagas of local steps, of which one message takes several along; some say no, some fail.
+
+    Their steps share a commit as far as they can, and each of them may be canceled meanwhile.
+    """
+
+    BUDGETS = Sagas.BUDGETS | {"cancel": (0, 0, 1, 1, 2), "sweep": (0, 1, 2)}
+    SAGA = trio.TRIO
+
+    def prepare(self, world):
+        super().prepare(world)
+        count = world.chance.choice((2, 3, 3))
+        self.ids = [uuid7() for _ in range(count)]
+        world.chances["start"] = [0] * count
+        refused = [saga_id for saga_id in self.ids if world.chance.random() < 0.3]
+        where = world.chance.choice(("take", "lift", "send"))
+        faults = [world.chance.choice((0, 0, 1, 2))]
+        trial.SCRIPT[where] = lambda: self._refuse(refused)
+        trial.SCRIPT[world.chance.choice(("lower", "put_back"))] = lambda: self._fail(faults)
+
+    def _refuse(self, refused):
+        if current_run().saga_id in refused:
+            raise Rejected("no_room")
+
+    def _fail(self, faults):
+        if faults[0]:
+            faults[0] -= 1
+            raise RuntimeError("not now")
 
 
 class Events:

@@ -60,6 +60,7 @@ ASKED = {
         _I + "test_link_ends.py",
     ),
     "sagas.orchestration.progress": (_I + "test_heartbeats.py",),
+    "sagas.orchestration.together": (_I + "test_together.py", SCHEDULES),
     "sagas.orchestration.signals": WAITS,
     "sagas.orchestration.sweep": (LONE, _I + "test_sweep.py", SCHEDULES),
     "sagas.orchestration.versions": (LONE, _I + "test_versions.py"),
@@ -162,6 +163,21 @@ BY_HAND = {
         "sagas.orchestration.store",
         "if changed != [1, 1]:",
         "if not changed:",
+    ),
+    "a shared commit moves all of them or nobody": (
+        "sagas.orchestration.together",
+        "if [moved, barred] != [len(parts)] * 2:",
+        "if not moved:",
+    ),
+    "who is worked at is not given back as fresh": (
+        "sagas.orchestration.together",
+        "            hand.remove(saga)\n            parts.append(",
+        "            parts.append(",
+    ),
+    "what was not seen done is undone behind a closed door": (
+        "sagas.orchestration.together",
+        "saga.came_to.get(number) is RunState.DONE",
+        "True",
     ),
     "a refused fault is noticed": (
         "sagas.orchestration.stops",

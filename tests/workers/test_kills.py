@@ -223,6 +223,10 @@ def test_every_place_of_the_list_is_armed_by_these_tests_or_named_elsewhere():
             "tests/integration/sagas/test_wait_crashes.py",
         ),
         "branch.taken": "tests/integration/sagas/test_groups.py",
+        **dict.fromkeys(
+            ["together.before_commit", "together.committed"],
+            "tests/integration/sagas/test_together.py",
+        ),
         "child.committed": "tests/integration/sagas/test_children.py",
         **dict.fromkeys(
             ["lock.before_commit", "lock.committed", "lock.handed_on"],

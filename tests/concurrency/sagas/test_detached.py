@@ -26,7 +26,8 @@ from sagas.failpoints import FailpointHit
 from sagas.models import DeadLetter, SagaInstance, Signal
 from sagas.models.step_run import StepRun
 from sagas.orchestration import asking, barriers, commits, orchestrator, registry, requests, store
-from sagas.orchestration.executor import LinkEnd, run_link
+from sagas.orchestration.carried import LinkEnd
+from sagas.orchestration.executor import run_link
 from sagas.outbox import delivery, discarding, relay, subscriptions
 from sagas.transactions import EngineElsewhere, connection_of, is_detached
 from tests.integration.sagas import locking, trial, waiting

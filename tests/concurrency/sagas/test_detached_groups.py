@@ -7,7 +7,8 @@ from sagas.api import cancel, park, skip
 from sagas.core.keys import Direction
 from sagas.orchestration import barriers, branch_rows, commits
 from sagas.orchestration.branches import run_branch
-from sagas.orchestration.executor import LinkEnd, run_link
+from sagas.orchestration.carried import LinkEnd
+from sagas.orchestration.executor import run_link
 from tests.concurrency.sagas import test_detached
 from tests.integration.sagas import fan, trial
 from tests.integration.sagas.conftest import row

@@ -14,7 +14,8 @@ from sagas.core.keys import Direction
 from sagas.models import StepFault, StepRun
 from sagas.orchestration import branch_rows, branch_stops, compensation, store
 from sagas.orchestration.branches import run_branch
-from sagas.orchestration.executor import LinkEnd, run_link
+from sagas.orchestration.carried import LinkEnd
+from sagas.orchestration.executor import run_link
 from sagas.orchestration.sweep import sweep
 from sagas.transactions import is_detached
 from tests.concurrency.sagas.races import Gate

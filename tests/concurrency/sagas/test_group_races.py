@@ -10,7 +10,8 @@ from sagas.core.keys import Direction
 from sagas.models import SagaInstance, StepRun
 from sagas.orchestration import branch_rows, orchestrator
 from sagas.orchestration.branches import run_branch
-from sagas.orchestration.executor import LinkEnd, run_link
+from sagas.orchestration.carried import LinkEnd
+from sagas.orchestration.executor import run_link
 from sagas.orchestration.sweep import sweep
 from tests.concurrency.sagas.races import Gate, until_somebody_waits_for_a_lock
 from tests.concurrency.sagas.test_races import effects_of

@@ -10,7 +10,8 @@ from django.db import IntegrityError, connection
 from sagas.api import Cancellation, cancel, park
 from sagas.core.keys import Direction
 from sagas.orchestration import stops, store
-from sagas.orchestration.executor import LinkEnd, run_link
+from sagas.orchestration.carried import LinkEnd
+from sagas.orchestration.executor import run_link
 from tests.concurrency.sagas.races import Gate
 from tests.integration.sagas import trial
 from tests.integration.sagas.conftest import make_due, row
@@ -21,12 +22,12 @@ MOVE_STATUS = "status = %(status)s AND cursor"
 MOVE_CURSOR = "cursor = %(step_no)s"
 MOVE_TOKEN = "AND fencing_token = %(token)s"
 FENCE = (
-    (store, "_MOVE", MOVE_STATUS, "cursor"),
-    (store, "_MOVE", MOVE_CURSOR, "true"),
-    (store, "_MOVE", MOVE_TOKEN, ""),
+    (store, "MOVE", MOVE_STATUS, "cursor"),
+    (store, "MOVE", MOVE_CURSOR, "true"),
+    (store, "MOVE", MOVE_TOKEN, ""),
 )
 NO_STATUS, NO_CURSOR, NO_TOKEN = FENCE
-NO_BARRIER = (store, "_MOVE", "WHERE b.state = 'intended'", "")
+NO_BARRIER = (store, "MOVE", "WHERE b.state = 'intended'", "")
 
 
 def forward(saga_id, low=1, high=4, **options):

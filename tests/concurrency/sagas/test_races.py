@@ -11,7 +11,8 @@ from sagas.api import Cancellation, Rejected, cancel, park, resume
 from sagas.core.keys import Direction
 from sagas.models import SagaInstance, StepRun
 from sagas.orchestration import stops, store
-from sagas.orchestration.executor import LinkEnd, run_link
+from sagas.orchestration.carried import LinkEnd
+from sagas.orchestration.executor import run_link
 from sagas.orchestration.sweep import sweep
 from sagas.transactions import is_detached
 from tests.concurrency.sagas.races import Gate, row_locked, until_somebody_waits_for_a_lock

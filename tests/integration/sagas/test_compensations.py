@@ -17,7 +17,7 @@ from payments.gateways import gateway
 from sagas.api import cancel
 from sagas.core.keys import Direction
 from sagas.models import SagaInstance, StepRun
-from sagas.orchestration import executor, registry, steps
+from sagas.orchestration import carried, registry, steps
 from sagas.orchestration.executor import run_link
 from tests.factories import a_sku, an_order
 from tests.integration.sagas.conftest import make_due
@@ -148,14 +148,14 @@ def test_many_times_is_once(case, place, monkeypatch):
 
 @every(COMPENSATIONS)
 def test_before_the_step_closes_the_door_on_it(case, monkeypatch):
-    do_step = executor.do_step
+    do_step = carried.do_step
 
     def late(work):
         if work.number == case.number:
             case.turn()
         return do_step(work)
 
-    monkeypatch.setattr(executor, "do_step", late)
+    monkeypatch.setattr(carried, "do_step", late)
     case.forward(case.number)
 
     case.assert_undone()

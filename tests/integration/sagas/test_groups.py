@@ -29,7 +29,8 @@ from sagas.core.keys import Direction
 from sagas.models import SagaInstance, StepFault, StepRun
 from sagas.orchestration import branch_rows, registry
 from sagas.orchestration.branches import run_branch
-from sagas.orchestration.executor import LinkEnd, run_link
+from sagas.orchestration.carried import LinkEnd
+from sagas.orchestration.executor import run_link
 from sagas.orchestration.sweep import sweep
 from tests.integration.sagas import fan, trial
 from tests.integration.sagas.conftest import make_due, row

@@ -8,8 +8,9 @@ from sagas.conf import conf
 from sagas.core.keys import Direction
 from sagas.ids import uuid7
 from sagas.models import SagaInstance, StepFault, StepRun
-from sagas.orchestration import canvas, donekeys, executor, stops, store
-from sagas.orchestration.executor import LinkEnd, run_link
+from sagas.orchestration import canvas, carried, donekeys, stops, store
+from sagas.orchestration.carried import LinkEnd
+from sagas.orchestration.executor import run_link
 from sagas.orchestration.steps import do_step
 from sagas.orchestration.sweep import continue_saga, sweep
 from sagas.orchestration.work import Work
@@ -345,7 +346,7 @@ def test_a_step_whose_commit_was_not_answered_is_done_and_no_fault(broker, monke
         raise OperationalError("server closed the connection unexpectedly")
 
     with monkeypatch.context() as cut:
-        cut.setattr(executor, "do_step", unanswered)
+        cut.setattr(carried, "do_step", unanswered)
         assert run_link(saga_id, 1, 4, Direction.DO) is LinkEnd.STOPPED
 
     saga = row(saga_id)

@@ -28,7 +28,8 @@ from sagas.api import (
 )
 from sagas.core.keys import Direction
 from sagas.orchestration import registry
-from sagas.orchestration.executor import LinkEnd, run_link
+from sagas.orchestration.carried import LinkEnd
+from sagas.orchestration.executor import run_link
 from sagas.orchestration.sweep import sweep
 from tests.integration.sagas import trial
 from tests.integration.sagas.conftest import make_due, row

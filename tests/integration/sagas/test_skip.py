@@ -9,7 +9,7 @@ from sagas.management.commands.sagas import ACTS
 from sagas.models import OperatorAction, SagaInstance, StepRun
 from sagas.orchestration import registry
 from sagas.orchestration.branches import run_branch
-from sagas.orchestration.executor import LinkEnd
+from sagas.orchestration.carried import LinkEnd
 from tests.integration.sagas import fan, trial
 from tests.integration.sagas.conftest import row
 from tests.integration.sagas.test_commands import said

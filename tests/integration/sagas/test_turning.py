@@ -10,8 +10,8 @@ from sagas import api, failpoints
 from sagas.api import Rejected, Saga, begun, cancel, compensatable, pivot, retriable
 from sagas.core.keys import Direction
 from sagas.models import StepFault, StepRun
-from sagas.orchestration import donekeys, executor, registry, store, wakes
-from sagas.orchestration.executor import Carried, LinkEnd
+from sagas.orchestration import carried, donekeys, registry, store, wakes
+from sagas.orchestration.carried import Carried, LinkEnd
 from sagas.orchestration.sweep import sweep
 from tests.integration.sagas import trial
 from tests.integration.sagas.conftest import make_due, row
@@ -209,7 +209,7 @@ def test_sagas_refused_when_their_slice_is_spent_are_rung_for_where_they_stand(
 ):
     settings.STEP_QUEUES = "shared"
     monkeypatch.setattr(wakes, "is_first", one_message_for_many)
-    monkeypatch.setattr(executor, "is_spent", lambda _: True)
+    monkeypatch.setattr(carried, "is_spent", lambda _: True)
     donekeys.client().flushdb()
     saga = define(OPEN, TAKE, BOOK)
     sagas = [start(saga) for _ in range(3)]

@@ -21,7 +21,8 @@ from sagas.api import (
 from sagas.core.keys import Direction
 from sagas.models import Signal, StepFault, StepRun
 from sagas.orchestration import store
-from sagas.orchestration.executor import LinkEnd, run_link
+from sagas.orchestration.carried import LinkEnd
+from sagas.orchestration.executor import run_link
 from sagas.orchestration.status import NoSuchSaga
 from sagas.orchestration.sweep import sweep
 from sagas.transactions import is_detached

@@ -134,20 +134,20 @@ class Book(Command[None]):
     name: ClassVar[str] = "billing.TrialBook"
 
 
-@handles(Close)
+@handles(Close, shares_commit=True)
 def close(command: Close) -> None:
     """Safe to repeat: the test counts."""
     act("close")
     take_effect("close")
 
 
-@handles(Take)
+@handles(Take, shares_commit=True)
 def take(command: Take) -> None:
     act("take")
     take_effect("take")
 
 
-@handles(PutBack)
+@handles(PutBack, shares_commit=True)
 def put_back(command: PutBack) -> None:
     """Safe to repeat: the test counts."""
     act("put_back")
@@ -212,7 +212,7 @@ def record_capture(command: Capture, key: str, outcome: str) -> None:
     take_effect("capture")
 
 
-@handles(Book)
+@handles(Book, shares_commit=True)
 def book(command: Book) -> None:
     act("book")
     take_effect("book")

@@ -1,4 +1,4 @@
-"""Makes a worker know the sagas of the tests that wait."""
+"""Makes a worker know the sagas of the tests that wait, and those that share commits."""
 
 from django.apps import AppConfig
 
@@ -8,6 +8,7 @@ class WaitingConfig(AppConfig):
     label = "waiting_sagas"
 
     def ready(self):
-        from tests.integration.sagas import waiting
+        from tests.integration.sagas import trio, waiting
 
         waiting.register()
+        trio.register()
