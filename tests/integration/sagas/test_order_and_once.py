@@ -9,7 +9,6 @@ from sagas.models import DeadLetter
 from sagas.outbox import dead_letters
 from sagas.outbox.relay import relay
 from sagas.outbox.republish import republish
-from tests.databases import rows
 from tests.integration.sagas import trial
 from tests.integration.sagas.news import Failing, a_teller, grow_old, listen, outbox, position, tell
 from tests.together import raised, together
@@ -22,9 +21,9 @@ WRITERS, EACH = 3, 6
 def heard_of(teller):
     """What was applied of an aggregate, in the order in which it was."""
     return [
-        int(row[0].rpartition("#")[2])
-        for row in rows("SELECT what FROM public.trial_effect ORDER BY id")
-        if str(teller.id) in row[0]
+        int(what.rpartition("#")[2])
+        for what in trial.effects()
+        if what.startswith("billing:") and str(teller.id) in what
     ]
 
 

@@ -9,6 +9,7 @@ from sagas.core.codec import CannotEncode
 from sagas.models import SagaInstance
 from sagas.orchestration import registry
 from sagas.orchestration.branches import run_branch
+from sagas.transactions import is_detached
 from tests.integration.sagas import fan, trial
 from tests.integration.sagas.conftest import row
 
@@ -57,7 +58,9 @@ def test_a_step_whose_result_is_unfit_is_a_fault_that_can_be_undone(
     cancel(saga_id, reason="unfit", by="alice")
     broker.drain()
     assert row(saga_id).status == "compensated"
-    assert trial.effects(saga_id) == ["take", "release", "put_back", "close"]
+    # A context with a database of its own had committed its part before the engine looked.
+    kept = ["hold"] if where == "keep" and is_detached("payments") else []
+    assert trial.effects(saga_id) == ["take", *kept, "release", "put_back", "close"]
 
 
 def test_a_branch_whose_fold_is_unfit_leaves_the_group_as_it_was(broker, group, monkeypatch):

@@ -53,9 +53,10 @@ def table_of_effects() -> None:
             cursor.execute(
                 "CREATE TABLE IF NOT EXISTS public.trial_effect (id bigserial, what text,"
                 " saga uuid, at timestamptz DEFAULT clock_timestamp());"
+                # First the lock that ends an autovacuum, then what it could wait for.
+                "TRUNCATE public.trial_effect;"
                 "GRANT ALL ON public.trial_effect TO PUBLIC;"
-                "GRANT ALL ON SEQUENCE public.trial_effect_id_seq TO PUBLIC;"
-                "TRUNCATE public.trial_effect"
+                "GRANT ALL ON SEQUENCE public.trial_effect_id_seq TO PUBLIC"
             )
 
 
