@@ -45,6 +45,7 @@ def run_tests(arguments: List[str]) -> None:
     With --detached each context has a database of its own.
     """
     os.chdir(ROOT)
+    _keep_bytecode()
     if "--detached" in arguments:
         os.environ["CONTEXT_DATABASES"] = "detached"
         arguments = [a for a in arguments if a != "--detached"]
@@ -54,6 +55,16 @@ def run_tests(arguments: List[str]) -> None:
         command = ["-m", "pytest", "-c", "tests/pytest.ini", "--rootdir=."]
         command += _divided(arguments) + arguments
     os.execv(sys.executable, [sys.executable] + command)
+
+
+def _keep_bytecode() -> None:
+    """Where nothing may be written beside the source (containers often say so), write to var/.
+
+    The suite starts hundreds of processes, and compiling is most of what each does until it is
+    ready.
+    """
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+        os.environ.setdefault("PYTHONPYCACHEPREFIX", os.path.join(ROOT, "var", "pycache"))
 
 
 def _divided(arguments: List[str]) -> List[str]:

@@ -22,6 +22,17 @@ WHERE type = 'orders.CustomerRegistered'
 """
 
 
+def overtaken(email):
+    """How many older events were applied while a fresh one waited; nothing until it is applied."""
+    return rows(
+        "SELECT (SELECT count(*) FROM billing_inbox"
+        "  WHERE applied_at BETWEEN o.created_at AND i.applied_at)"
+        " FROM billing_inbox i JOIN orders_outbox o ON o.id = i.event_id"
+        " WHERE o.payload->>'email' = %s",
+        [email],
+    )
+
+
 def waiting():
     return OLD + FRESH + 1 - one("SELECT count(*) FROM billing_inbox")
 
@@ -41,19 +52,10 @@ def test_a_fresh_event_does_not_stand_behind_ten_thousand_older_ones(processes):
     for number in range(FRESH):
         email = f"fresh{number}@example.test"
         register_customer(email=email, name="Fresh")
-        eventually(
-            lambda email=email: one(
-                "SELECT count(*) FROM billing_inbox i JOIN orders_outbox o ON o.id = i.event_id"
-                f" WHERE o.payload->>'email' = '{email}'"
-            ),
-            20,
-            "the fresh event is applied",
-        )
+        eventually(lambda email=email: overtaken(email), 60, "the fresh event is applied")
+
     assert waiting() > OLD / 10, "the older ones wait still"
-    lags = rows(
-        "SELECT extract(epoch FROM i.applied_at - o.created_at) FROM billing_inbox i"
-        " JOIN orders_outbox o ON o.id = i.event_id WHERE o.payload->>'email' LIKE 'fresh%%'"
-        " ORDER BY 1"
-    )
-    print(f"applied after {lags[FRESH // 2][0]:.3f} s, the slowest after {lags[-1][0]:.3f} s")
-    assert lags[FRESH // 2][0] < 1
+    before = sorted(overtaken(f"fresh{number}@example.test")[0][0] for number in range(FRESH))
+    print(f"while one waited, {before[FRESH // 2]} older ones were applied, at most {before[-1]}")
+    # Of thousands that were there before it; not counted in seconds, which a busy machine has more.
+    assert before[FRESH // 2] < OLD / 20

@@ -83,6 +83,18 @@ def test_a_context_role_may_touch_its_own_tables_and_those_of_the_engine_alone(c
     assert [table for schema, table, may in tables if schema in allowed and not may] == []
 
 
+def test_what_a_context_role_may_do_the_login_role_may_do_as_well():
+    # So what is not refused to a role is not refused without CONTEXT_ROLES either.
+    others = asked(
+        "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE n.nspname = ANY(%s)"
+        " AND (c.relowner <> current_user::regrole OR c.relrowsecurity OR c.relforcerowsecurity)",
+        list(settings.SEARCH_PATH),
+    )
+
+    assert others == []
+
+
 def test_from_a_terminal_every_database_is_checked_before_it_is_migrated():
     done = subprocess.run(
         [sys.executable, "manage.py", "migrate", "--check"],

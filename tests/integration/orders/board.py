@@ -10,6 +10,7 @@ from orders.projections import BOARD
 from sagas.api import clock, publish, transaction, uuid7
 from sagas.outbox.delivery import deliver
 from sagas.outbox.subscriptions import consumers_of
+from sagas.transactions import ENGINE
 from tests.factories import a_customer
 
 CONTEXTS = ("orders", "billing", "payments")
@@ -73,8 +74,9 @@ def spread():
     for producer in CONTEXTS:
         told = apps.get_model(producer, "Outbox").objects.order_by("position")
         found = list(told.values_list("id", "type"))
-        for consumer in CONTEXTS:
-            deliver(producer, consumer, [str(i) for i, t in found if consumer in consumers_of(t)])
+        for consumer in (*CONTEXTS, ENGINE):
+            if ids := [str(i) for i, name in found if consumer in consumers_of(name)]:
+                deliver(producer, consumer, ids)
 
 
 def events_told():

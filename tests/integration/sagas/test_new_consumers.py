@@ -16,6 +16,7 @@ from django.conf import settings as project
 from django.db import connection
 from django.test.utils import override_settings
 
+from config import roles
 from orders.models import Outbox
 from payments.events import PaymentAuthorized, PaymentCaptured
 from payments.models import Payment
@@ -37,13 +38,7 @@ from tests.integration.orders.board import close, place, spread
 from tests.integration.sagas.news import ToldSeen, grow_old
 from tests.together import raised, together
 
-pytestmark = [
-    pytest.mark.usefixtures("committed_db", "no_broker"),
-    pytest.mark.colocated,
-    pytest.mark.skipif(
-        project.CONTEXT_ROLES, reason="an app that a test installs has no role in the database"
-    ),
-]
+pytestmark = pytest.mark.usefixtures("committed_db", "no_broker")
 LONG = 30.0
 
 
@@ -55,24 +50,33 @@ def no_broker(monkeypatch):
 
 @contextmanager
 def installed(name, monkeypatch):
-    """The app among the installed ones, with its tables; nothing else is changed."""
+    """The app among the installed ones, with its tables and role; nothing else is changed."""
     listening = {event: list(found) for event, found in subscriptions.SUBSCRIPTIONS.items()}
     monkeypatch.setattr(subscriptions, "SUBSCRIPTIONS", listening)
     sys.modules.pop(f"tests.consumers.{name}.handlers", None)
-    with override_settings(
-        INSTALLED_APPS=[*project.INSTALLED_APPS, f"tests.consumers.{name}"],
-        CONTEXTS=(*project.CONTEXTS, name),
-    ):
-        models = list(apps.get_app_config(name).get_models())
-        with connection.schema_editor() as editor:
-            for model in models:
-                editor.create_model(model)
-        try:
-            yield importlib.import_module(f"tests.consumers.{name}.models").Heard.objects
-        finally:
+    try:
+        with override_settings(
+            INSTALLED_APPS=[*project.INSTALLED_APPS, f"tests.consumers.{name}"],
+            CONTEXTS=(*project.CONTEXTS, name),
+            SCHEMAS={**project.SCHEMAS, name: name},
+            SEARCH_PATH=(*project.SEARCH_PATH, name),
+        ):
+            models = list(apps.get_app_config(name).get_models())
             with connection.schema_editor() as editor:
                 for model in models:
-                    editor.delete_model(model)
+                    editor.create_model(model)
+            roles.set_session_defaults(connection)
+            if roles.create_roles(connection):
+                roles.grant_privileges(connection)
+            try:
+                yield importlib.import_module(f"tests.consumers.{name}.models").Heard.objects
+            finally:
+                with connection.schema_editor() as editor:
+                    for model in models:
+                        editor.delete_model(model)
+                    editor.execute(f"DROP SCHEMA {name}")
+    finally:
+        roles.set_session_defaults(connection)
 
 
 @pytest.fixture
@@ -309,6 +313,7 @@ def test_a_tick_whose_slice_is_spent_leaves_the_rest_to_a_message(
 
 
 def test_of_two_ticks_at_once_one_leaves_the_workers_to_the_present(fraudwatch, monkeypatch):
+    monkeypatch.setattr(catching_up, "SLICE", LONG)
     trade()
     catching_up.client().set(catching_up.KEY, "1", px=60_000)
     catching_up.tick()
@@ -323,6 +328,7 @@ def test_without_redis_a_tick_catches_up_all_the_same(fraudwatch, monkeypatch):
     monkeypatch.setattr(
         catching_up, "client", lambda: redis.Redis.from_url("redis://127.0.0.1:1/0")
     )
+    monkeypatch.setattr(catching_up, "SLICE", LONG)
     trade()
 
     catching_up.tick()

@@ -75,3 +75,25 @@ def test_two_processes_share_the_suite_unless_a_part_is_chosen(arguments, divide
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
 
     assert bool(bootstrap._divided(arguments)) is divided
+
+
+def test_where_nothing_may_be_written_beside_the_source_bytecode_is_kept_elsewhere(monkeypatch):
+    monkeypatch.delenv("PYTHONPYCACHEPREFIX", raising=False)
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    started = []
+    monkeypatch.setattr(os, "execv", lambda *_: started.append(dict(os.environ)))
+    bootstrap.run_tests(["--lint"])
+
+    [environment] = started
+    assert "PYTHONDONTWRITEBYTECODE" not in environment
+    assert environment["PYTHONPYCACHEPREFIX"] == f"{bootstrap.ROOT}/var/pycache"
+
+
+def test_bytecode_that_may_stand_beside_the_source_does(monkeypatch):
+    monkeypatch.delenv("PYTHONPYCACHEPREFIX", raising=False)
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    started = []
+    monkeypatch.setattr(os, "execv", lambda *_: started.append(dict(os.environ)))
+    bootstrap.run_tests(["--lint"])
+
+    assert "PYTHONPYCACHEPREFIX" not in started[0]
