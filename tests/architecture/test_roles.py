@@ -1,4 +1,4 @@
-"""Why the whole suite runs as the roles of the contexts once, and without them only in part.
+"""Why not every test has to run as the roles of the contexts as well.
 
 As a role, a transaction sends one statement more and may do less; nothing else depends on it.
 """
