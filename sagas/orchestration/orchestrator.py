@@ -216,17 +216,20 @@ def park(saga_id: UUID, *, by: str, reason: str) -> bool:
     return _act("park", saga_id, by=by, reason=reason, done=lambda: _park(saga_id, reason))
 
 
-def skip(saga_id: UUID, *, by: str, reason: str, step: str | None = None) -> bool:
+def skip(
+    saga_id: UUID, *, by: str, reason: str, step: str | None = None, seen: skipping.Seen | None = None
+) -> bool:
     """Settle the step that a parked saga stands at by hand, and let the saga go on.
 
     On the way back it says that a person has undone the step; forward only a step may be skipped
     whose definition says so. Safe when two press at once: the second gets False.
 
     :param step: its name, as a check; needed in a group of which more than one branch is left
+    :param seen: what a person saw who decided; a saga that stands otherwise by now is left alone
     :raises ReasonMissing: if the reason is empty
     """
     refuse_untold(by=by, reason=reason)
-    found = skipping.find(saga_id, step)
+    found = skipping.find(saga_id, step, seen)
     if found is None:
         return _act("skip", saga_id, by=by, reason=reason, done=lambda: False)
 

@@ -20,6 +20,7 @@ from sagas.models.step_run import RunState, StepRun
 from sagas.orchestration import branch_stops, group, versions
 from sagas.orchestration.handover import ended, is_lock
 from sagas.orchestration.limits import limit_of
+from sagas.orchestration.seen import Seen, changed
 from sagas.orchestration.store import ABANDONED, StaleFencingToken, engine_cursor, tombstone
 from sagas.orchestration.worker import worker_name
 from sagas.statements import cursor_of
@@ -53,17 +54,22 @@ class Skip:
         return self.direction is Direction.DO and self.step.group is not None
 
 
-def find(saga_id: UUID, step: str | None) -> Skip | None:
+def find(saga_id: UUID, step: str | None, seen: Seen | None = None) -> Skip | None:
     """Return what there is to skip, or None where a skip is refused.
 
     Refused are a saga that is not parked and, forward, every step whose definition does not say
     that it may be missed: what comes later relies on it. In a group the branch has to be named
     where more than one is left. On the way back a step whose child lives is refused: nobody can
     have undone what the child has still to do.
+
+    :param seen: what the operator saw; what is not so any more is refused. The row that is compared
+        is the one whose status, cursor and token the change asks for.
     """
     row = SagaInstance.objects.filter(id=saga_id, parked_at__isnull=False).first()
     saga = versions.found(row) if row is not None else None
     if row is None or saga is None:
+        return None
+    if seen is not None and changed(seen, row) is not None:
         return None
     if step is not None and all(step != known.name for known in saga.steps):
         return None

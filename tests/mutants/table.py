@@ -51,6 +51,7 @@ ASKED = {
     "sagas.orchestration.branch_stops": (*GROUPS[:2], _I + "test_skip.py", *GROUPS[2:]),
     "sagas.orchestration.skipping": (
         _I + "test_skip.py",
+        _I + "test_skip_seen.py",
         DETACHED_SKIPS,
         _I + "test_locks.py",
         _I + "test_children.py",
@@ -262,6 +263,11 @@ BY_HAND = {
         "sagas.orchestration.locks",
         "return saga.lock is not None and is_lock(claimed.waiting_for) and not obtain(claimed)",
         "return False",
+    ),
+    "a skip settles what was seen and nothing else": (
+        "sagas.orchestration.skipping",
+        "if seen is not None and changed(seen, row) is not None:",
+        "if False:",
     ),
     "only what may be missed is skipped": (
         "sagas.orchestration.skipping",
