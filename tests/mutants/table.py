@@ -49,6 +49,7 @@ ASKED = {
     "sagas.orchestration.children": (_I + "test_children.py",),
     "sagas.orchestration.requests": (DETACHED,),
     "sagas.orchestration.branch_stops": (*GROUPS[:2], _I + "test_skip.py", *GROUPS[2:]),
+    "sagas.orchestration.stops": (_I + "test_postponements.py", *STEPS),
     "sagas.orchestration.skipping": (
         _I + "test_skip.py",
         _I + "test_skip_seen.py",
@@ -263,6 +264,16 @@ BY_HAND = {
         "sagas.orchestration.locks",
         "return saga.lock is not None and is_lock(claimed.waiting_for) and not obtain(claimed)",
         "return False",
+    ),
+    "only what was put off twice is one row": (
+        "sagas.orchestration.stops",
+        "FROM stopped WHERE f.kind = 'postponed' AND %(kind)s = 'postponed' AND f.id",
+        "FROM stopped WHERE f.kind = 'postponed' AND f.id",
+    ),
+    "what is put off again and again is one row": (
+        "sagas.orchestration.stops",
+        "FROM stopped WHERE NOT EXISTS (SELECT FROM again))",
+        "FROM stopped)",
     ),
     "a skip settles what was seen and nothing else": (
         "sagas.orchestration.skipping",

@@ -193,7 +193,7 @@ class Command(OperatorCommand):
         faults = list(
             StepFault.objects.filter(saga_id=saga_id)
             .order_by("at")
-            .values("name", "direction", "attempt", "kind", "error", "at", "next_at", "worker")
+            .values("name", "direction", "attempt", "kind", "error", "at", "next_at", "worker", "times", "first_at")
         )
         if as_json:
             document = {"saga": _saga(saga), "steps": runs, "faults": faults}
@@ -210,7 +210,10 @@ class Command(OperatorCommand):
                 f" {run['state']:<9} attempts {run['attempts']}{_due(run['due_at'])}"
             )
         for fault in faults:
-            self.stdout.write(f"  {fault['at']:%H:%M:%S.%f}  {fault['kind']}: {fault['error']}")
+            often = f" ({fault['times']} times)" if fault["times"] > 1 else ""
+            self.stdout.write(
+                f"  {fault['at']:%H:%M:%S.%f}  {fault['kind']}: {fault['error']}{often}"
+            )
 
     def _act(self, verb: str, options: dict[str, Any]) -> None:
         if bool(options["id"]) == bool(options.get("cause")):
