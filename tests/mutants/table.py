@@ -71,6 +71,7 @@ ASKED = {
     "sagas.orchestration.locks": LOCKS,
     "sagas.orchestration.starting": (
         _I + "test_starting_once.py",
+        _I + "test_children.py",
         "tests/concurrency/sagas/test_lock_races.py",
     ),
     "sagas.outbox": HEARING,
@@ -304,6 +305,11 @@ BY_HAND = {
         "sagas.orchestration.skipping",
         "if is_lock(row.waiting_for):",
         "if False:",
+    ),
+    "a child's key is no later run's": (
+        "sagas.orchestration.starting",
+        'return f"{key}~" if _LIKE_A_LATER_RUN.fullmatch(key) else key',
+        "return key",
     ),
     "a child that is there is not started": (
         "sagas.orchestration.children",
