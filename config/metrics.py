@@ -17,6 +17,7 @@ from sagas import clock, measured
 from sagas.breaker import circuits
 from sagas.ids import first_made_at
 from sagas.outbox import exchange, lag, slots
+from sagas.projections import lag as projections
 from sagas.transactions import ENGINE, connection_of
 
 Row = tuple[Any, ...]
@@ -58,6 +59,7 @@ class Backlog(Collector):
         """Run the queries, one after another, on the connection of the request."""
         yield from _outboxes()
         yield from _consumers()
+        yield from _projections()
         yield from _tails()
         yield from _outside()
         yield from _circuits()
@@ -119,6 +121,17 @@ def _consumers() -> Iterator[Metric]:
             ("concord_consumer_lag_seconds", "Age of the oldest of them."),
         ),
         [(found.consumer, found.producer, found.count, found.oldest) for found in lag.behind()],
+    )
+
+
+def _projections() -> Iterator[Metric]:
+    return _gauges(
+        ("projection",),
+        (
+            ("concord_projection_behind", "Events that are told and not in a read model."),
+            ("concord_projection_lag_seconds", "Since everything that was told is in it."),
+        ),
+        [(noted.name, noted.behind, noted.seconds) for noted in projections.noted()],
     )
 
 

@@ -217,7 +217,12 @@ def park(saga_id: UUID, *, by: str, reason: str) -> bool:
 
 
 def skip(
-    saga_id: UUID, *, by: str, reason: str, step: str | None = None, seen: skipping.Seen | None = None
+    saga_id: UUID,
+    *,
+    by: str,
+    reason: str,
+    step: str | None = None,
+    seen: skipping.Seen | None = None,
 ) -> bool:
     """Settle the step that a parked saga stands at by hand, and let the saga go on.
 

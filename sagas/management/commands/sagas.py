@@ -193,7 +193,18 @@ class Command(OperatorCommand):
         faults = list(
             StepFault.objects.filter(saga_id=saga_id)
             .order_by("at")
-            .values("name", "direction", "attempt", "kind", "error", "at", "next_at", "worker", "times", "first_at")
+            .values(
+                "name",
+                "direction",
+                "attempt",
+                "kind",
+                "error",
+                "at",
+                "next_at",
+                "worker",
+                "times",
+                "first_at",
+            )
         )
         if as_json:
             document = {"saga": _saga(saga), "steps": runs, "faults": faults}
