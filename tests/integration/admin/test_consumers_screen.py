@@ -91,7 +91,7 @@ def test_what_is_told_and_not_in_a_projection_is_seen_in_a_scrape():
     assert 0 < scrape()[lag] < 60
 
     spread()
-    close(order)
+    close(order, "confirmed")
     spread()
     note()
     assert scrape()[figure("concord_projection_behind", projection=BOARD)] == 0
