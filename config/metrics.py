@@ -33,7 +33,8 @@ FROM {outbox} WHERE outside_due
 # Ids carry the time they were made at, so the primary key finds the hour.
 FAULTS: Final = """
 SELECT name, kind, sum(times) FROM (
-    SELECT name, kind, times FROM sagas_stepfault WHERE id >= %s ORDER BY id DESC LIMIT 100000) AS lately
+    SELECT name, kind, times FROM sagas_stepfault WHERE id >= %s
+    ORDER BY id DESC LIMIT 100000) AS lately
 GROUP BY name, kind
 """
 DEAD_LETTERS: Final = """

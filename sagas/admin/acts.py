@@ -262,8 +262,10 @@ def _carry_out(act: Act, key: str, mark: str, *, by: str, reason: str) -> Outcom
 
 def _why_not(act: Act, key: str, mark: str) -> str | None:
     now = next(iter(act.targets([key])), None)
-    if now is None or now.refusal is not None:
-        return now and now.refusal
+    if now is None:
+        return "it is gone"
+    if now.refusal is not None:
+        return now.refusal
     return act.moved_on(key, mark) if now.mark != mark else None
 
 

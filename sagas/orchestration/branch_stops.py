@@ -30,7 +30,7 @@ WITH stopped AS (
     WHERE saga_id = %(id)s AND step_no = %(step_no)s AND direction = 'do'
         AND state IN ('pending', 'intended') AND fencing_token = %(token)s
     RETURNING saga_id AS id, attempts, not_before),
-"""
+"""  # noqa: S608 - constants of this package
     + FAULT
 )
 

@@ -65,11 +65,9 @@ def find(saga_id: UUID, step: str | None, seen: Seen | None = None) -> Skip | No
     :param seen: what the operator saw; what is not so any more is refused. The row that is compared
         is the one whose status, cursor and token the change asks for.
     """
-    row = SagaInstance.objects.filter(id=saga_id, parked_at__isnull=False).first()
+    row = _parked(saga_id, seen)
     saga = versions.found(row) if row is not None else None
     if row is None or saga is None:
-        return None
-    if seen is not None and changed(seen, row) is not None:
         return None
     if step is not None and all(step != known.name for known in saga.steps):
         return None
@@ -83,6 +81,11 @@ def find(saga_id: UUID, step: str | None, seen: Seen | None = None) -> Skip | No
         return None
     found = Skip(row=row, saga=saga, number=number, direction=direction)
     return found if direction is Direction.UNDO or found.step.skippable else None
+
+
+def _parked(saga_id: UUID, seen: Seen | None) -> SagaInstance | None:
+    row = SagaInstance.objects.filter(id=saga_id, parked_at__isnull=False).first()
+    return row if row is None or seen is None or changed(seen, row) is None else None
 
 
 def has_living_child(row: SagaInstance) -> bool:

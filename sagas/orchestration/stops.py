@@ -84,7 +84,7 @@ WITH stopped AS (
     WHERE id = %(id)s AND status = %(status)s AND cursor = %(step_no)s
         AND fencing_token = %(token)s
     RETURNING id, attempts, not_before),
-"""
+"""  # noqa: S608 - constants of this package
     + FAULT
 )
 

@@ -278,8 +278,8 @@ BY_HAND = {
     ),
     "a skip settles what was seen and nothing else": (
         "sagas.orchestration.skipping",
-        "if seen is not None and changed(seen, row) is not None:",
-        "if False:",
+        "return row if row is None or seen is None or changed(seen, row) is None else None",
+        "return row",
     ),
     "only what may be missed is skipped": (
         "sagas.orchestration.skipping",

@@ -31,7 +31,8 @@ def a_consumer(**facts):
 
 def test_an_empty_list_says_what_that_means():
     assert page().context["headline"] == (
-        "No context listens to another so far: the next tick of a worker writes down each that does."
+        "No context listens to another so far:"
+        " the next tick of a worker writes down each that does."
     )
 
 

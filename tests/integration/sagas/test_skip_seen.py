@@ -1,4 +1,4 @@
-"""A skip settles what the operator saw, and nothing else: forward it says another thing than back."""
+"""A skip settles what the operator saw and nothing else: forward it means another thing."""
 
 import pytest
 from django.core.management import CommandError
