@@ -60,7 +60,6 @@ class Backlog(Collector):
         """Run the queries, one after another, on the connection of the request."""
         yield from _outboxes()
         yield from _consumers()
-        yield from _projections()
         yield from _tails()
         yield from _outside()
         yield from _circuits()
@@ -115,7 +114,7 @@ def _outboxes() -> Iterator[Metric]:
 
 
 def _consumers() -> Iterator[Metric]:
-    return _gauges(
+    yield from _gauges(
         ("consumer", "producer"),
         (
             ("concord_consumer_unapplied", "Events that a context has not applied."),
@@ -123,10 +122,7 @@ def _consumers() -> Iterator[Metric]:
         ),
         [(found.consumer, found.producer, found.count, found.oldest) for found in lag.behind()],
     )
-
-
-def _projections() -> Iterator[Metric]:
-    return _gauges(
+    yield from _gauges(
         ("projection",),
         (
             ("concord_projection_behind", "Events that are told and not in a read model."),

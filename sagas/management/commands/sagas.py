@@ -40,6 +40,30 @@ STANDING = {
 }
 
 
+OF_A_RUN = (
+    "step_no",
+    "name",
+    "context",
+    "direction",
+    "state",
+    "attempts",
+    "committed_at",
+    "due_at",
+)
+OF_A_FAULT = (
+    "name",
+    "direction",
+    "attempt",
+    "kind",
+    "error",
+    "at",
+    "next_at",
+    "worker",
+    "times",
+    "first_at",
+)
+
+
 def _id(text: str) -> UUID:
     return acting.parse_ids([text], what="saga", where="sagas list")[0]
 
@@ -176,36 +200,9 @@ class Command(OperatorCommand):
         saga = SagaInstance.objects.filter(id=saga_id).first()
         if saga is None:
             raise CommandError(f"there is no saga {saga_id}")
-        runs = list(
-            StepRun.objects.filter(saga_id=saga_id)
-            .order_by("committed_at", "id")
-            .values(
-                "step_no",
-                "name",
-                "context",
-                "direction",
-                "state",
-                "attempts",
-                "committed_at",
-                "due_at",
-            )
-        )
-        faults = list(
-            StepFault.objects.filter(saga_id=saga_id)
-            .order_by("at")
-            .values(
-                "name",
-                "direction",
-                "attempt",
-                "kind",
-                "error",
-                "at",
-                "next_at",
-                "worker",
-                "times",
-                "first_at",
-            )
-        )
+        found = StepRun.objects.filter(saga_id=saga_id)
+        runs = list(found.order_by("committed_at", "id").values(*OF_A_RUN))
+        faults = list(StepFault.objects.filter(saga_id=saga_id).order_by("at").values(*OF_A_FAULT))
         if as_json:
             document = {"saga": _saga(saga), "steps": runs, "faults": faults}
             document |= {"locks": holding.document(saga)} | outlook.document(saga)
