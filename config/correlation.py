@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from django.http import HttpRequest, HttpResponse
@@ -27,7 +28,7 @@ class CorrelateRequests:
             correlation_id=given if REQUEST_ID.match(given) else None,
         )
         with (
-            correlation.correlated(current),
+            correlation.correlated(replace(current, actor=correlation.VISITOR)),
             span("request", "server", method=request.method or ""),
         ):
             response = self.get_response(request)

@@ -17,6 +17,7 @@ from sagas import clock, measured
 from sagas.breaker import circuits
 from sagas.ids import first_made_at
 from sagas.outbox import exchange, lag, slots
+from sagas.projections import lag as projections
 from sagas.transactions import ENGINE, connection_of
 
 Row = tuple[Any, ...]
@@ -31,8 +32,9 @@ FROM {outbox} WHERE outside_due
 """
 # Ids carry the time they were made at, so the primary key finds the hour.
 FAULTS: Final = """
-SELECT name, kind, count(*) FROM (
-    SELECT name, kind FROM sagas_stepfault WHERE id >= %s ORDER BY id DESC LIMIT 100000) AS lately
+SELECT name, kind, sum(times) FROM (
+    SELECT name, kind, times FROM sagas_stepfault WHERE id >= %s
+    ORDER BY id DESC LIMIT 100000) AS lately
 GROUP BY name, kind
 """
 DEAD_LETTERS: Final = """
@@ -112,13 +114,21 @@ def _outboxes() -> Iterator[Metric]:
 
 
 def _consumers() -> Iterator[Metric]:
-    return _gauges(
+    yield from _gauges(
         ("consumer", "producer"),
         (
             ("concord_consumer_unapplied", "Events that a context has not applied."),
             ("concord_consumer_lag_seconds", "Age of the oldest of them."),
         ),
         [(found.consumer, found.producer, found.count, found.oldest) for found in lag.behind()],
+    )
+    yield from _gauges(
+        ("projection",),
+        (
+            ("concord_projection_behind", "Events that are told and not in a read model."),
+            ("concord_projection_lag_seconds", "Since everything that was told is in it."),
+        ),
+        [(noted.name, noted.behind, noted.seconds) for noted in projections.noted()],
     )
 
 

@@ -5,9 +5,16 @@ import re
 import secrets
 from collections.abc import Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 _TRACEPARENT = re.compile(r"^00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$")
+
+
+SYSTEM: Final = "system"
+"""Who carries out what nobody has asked for just now: steps, handlers of events, ticks."""
+VISITOR: Final = "visitor"
+"""Who sends a request and has not said who it is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,6 +27,9 @@ class Correlation:
     """The id of the event, saga or request that caused this one."""
     traceparent: str | None = None
     """W3C trace context."""
+    actor: str = SYSTEM
+    """Who does it, like ``customer:<id>`` or ``operator:<name>``. Not handed on: a saga's steps and
+    the handlers of an event work under a correlation of their own, and are the system's."""
 
     @property
     def trace_id(self) -> str | None:
@@ -48,6 +58,11 @@ def begin(traceparent: str | None = None, correlation_id: str | None = None) -> 
     return Correlation(
         correlation_id=correlation_id or secrets.token_hex(16), traceparent=traceparent
     )
+
+
+def acting(actor: str) -> contextlib.AbstractContextManager[None]:
+    """Let what is told inside the block say who did it."""
+    return correlated(replace(current_or_new(), actor=actor))
 
 
 @contextlib.contextmanager

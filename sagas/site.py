@@ -10,6 +10,8 @@ from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path
 
+from sagas.correlation import VISITOR, acting
+
 FIRST = ("sagas",)
 LAST = ("django_celery_results", "auth")
 
@@ -50,7 +52,9 @@ class OperationsSite(AdminSite):
         def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
             if "\x00" in request.path or "%00" in request.META.get("QUERY_STRING", ""):
                 return HttpResponseBadRequest(render_to_string("400.html"))
-            return guarded(request, *args, **kwargs)
+            name = request.user.get_username()
+            with acting(f"operator:{name}" if name else VISITOR):
+                return guarded(request, *args, **kwargs)
 
         return update_wrapper(answer, guarded)
 

@@ -202,7 +202,8 @@ def _progress(saga: SagaInstance, faults: Sequence[StepFault], now: datetime) ->
     history = ""
     if faults:
         last = faults[-1]
-        times = "once" if len(faults) == 1 else f"{len(faults)} times"
+        count = sum(fault.times for fault in faults)
+        times = "once" if count == 1 else f"{count} times"
         outcome = OUTCOMES.get(last.kind, "failed")
         history = f"{outcome} ({times}), last {relative(last.at, now)}: {last.error}; "
     if saga.leased_until is not None and saga.leased_until > now:

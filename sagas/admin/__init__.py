@@ -5,6 +5,7 @@ with ``sagas.admin.search.findable``; the engine's screens know no context.
 """
 
 from sagas.admin import (
+    consumers,
     dead_letters,
     operator_actions,
     rollouts,
@@ -15,6 +16,7 @@ from sagas.admin import (
 )
 
 __all__ = [
+    "consumers",
     "dead_letters",
     "operator_actions",
     "rollouts",

@@ -93,6 +93,10 @@ class Act(ABC):
         :param seen: the mark that the row had when the operator looked
         """
 
+    def moved_on(self, key: str, seen: str) -> str:
+        """Return what is said of a row that has another mark than the operator saw."""
+        return "it has moved on since you looked; look again, then decide"
+
 
 class ReasonForm(forms.Form):
     """Why an act is done."""
@@ -247,15 +251,22 @@ def _carry_out(act: Act, key: str, mark: str, *, by: str, reason: str) -> Outcom
     target = next(iter(act.targets([key])), None)
     if target is None:
         return Outcome(title=key, url="", refusal="it is gone")
-    if target.refusal is None and target.mark != mark:
-        refusal: str | None = "it has moved on since you looked; look again, then decide"
+    if target.mark != mark:
+        refusal = target.refusal or act.moved_on(key, mark)
         _note_refusal(act, key, by=by, reason=reason)
-    elif act.carry_out(key, mark, by=by, reason=reason):
-        refusal = None
-    else:
-        now = next(iter(act.targets([key])), None)
-        refusal = (now and now.refusal) or target.refusal or "somebody was faster"
-    return Outcome(title=target.title, url=target.url, refusal=refusal)
+        return Outcome(title=target.title, url=target.url, refusal=refusal)
+    done = act.carry_out(key, mark, by=by, reason=reason)
+    why = None if done else _why_not(act, key, mark) or target.refusal or "somebody was faster"
+    return Outcome(title=target.title, url=target.url, refusal=why)
+
+
+def _why_not(act: Act, key: str, mark: str) -> str | None:
+    now = next(iter(act.targets([key])), None)
+    if now is None:
+        return "it is gone"
+    if now.refusal is not None:
+        return now.refusal
+    return act.moved_on(key, mark) if now.mark != mark else None
 
 
 def _note_refusal(act: Act, key: str, *, by: str, reason: str) -> None:

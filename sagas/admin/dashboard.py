@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import Count, F, Func, Max, Min, TextField, Value
+from django.db.models import Count, F, Func, Max, Min, Sum, TextField, Value
 from django.http import HttpRequest
 from django.urls import reverse
 
@@ -201,7 +201,7 @@ def _failures(now: datetime) -> Iterator[Failure]:
         StepFault.objects.filter(id__gte=first_made_at(now - SINCE))
         .annotate(signature=_SIGNATURE)
         .values("name", "direction", "kind", "signature")
-        .annotate(count=Count("id"), sagas=Count("saga_id", distinct=True), last=Max("at"))
+        .annotate(count=Sum("times"), sagas=Count("saga_id", distinct=True), last=Max("at"))
         .order_by("-count", "name")
     )
     for row in rows[: MOST + 5]:

@@ -37,6 +37,11 @@ class Row:
     took: str
     faults: tuple[StepFault, ...]
 
+    @property
+    def fault_count(self) -> int:
+        """Return how often it did not end well."""
+        return sum(fault.times for fault in self.faults)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class LinkedEvent:
@@ -102,10 +107,7 @@ def gather(saga: SagaInstance) -> Page:
 
 
 def _latest_faults(saga: SagaInstance) -> list[StepFault]:
-    """Return what went wrong, oldest first.
-
-    A saga that is put off, since another system does not answer, is so thousands of times in a day.
-    """
+    """Return what went wrong, oldest first; resumed again and again there may be much of it."""
     found = StepFault.objects.filter(saga_id=saga.id).order_by("-at", "-id")
     return list(found[:MOST_FAULTS])[::-1]
 

@@ -25,6 +25,8 @@ SIGNS = {
     "completed": "✓",
     "compensated": "⟲",
     "closed": "■",
+    "catching up": "↻",
+    "caught up": "✓",
     "done": "✓",
     "intended": "…",
     "rejected": "⊘",

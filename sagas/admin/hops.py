@@ -53,7 +53,8 @@ def _of_sagas(correlation_id: str) -> Iterator[Hop]:
         what = f"{run.name} {run.direction}: {run.state}"
         yield Hop(at=run.committed_at, context=run.context, kind="step", what=what)
     for fault in StepFault.objects.filter(saga_id__in=sagas).order_by("at")[:MOST]:
-        what = f"{fault.name} {fault.direction}: {fault.kind}"
+        times = f", {fault.times} times" if fault.times > 1 else ""
+        what = f"{fault.name} {fault.direction}: {fault.kind}{times}"
         context = sagas[fault.saga_id].name.partition(".")[0]
         yield Hop(at=fault.at, context=context, kind="fault", what=what)
 

@@ -119,6 +119,7 @@ class OutboxAdmin(ActingAdmin):
         instant("settled_at"),
         "lag",
         "attempts",
+        "actor",
         "correlation",
         "caused_by",
         "traceparent",

@@ -11,6 +11,7 @@ from sagas.admin.acts import Act, Target
 from sagas.core.definition import Kind
 from sagas.models import SagaInstance, Status, StepRun
 from sagas.orchestration import orchestrator, pressable
+from sagas.orchestration import seen as seen_of_saga
 from sagas.standing import definition_of, step_text
 
 Runs = dict[int, str]
@@ -166,9 +167,24 @@ class Skip(SagaAct):
         )
 
     def carry_out(self, key: str, seen: str, *, by: str, reason: str) -> bool:
-        """Call the service, which is told the branch where there is one."""
+        """Call the service, which is told the branch where there is one, and what was seen."""
         saga_id, _, branch = key.partition(":")
-        return orchestrator.skip(UUID(saga_id), by=by, reason=reason, step=branch or None)
+        return orchestrator.skip(
+            UUID(saga_id), by=by, reason=reason, step=branch or None, seen=seen_of_saga.read(seen)
+        )
+
+    def mark(self, saga: SagaInstance) -> str:
+        """Return which way it goes, at which step, and under which token."""
+        return str(seen_of_saga.look(saga))
+
+    def moved_on(self, key: str, seen: str) -> str:
+        """Return what has changed."""
+        saga = SagaInstance.objects.filter(id__in=_uuids([key.partition(":")[0]])).first()
+        try:
+            told = saga and seen_of_saga.changed(seen_of_saga.read(seen), saga)
+        except seen_of_saga.UnreadableMark as wrong:
+            return str(wrong)
+        return told or super().moved_on(key, seen)
 
     def refusal(self, row: SagaInstance) -> str | None:
         """Return why the step cannot be skipped."""

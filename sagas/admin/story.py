@@ -149,7 +149,7 @@ def _told(context: str, row: Any) -> Passage:
         at=row.created_at,
         kind="event",
         context=context,
-        text=f"{row.type} v{row.version}",
+        text=f"{row.type} v{row.version}{f' by {row.actor}' if row.actor else ''}",
         url=reverse(f"admin:{context}_outbox_change", args=[row.pk]),
         cause=row.causation_id or "",
     )

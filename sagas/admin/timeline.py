@@ -199,11 +199,14 @@ def _attempts(
     waited: dict[tuple[int, str], datetime] = {}
     for index, fault in enumerate(faults):
         lane = (fault.step_no, fault.direction)
-        before = [saga.started_at, *(at for at in commits if at <= fault.at)]
+        begun = fault.first_at or fault.at
+        before = [saga.started_at, *(at for at in commits if at <= begun)]
         start = waited.get(lane, before[-1])
         error = f"{fault.kind}: {fault.error}"
         if fault.kind != "rejected":
-            yield _stretch("attempt", fault, min(start, fault.at), fault.at, error)
+            yield _stretch("attempt", fault, min(start, begun), begun, error)
+        if fault.times > 1:
+            yield _stretch("gap", fault, begun, fault.at, f"was put off {fault.times} times")
         yield _stretch(f"mark-{fault.kind}", fault, fault.at, fault.at, error)
         if fault.next_at is None:
             continue

@@ -129,6 +129,7 @@ def keyed(request: HttpRequest, *, context: str, principal: str, key: str) -> Ke
         scope=f"{principal} {request.method} {route}",
         key=key,
         fingerprint=fingerprint(request),
+        principal=principal,
     )
 
 

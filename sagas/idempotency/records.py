@@ -17,6 +17,7 @@ import redis
 
 from sagas.conf import conf
 from sagas.core.errors import SagasError
+from sagas.correlation import SYSTEM, acting
 from sagas.failpoints import failpoint
 from sagas.orchestration.donekeys import client
 from sagas.sometimes import sometimes
@@ -44,6 +45,8 @@ class KeyedRequest:
     key: str
     fingerprint: str
     """What the request says; another one must not hide behind the same key."""
+    principal: str = SYSTEM
+    """Who asks, which the events of the work say."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,7 +97,7 @@ def answer_once(
 
 
 def _in_one_transaction(request: KeyedRequest, perform: Perform) -> Answer:
-    with transaction(request.context):
+    with acting(request.principal), transaction(request.context):
         # A statement of its own: the row is to be read with a snapshot taken after the lock.
         if not _try_lock(request):
             raise KeyInUse

@@ -1,11 +1,13 @@
 """Commands of operators: what they cannot begin with is one line and exit code 2."""
 
 from argparse import ArgumentTypeError
+from contextlib import nullcontext
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import InterfaceError, OperationalError
 
+from sagas.correlation import acting
 from sagas.error_texts import storable
 
 
@@ -17,8 +19,10 @@ class OperatorCommand(BaseCommand):
 
         :raises CommandError: with exit code 2, if the database does not answer
         """
+        by = options.get("by")
         try:
-            return super().execute(*words, **options)
+            with acting(f"operator:{by}") if by else nullcontext():
+                return super().execute(*words, **options)
         except (OperationalError, InterfaceError) as away:
             first = str(away).partition("\n")[0]
             said = f"the database does not answer ({first}): is it up, and is DATABASE_URL right?"

@@ -4,12 +4,13 @@ from typing import Any
 
 from sagas import clock, standing
 from sagas.models import SagaInstance, StepFault, StepRun
-from sagas.orchestration import pressable
+from sagas.orchestration import pressable, seen
 
 
 def document(saga: SagaInstance) -> dict[str, Any]:
     """Return it as JSON has it: a sentence, and every act with why it is refused or null."""
-    return {"sentence": sentence(saga), "acts": pressable.refusals(saga)}
+    refusals = pressable.refusals(saga)
+    return {"sentence": sentence(saga), "acts": refusals, "seen": str(seen.look(saga))}
 
 
 def sentence(saga: SagaInstance) -> str:
@@ -27,5 +28,6 @@ def lines(saga: SagaInstance) -> list[str]:
     return [
         sentence(saga),
         f"possible: {possible or 'nothing'}" + (f" (not {refused})" if refused else ""),
+        *([f"to skip:  --seen {seen.look(saga)}"] if saga.parked_at is not None else []),
         "",
     ]

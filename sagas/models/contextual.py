@@ -68,6 +68,7 @@ class OutboxBase(models.Model):
     correlation_id = models.TextField()
     causation_id = models.TextField(null=True)
     traceparent = models.TextField(null=True)
+    actor = models.TextField(null=True, help_text="Who did it, where that is known.")
     leased_until = models.DateTimeField(null=True, help_text="A relay is publishing it.")
     published_at = models.DateTimeField(null=True)
     settled_at = models.DateTimeField(null=True)

@@ -77,7 +77,9 @@ class StepRun(models.Model):
 class StepFault(models.Model):
     """One attempt that did not end well, with its traceback; append-only.
 
-    Of the kind ``postponed`` is one that does not count.
+    Of the kind ``postponed`` are those that do not count. While nothing else happens to the step
+    they are one row, whose ``times``, ``at`` and ``next_at`` move on; the database refuses any
+    other change.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7)
@@ -86,13 +88,15 @@ class StepFault(models.Model):
     name = models.TextField()
     direction = models.TextField()
     attempt = models.IntegerField()
-    kind = models.TextField(help_text="fault, unknown or rejected")
+    kind = models.TextField(help_text="fault, unknown, rejected or postponed")
     error = models.TextField()
     traceback = models.TextField(default="")
     worker = models.TextField(default="")
     task_id = models.TextField(default="")
     at = models.DateTimeField(db_default=Now())
     next_at = models.DateTimeField(null=True)
+    times = models.IntegerField(default=1, db_default=1)
+    first_at = models.DateTimeField(null=True, help_text="Of several, when the first was.")
 
     class Meta:
         db_table = "sagas_stepfault"

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sagas.conf import conf
 from sagas.ids import uuid7
-from sagas.orchestration.stops import Fault
+from sagas.orchestration.stops import FAULT, Fault
 from sagas.orchestration.store import Claim, StaleFencingToken, engine_cursor, with_barrier
 from sagas.orchestration.worker import task_id, worker_name
 from sagas.sometimes import sometimes
@@ -28,14 +28,8 @@ WITH stopped AS (
         due_at = statement_timestamp() + make_interval(secs => %(delay)s)
     WHERE saga_id = %(id)s AND step_no = %(step_no)s AND direction = 'do'
         AND state IN ('pending', 'intended') AND fencing_token = %(token)s
-    RETURNING saga_id, attempts, not_before),
-fault AS (
-    INSERT INTO sagas_stepfault (id, saga_id, step_no, name, direction, attempt, kind, error,
-        traceback, worker, task_id, next_at)
-    SELECT %(fault_id)s, saga_id, %(step_no)s, %(name)s, 'do', attempts, %(kind)s, %(error)s,
-        %(traceback)s, %(worker)s, %(task)s,
-        CASE WHEN %(parked)s::text IS NULL THEN not_before END FROM stopped)
-SELECT count(*) FROM stopped
+    RETURNING saga_id AS id, attempts, not_before),
+{fault}
 """
 
 
@@ -56,6 +50,7 @@ def record_fault(claimed: Claim, fault: Fault, *, delay: float, parked: str | No
         "parked": parked,
         "fault_id": uuid7(),
         "name": fault.name,
+        "direction": "do",
         "kind": fault.kind,
         "error": fault.error,
         "traceback": fault.traceback,
@@ -65,7 +60,7 @@ def record_fault(claimed: Claim, fault: Fault, *, delay: float, parked: str | No
     with transaction(ENGINE), engine_cursor() as cursor:
         if parked is not None:
             cursor.execute(_PARK, parameters)
-        cursor.execute(_FAULT, parameters)
+        cursor.execute(_FAULT.replace("{fault}", FAULT), parameters)
         if cursor.fetchone() != (1,):
             raise StaleFencingToken
     if parked is not None:

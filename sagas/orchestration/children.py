@@ -22,6 +22,7 @@ from sagas.models.saga import Status
 from sagas.orchestration import orchestrator, registry, signals
 from sagas.orchestration.compensation import close_the_door, undo_step
 from sagas.orchestration.signals import Kept
+from sagas.orchestration.starting import key_of_a_child
 from sagas.orchestration.steps import StepRejected, move_on, turn_round
 from sagas.orchestration.store import engine_cursor
 from sagas.orchestration.waits import fall_asleep, lock
@@ -110,7 +111,7 @@ def _fold(work: Work, awaits: ChildAwaited, child_state: Any) -> Any:
 
 def _start(work: Work, awaits: ChildAwaited) -> None:
     saga = registry.get(awaits.of.name, awaits.of.version)
-    key = awaits.key(work.state)
+    key = key_of_a_child(awaits.key(work.state))
     begun = orchestrator.begin(
         saga,
         orchestrator.new_saga(

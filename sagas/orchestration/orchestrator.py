@@ -1,6 +1,5 @@
 """The verbs on a saga: start it, cancel it, and what an operator may do, each with a reason."""
 
-import logging
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -13,7 +12,6 @@ from sagas.correlation import current_or_new
 from sagas.error_texts import storable
 from sagas.failpoints import failpoint
 from sagas.ids import uuid7
-from sagas.models.operator_action import OperatorAction
 from sagas.models.saga import SagaInstance, Status
 from sagas.orchestration import (
     asking,
@@ -27,7 +25,9 @@ from sagas.orchestration import (
     stops,
     versions,
 )
+from sagas.orchestration.audited import act
 from sagas.orchestration.insertion import NewSaga
+from sagas.orchestration.seen import Seen
 from sagas.orchestration.starting import Again, Started, refuse_key_of_a_later_run, start_once
 from sagas.orchestration.status import NoSuchSaga
 from sagas.orchestration.stops import Cancellation
@@ -35,8 +35,6 @@ from sagas.orchestration.store import StaleFencingToken
 from sagas.reasons import refuse_untold
 from sagas.spans import span
 from sagas.transactions import ENGINE, after_commit, is_detached, transaction, transaction_required
-
-log = logging.getLogger(__name__)
 
 S = TypeVar("S")
 
@@ -205,7 +203,7 @@ def resume(saga_id: UUID, *, by: str, reason: str) -> bool:
 
     :raises ReasonMissing: if the reason is empty
     """
-    return _act("resume", saga_id, by=by, reason=reason, done=lambda: _resume(saga_id))
+    return act("resume", saga_id, by=by, reason=reason, done=lambda: _resume(saga_id))
 
 
 def park(saga_id: UUID, *, by: str, reason: str) -> bool:
@@ -213,32 +211,40 @@ def park(saga_id: UUID, *, by: str, reason: str) -> bool:
 
     :raises ReasonMissing: if the reason is empty
     """
-    return _act("park", saga_id, by=by, reason=reason, done=lambda: _park(saga_id, reason))
+    return act("park", saga_id, by=by, reason=reason, done=lambda: _park(saga_id, reason))
 
 
-def skip(saga_id: UUID, *, by: str, reason: str, step: str | None = None) -> bool:
+def skip(
+    saga_id: UUID,
+    *,
+    by: str,
+    reason: str,
+    step: str | None = None,
+    seen: Seen | None = None,
+) -> bool:
     """Settle the step that a parked saga stands at by hand, and let the saga go on.
 
     On the way back it says that a person has undone the step; forward only a step may be skipped
     whose definition says so. Safe when two press at once: the second gets False.
 
     :param step: its name, as a check; needed in a group of which more than one branch is left
+    :param seen: what a person saw who decided; a saga that stands otherwise by now is left alone
     :raises ReasonMissing: if the reason is empty
     """
     refuse_untold(by=by, reason=reason)
-    found = skipping.find(saga_id, step)
+    found = skipping.find(saga_id, step, seen)
     if found is None:
-        return _act("skip", saga_id, by=by, reason=reason, done=lambda: False)
+        return act("skip", saga_id, by=by, reason=reason, done=lambda: False)
 
     def done() -> bool:
         return skipping.settle(found, by=by, reason=reason)
 
     context = ENGINE if is_detached(found.context) else found.context
     try:
-        return _act("skip", saga_id, by=by, reason=reason, done=done, context=context)
+        return act("skip", saga_id, by=by, reason=reason, done=done, context=context)
     except (StaleFencingToken, group.CannotKeep):
         # Rolled back: somebody was faster, or a reply of its group is not kept.
-        return _act("skip", saga_id, by=by, reason=reason, done=lambda: False)
+        return act("skip", saga_id, by=by, reason=reason, done=lambda: False)
 
 
 def _resume(saga_id: UUID) -> bool:
@@ -260,38 +266,10 @@ def compensate(saga_id: UUID, *, by: str, reason: str) -> bool:
 
     :raises ReasonMissing: if the reason is empty
     """
-    return _act(
+    return act(
         "compensate",
         saga_id,
         by=by,
         reason=reason,
         done=lambda: stops.begin_compensation(saga_id, failure=reason, by=by),
     )
-
-
-def _act(
-    action: str, saga_id: UUID, *, by: str, reason: str, done: Any, context: str = "sagas"
-) -> bool:
-    refuse_untold(by=by, reason=reason)
-    with transaction(context):
-        accepted = bool(done())
-        OperatorAction.objects.create(
-            action=action,
-            target_type="saga",
-            target_id=str(saga_id),
-            by=by,
-            reason=reason,
-            outcome="done" if accepted else "refused",
-        )
-        if accepted:
-            after_commit(lambda: _ring_current(action, saga_id))
-        failpoint("act.before_commit", action)
-    log.info("operator_action", extra={"action": action, "saga_id": str(saga_id), "by": by})
-    return accepted
-
-
-def _ring_current(action: str, saga_id: UUID) -> None:
-    from sagas.orchestration.sweep import continue_saga
-
-    failpoint("act.committed", action)
-    continue_saga(saga_id)

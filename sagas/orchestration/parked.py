@@ -9,14 +9,16 @@ from django.db.models import Count, Min
 
 from sagas.causes import cause_of
 from sagas.models.saga import SagaInstance
-from sagas.orchestration import registry
+from sagas.orchestration import registry, seen
+from sagas.orchestration.seen import Seen, way_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Group:
-    """Sagas that are parked at the same step for the same reason."""
+    """Sagas that are parked at the same step, going the same way, for the same reason."""
 
     name: str
+    way: str
     step: str
     cause: str
     count: int
@@ -27,16 +29,18 @@ def groups(name: str | None = None) -> list[Group]:
     """Return what stops sagas, the most frequent first; of one definition or of all."""
     rows = (
         _parked(name)
-        .values("name", "def_version", "cursor", "cause")
+        .values("name", "def_version", "status", "cursor", "cause")
         .annotate(count=Count("id"), oldest=Min("parked_at"))
     )
-    found: dict[tuple[str, str, str], Group] = {}
+    found: dict[tuple[str, str, str, str], Group] = {}
     for row in rows:
         step = _step(row["name"], row["def_version"], row["cursor"])
-        key = (row["name"], step, row["cause"])
+        way = way_of(row["status"])
+        key = (row["name"], way, step, row["cause"])
         other = found.get(key)
         found[key] = Group(
             name=row["name"],
+            way=way,
             step=step,
             cause=row["cause"],
             count=row["count"] + (other.count if other else 0),
@@ -45,10 +49,15 @@ def groups(name: str | None = None) -> list[Group]:
     return sorted(found.values(), key=lambda group: (-group.count, group.oldest))
 
 
-def alike(cause: str, name: str | None = None) -> list[UUID]:
-    """Return the sagas that are parked for a cause, who has waited longest first."""
+def alike(cause: str, name: str | None = None, at: Seen | None = None) -> list[UUID]:
+    """Return the sagas that are parked for a cause, who has waited longest first.
+
+    :param at: only those that stand there
+    """
     rows = _parked(name).filter(cause=cause).order_by("parked_at", "id")
-    return list(rows.values_list("id", flat=True))
+    if at is None:
+        return list(rows.values_list("id", flat=True))
+    return [row.id for row in rows if seen.changed(at, row) is None]
 
 
 def _parked(name: str | None) -> Any:

@@ -85,9 +85,9 @@ NAMES: Final[Mapping[type, str]] = {
 
 _POST = """
 INSERT INTO {outbox} (id, aggregatetype, aggregateid, sequence, type, version, payload,
-    occurred_at, correlation_id, causation_id, traceparent)
+    occurred_at, correlation_id, causation_id, traceparent, actor)
 VALUES (%(id)s, %(aggregate)s, %(alone)s, 1, %(type)s, 1, %(payload)s, %(at)s, %(correlation)s,
-    %(causation)s, %(trace)s)
+    %(causation)s, %(trace)s, %(actor)s)
 ON CONFLICT (id) DO NOTHING
 """
 
@@ -139,6 +139,7 @@ def post(request: Request, request_id: UUID | None = None) -> bool:
         "correlation": correlation.correlation_id,
         "causation": correlation.causation_id,
         "trace": correlation.traceparent,
+        "actor": correlation.actor,
     }
     with connection_of(context).cursor() as cursor:
         cursor.execute(_POST.replace("{outbox}", table(context, "outbox")), parameters)

@@ -20,6 +20,7 @@ from sagas.models.step_run import RunState, StepRun
 from sagas.orchestration import branch_stops, group, versions
 from sagas.orchestration.handover import ended, is_lock
 from sagas.orchestration.limits import limit_of
+from sagas.orchestration.seen import Seen, changed
 from sagas.orchestration.store import ABANDONED, StaleFencingToken, engine_cursor, tombstone
 from sagas.orchestration.worker import worker_name
 from sagas.statements import cursor_of
@@ -53,15 +54,18 @@ class Skip:
         return self.direction is Direction.DO and self.step.group is not None
 
 
-def find(saga_id: UUID, step: str | None) -> Skip | None:
+def find(saga_id: UUID, step: str | None, seen: Seen | None = None) -> Skip | None:
     """Return what there is to skip, or None where a skip is refused.
 
     Refused are a saga that is not parked and, forward, every step whose definition does not say
     that it may be missed: what comes later relies on it. In a group the branch has to be named
     where more than one is left. On the way back a step whose child lives is refused: nobody can
     have undone what the child has still to do.
+
+    :param seen: what the operator saw; what is not so any more is refused. The row that is compared
+        is the one whose status, cursor and token the change asks for.
     """
-    row = SagaInstance.objects.filter(id=saga_id, parked_at__isnull=False).first()
+    row = _parked(saga_id, seen)
     saga = versions.found(row) if row is not None else None
     if row is None or saga is None:
         return None
@@ -77,6 +81,11 @@ def find(saga_id: UUID, step: str | None) -> Skip | None:
         return None
     found = Skip(row=row, saga=saga, number=number, direction=direction)
     return found if direction is Direction.UNDO or found.step.skippable else None
+
+
+def _parked(saga_id: UUID, seen: Seen | None) -> SagaInstance | None:
+    row = SagaInstance.objects.filter(id=saga_id, parked_at__isnull=False).first()
+    return row if row is None or seen is None or changed(seen, row) is None else None
 
 
 def has_living_child(row: SagaInstance) -> bool:

@@ -91,6 +91,18 @@ def refuse_key_of_a_later_run(name: str, key: str) -> None:
     )
 
 
+_LIKE_A_LATER_RUN: Final = re.compile(r".*#[0-9]+~*", re.DOTALL)
+
+
+def key_of_a_child(key: str) -> str:
+    """Return the key under which a child starts, which is never that of a later run.
+
+    Nobody could tell a parent on its way to choose another, so one that ends like it gets a mark.
+    One that ends in the mark gets one more: two keys stay two.
+    """
+    return f"{key}~" if _LIKE_A_LATER_RUN.fullmatch(key) else key
+
+
 def start_once(saga: Saga[Any], new: NewSaga, again: Again, *, refuses: bool = True) -> Started:
     """Write the row of a saga unless its business key is taken.
 

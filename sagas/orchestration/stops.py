@@ -42,6 +42,28 @@ class Fault:
     """False for one that the saga could do nothing about: its attempt is given back."""
 
 
+# Each fault is a row of its own; what is put off again and again is one row that counts.
+# Only who holds the saga, or the branch, gets here, so that no two count one row at once.
+FAULT = """
+again AS (
+    UPDATE sagas_stepfault AS f SET times = f.times + 1, first_at = coalesce(f.first_at, f.at),
+        at = greatest(f.at, statement_timestamp()), next_at = stopped.not_before,
+        attempt = stopped.attempts, error = %(error)s, worker = %(worker)s, task_id = %(task)s
+    FROM stopped WHERE f.kind = 'postponed' AND %(kind)s = 'postponed' AND f.id = (
+        SELECT id FROM sagas_stepfault WHERE saga_id = %(id)s AND step_no = %(step_no)s
+            AND direction = %(direction)s ORDER BY at DESC, id DESC LIMIT 1)
+    RETURNING 1),
+fault AS (
+    INSERT INTO sagas_stepfault (id, saga_id, step_no, name, direction, attempt, kind, error,
+        traceback, worker, task_id, next_at)
+    SELECT %(fault_id)s, id, %(step_no)s, %(name)s, %(direction)s, attempts, %(kind)s, %(error)s,
+        %(traceback)s, %(worker)s, %(task)s,
+        CASE WHEN %(parked)s::text IS NULL THEN not_before END
+    FROM stopped WHERE NOT EXISTS (SELECT FROM again))
+SELECT count(*) FROM stopped
+"""
+"""Writes the fault of what a statement has ``stopped``: its id, its attempts, its next time."""
+
 _FAULT = """
 WITH stopped AS (
     UPDATE sagas_saga SET leased_until = NULL,
@@ -61,13 +83,7 @@ WITH stopped AS (
     WHERE id = %(id)s AND status = %(status)s AND cursor = %(step_no)s
         AND fencing_token = %(token)s
     RETURNING id, attempts, not_before),
-fault AS (
-    INSERT INTO sagas_stepfault (id, saga_id, step_no, name, direction, attempt, kind, error,
-        traceback, worker, task_id, next_at)
-    SELECT %(fault_id)s, id, %(step_no)s, %(name)s, %(direction)s, attempts, %(kind)s, %(error)s,
-        %(traceback)s, %(worker)s, %(task)s,
-        CASE WHEN %(parked)s::text IS NULL THEN not_before END FROM stopped)
-SELECT count(*) FROM stopped
+{fault}
 """
 
 
@@ -100,7 +116,7 @@ def record_fault(claimed: Claim, fault: Fault, *, delay: float, parked: str | No
         "task": task_id(),
     }
     with engine_cursor() as cursor:
-        cursor.execute(_FAULT, parameters)
+        cursor.execute(_FAULT.replace("{fault}", FAULT), parameters)
         if cursor.fetchone() != (1,):
             raise StaleFencingToken
     if parked is not None:

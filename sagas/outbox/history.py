@@ -13,13 +13,13 @@ from sagas.transactions import connection_of, table
 
 COLUMNS = (
     "position, id, aggregatetype, aggregateid, sequence, type, version, payload, occurred_at,"
-    " created_at, correlation_id, causation_id, traceparent"
+    " created_at, correlation_id, causation_id, traceparent, actor"
 )
 """What a statement has to return of outbox rows, as ``moved``, for those to be kept."""
 
 KEEP = """
 INSERT INTO {event} (position, id, aggregatetype, aggregateid, number, type, version, payload,
-    occurred_at, recorded_at, correlation_id, causation_id, traceparent)
+    occurred_at, recorded_at, correlation_id, causation_id, traceparent, actor)
 SELECT * FROM moved ORDER BY position
 ON CONFLICT DO NOTHING
 """

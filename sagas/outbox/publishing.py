@@ -49,10 +49,10 @@ WITH aggregate AS (
         AND event_sequence = coalesce(%(expected)s::bigint, event_sequence)
     RETURNING event_sequence)
 INSERT INTO {outbox} (id, aggregatetype, aggregateid, sequence, type, version, payload,
-    occurred_at, correlation_id, causation_id, traceparent, outside_due)
+    occurred_at, correlation_id, causation_id, traceparent, actor, outside_due)
 SELECT %(id)s, %(aggregate_type)s, %(aggregate_id)s, event_sequence, %(type)s, %(version)s,
     %(payload)s, %(occurred_at)s, %(correlation_id)s, %(causation_id)s, %(traceparent)s,
-    %(outside_due)s
+    %(actor)s, %(outside_due)s
 FROM aggregate RETURNING sequence
 """
 
@@ -117,5 +117,6 @@ def _parameters(event: Event, aggregate: Aggregate, event_id: UUID) -> dict[str,
         "correlation_id": correlation.correlation_id,
         "causation_id": correlation.causation_id,
         "traceparent": correlation.traceparent,
+        "actor": correlation.actor,
         "outside_due": exchange.is_on(),
     }

@@ -7,6 +7,7 @@ writes it beside the projection, where a page finds it without looking into anot
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from math import inf
 from typing import Any
 from uuid import UUID
 
@@ -37,6 +38,11 @@ INSERT INTO {states} AS s (name, as_of, behind, read_to)
 VALUES (%(name)s, %(as_of)s, %(behind)s, '{{}}')
 ON CONFLICT (name) DO UPDATE SET as_of = excluded.as_of, behind = excluded.behind
 WHERE s.as_of IS NULL OR s.as_of < excluded.as_of
+"""
+
+_NOTED = """
+SELECT behind, extract(epoch FROM clock_timestamp() - as_of)::float8 FROM {states}
+WHERE name = %s AND as_of IS NOT NULL
 """
 
 Row = tuple[int, str, UUID, int, datetime, str, datetime]
@@ -96,6 +102,29 @@ def lag_of(projection: Projection) -> Lag:
         built_at=built_at,
         rebuilding_since=rebuilding_since,
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Noted:
+    """How a projection stood when a tick last looked, with the age of that look."""
+
+    name: str
+    behind: int
+    seconds: float
+    """Since everything that was told is in it; infinite where no tick has looked."""
+
+
+def noted() -> list[Noted]:
+    """Return how every projection stands by what the ticks wrote beside it: a row for each."""
+    return [_noted(projection) for _, projection in sorted(PROJECTIONS.items())]
+
+
+def _noted(projection: Projection) -> Noted:
+    states = table(projection.context, "projection")
+    with connection_of(projection.context).cursor() as cursor:
+        cursor.execute(_NOTED.format(states=states), [projection.name])
+        behind, seconds = cursor.fetchone() or (0, inf)
+    return Noted(name=projection.name, behind=behind, seconds=max(seconds, 0.0))
 
 
 def note() -> None:

@@ -48,7 +48,7 @@ SELECT position, id, aggregatetype, aggregateid, number, type, version, payload,
 FROM {event}
 UNION ALL
 SELECT position, id, aggregatetype, aggregateid, sequence, type, version, payload, occurred_at,
-    created_at, NULL, correlation_id, causation_id
+    created_at, actor, correlation_id, causation_id
 FROM {outbox} x WHERE NOT EXISTS (SELECT FROM {event} kept WHERE kept.id = x.id)
 """
 """All that a context has told, each event once."""

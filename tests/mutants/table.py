@@ -49,8 +49,10 @@ ASKED = {
     "sagas.orchestration.children": (_I + "test_children.py",),
     "sagas.orchestration.requests": (DETACHED,),
     "sagas.orchestration.branch_stops": (*GROUPS[:2], _I + "test_skip.py", *GROUPS[2:]),
+    "sagas.orchestration.stops": (_I + "test_postponements.py", *STEPS),
     "sagas.orchestration.skipping": (
         _I + "test_skip.py",
+        _I + "test_skip_seen.py",
         DETACHED_SKIPS,
         _I + "test_locks.py",
         _I + "test_children.py",
@@ -70,6 +72,7 @@ ASKED = {
     "sagas.orchestration.locks": LOCKS,
     "sagas.orchestration.starting": (
         _I + "test_starting_once.py",
+        _I + "test_children.py",
         "tests/concurrency/sagas/test_lock_races.py",
     ),
     "sagas.outbox": HEARING,
@@ -279,6 +282,21 @@ BY_HAND = {
         "return saga.lock is not None and is_lock(claimed.waiting_for) and not obtain(claimed)",
         "return False",
     ),
+    "only what was put off twice is one row": (
+        "sagas.orchestration.stops",
+        "FROM stopped WHERE f.kind = 'postponed' AND %(kind)s = 'postponed' AND f.id",
+        "FROM stopped WHERE f.kind = 'postponed' AND f.id",
+    ),
+    "what is put off again and again is one row": (
+        "sagas.orchestration.stops",
+        "FROM stopped WHERE NOT EXISTS (SELECT FROM again))",
+        "FROM stopped)",
+    ),
+    "a skip settles what was seen and nothing else": (
+        "sagas.orchestration.skipping",
+        "return row if row is None or seen is None or changed(seen, row) is None else None",
+        "return row",
+    ),
     "only what may be missed is skipped": (
         "sagas.orchestration.skipping",
         "return found if direction is Direction.UNDO or found.step.skippable else None",
@@ -303,6 +321,11 @@ BY_HAND = {
         "sagas.orchestration.skipping",
         "if is_lock(row.waiting_for):",
         "if False:",
+    ),
+    "a child's key is no later run's": (
+        "sagas.orchestration.starting",
+        'return f"{key}~" if _LIKE_A_LATER_RUN.fullmatch(key) else key',
+        "return key",
     ),
     "a child that is there is not started": (
         "sagas.orchestration.children",

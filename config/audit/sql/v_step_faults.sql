@@ -1,4 +1,4 @@
--- One row per attempt at a step that did not end well.
+-- One row per attempt at a step that did not end well; of those put off in a row, one for all.
 SELECT
     f.saga_id::uuid AS saga_id,
     f.step_no::integer AS step_no,
@@ -8,5 +8,7 @@ SELECT
     f.kind::text AS kind,
     f.error::text AS error,
     f.at::timestamptz AS at,
-    f.next_at::timestamptz AS next_at
+    f.next_at::timestamptz AS next_at,
+    f.times::integer AS times,
+    f.first_at::timestamptz AS first_at
 FROM sagas.sagas_stepfault f

@@ -128,6 +128,7 @@ def _document(shown: Shown) -> dict[str, Any]:
                 "version": event.version,
                 "at": event.at,
                 "recorded_at": event.recorded_at,
+                "actor": event.actor,
                 "correlation_id": event.correlation_id,
             }
             for event in shown.events

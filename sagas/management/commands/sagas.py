@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -14,8 +14,9 @@ from django.db.models import Q
 from sagas.management import acting, definitions, holding, outlook, signaling
 from sagas.management.answering import OperatorCommand, a_text, how_many
 from sagas.models import SagaInstance, Status, StepFault, StepRun
-from sagas.orchestration import orchestrator, parked, pressable
+from sagas.orchestration import orchestrator, parked, pressable, seen
 from sagas.orchestration.asleep import wait_of
+from sagas.orchestration.seen import Seen
 from sagas.reasons import ReasonMissing, UnfitText
 
 ACTS = {
@@ -39,6 +40,30 @@ STANDING = {
 }
 
 
+OF_A_RUN = (
+    "step_no",
+    "name",
+    "context",
+    "direction",
+    "state",
+    "attempts",
+    "committed_at",
+    "due_at",
+)
+OF_A_FAULT = (
+    "name",
+    "direction",
+    "attempt",
+    "kind",
+    "error",
+    "at",
+    "next_at",
+    "worker",
+    "times",
+    "first_at",
+)
+
+
 def _id(text: str) -> UUID:
     return acting.parse_ids([text], what="saga", where="sagas list")[0]
 
@@ -47,7 +72,15 @@ def _why(verb: str, saga_id: UUID, options: dict[str, Any]) -> str:
     if verb != "skip":
         return REFUSED[verb]
     saga = SagaInstance.objects.get(id=saga_id)
-    return pressable.skip(saga, options["step"] or "") or REFUSED[verb]
+    refusal = pressable.skip(saga, options["step"] or "")
+    return refusal or seen.changed(options["seen"], saga) or REFUSED[verb]
+
+
+def _seen(text: str) -> Seen:
+    try:
+        return seen.read(a_text(text))
+    except seen.UnreadableMark as wrong:
+        raise ArgumentTypeError(f"{wrong}; `sagas show` says it") from wrong
 
 
 class Command(OperatorCommand):
@@ -88,6 +121,13 @@ class Command(OperatorCommand):
                 act.add_argument(
                     "--step", type=a_text, help="its name; needed where branches are left"
                 )
+                act.add_argument(
+                    "--seen",
+                    type=_seen,
+                    required=True,
+                    help="where it stood when you decided, as `sagas show` says it; with --cause"
+                    " as `sagas list --by-cause` does",
+                )
 
     def handle(self, *_: Any, **options: Any) -> None:
         """Carry out the verb; exit code 1 when it was refused."""
@@ -116,7 +156,7 @@ class Command(OperatorCommand):
             return
         for group in groups:
             self.stdout.write(
-                f"{group.count:>5}  {group.name} at {group.step}"
+                f"{group.count:>5}  {group.name} at {Seen(way=group.way, step=group.step)}"
                 f"  since {group.oldest:%Y-%m-%d %H:%M:%S}  {group.cause}"
             )
         if not groups:
@@ -160,25 +200,9 @@ class Command(OperatorCommand):
         saga = SagaInstance.objects.filter(id=saga_id).first()
         if saga is None:
             raise CommandError(f"there is no saga {saga_id}")
-        runs = list(
-            StepRun.objects.filter(saga_id=saga_id)
-            .order_by("committed_at", "id")
-            .values(
-                "step_no",
-                "name",
-                "context",
-                "direction",
-                "state",
-                "attempts",
-                "committed_at",
-                "due_at",
-            )
-        )
-        faults = list(
-            StepFault.objects.filter(saga_id=saga_id)
-            .order_by("at")
-            .values("name", "direction", "attempt", "kind", "error", "at", "next_at", "worker")
-        )
+        found = StepRun.objects.filter(saga_id=saga_id)
+        runs = list(found.order_by("committed_at", "id").values(*OF_A_RUN))
+        faults = list(StepFault.objects.filter(saga_id=saga_id).order_by("at").values(*OF_A_FAULT))
         if as_json:
             document = {"saga": _saga(saga), "steps": runs, "faults": faults}
             document |= {"locks": holding.document(saga)} | outlook.document(saga)
@@ -194,12 +218,19 @@ class Command(OperatorCommand):
                 f" {run['state']:<9} attempts {run['attempts']}{_due(run['due_at'])}"
             )
         for fault in faults:
-            self.stdout.write(f"  {fault['at']:%H:%M:%S.%f}  {fault['kind']}: {fault['error']}")
+            often = f" ({fault['times']} times)" if fault["times"] > 1 else ""
+            self.stdout.write(
+                f"  {fault['at']:%H:%M:%S.%f}  {fault['kind']}: {fault['error']}{often}"
+            )
 
     def _act(self, verb: str, options: dict[str, Any]) -> None:
         if bool(options["id"]) == bool(options.get("cause")):
             raise CommandError("name either an id or a --cause", returncode=2)
-        chosen = {"step": options["step"]} if verb == "skip" else {}
+        chosen = {name: options[name] for name in ("step", "seen") if verb == "skip"}
+        at = chosen.get("seen")
+        if options["id"] and at is not None and at.token is None:
+            said = "of one saga --seen has a number too, like forward:take:17; `sagas show` says it"
+            raise CommandError(said, returncode=2)
 
         def do(saga_id: UUID) -> bool:
             return ACTS[verb](saga_id, by=options["by"], reason=options["reason"], **chosen)
@@ -207,7 +238,7 @@ class Command(OperatorCommand):
         if options["id"]:
             self._act_on_one(verb, options, do)
             return
-        ids = parked.alike(options["cause"], options["name"])
+        ids = parked.alike(options["cause"], options["name"], at)
         acting.on_each(self, verb, ids, do, as_json=options["json"])
 
     def _act_on_one(self, verb: str, options: dict[str, Any], do: acting.Do) -> None:

@@ -20,7 +20,7 @@ from sagas.api import (
 )
 from sagas.failpoints import FailpointHit
 from sagas.models import StepRun
-from sagas.orchestration import orchestrator, registry, skipping
+from sagas.orchestration import audited, registry, skipping
 from tests.concurrency.sagas.test_detached import (  # noqa: F401 - detached is in force here too
     barrier,
     begun,
@@ -111,7 +111,7 @@ def dies_between(saga_id, monkeypatch):
             raise FailpointHit(name)
 
     with monkeypatch.context() as dying:
-        dying.setattr(orchestrator, "failpoint", failpoint)
+        dying.setattr(audited, "failpoint", failpoint)
         with pytest.raises(FailpointHit):
             pressed(saga_id)
 

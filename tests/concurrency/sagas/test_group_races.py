@@ -8,7 +8,7 @@ import pytest
 from sagas.api import Cancellation, Rejected, cancel, park, skip
 from sagas.core.keys import Direction
 from sagas.models import SagaInstance, StepRun
-from sagas.orchestration import branch_rows, orchestrator
+from sagas.orchestration import audited, branch_rows
 from sagas.orchestration.branches import run_branch
 from sagas.orchestration.carried import LinkEnd
 from sagas.orchestration.executor import run_link
@@ -88,7 +88,7 @@ def test_a_branch_that_waits_while_its_saga_is_being_parked_does_not_begin(group
         until_somebody_waits_for_a_lock()
         gate.open()
 
-    monkeypatch.setattr(orchestrator, "failpoint", failpoint)
+    monkeypatch.setattr(audited, "failpoint", failpoint)
     parked, end, _ = together(lambda: park(group, by="bob", reason="stop"), claims, opens)
 
     assert (parked, end) == (True, LinkEnd.STOPPED)

@@ -6,10 +6,21 @@ from datetime import timedelta
 import pytest
 
 from sagas import clock, failpoints
-from sagas.api import Signaled, cancel, compensate, park, resume, signal, skip, transaction
+from sagas.api import (
+    Again,
+    Signaled,
+    cancel,
+    compensate,
+    park,
+    resume,
+    signal,
+    skip,
+    transaction,
+)
 from sagas.failpoints import FailpointHit
 from sagas.models import SagaInstance, Signal, StepFault, StepRun
 from sagas.orchestration import orchestrator, pressable
+from sagas.orchestration.starting import key_of_a_child
 from sagas.orchestration.sweep import sweep
 from tests.integration.sagas import trial, waiting
 from tests.integration.sagas.conftest import make_due, row
@@ -278,6 +289,49 @@ def test_a_key_that_belongs_to_somebody_else_is_a_fault_that_names_it(broker):
     [fault] = StepFault.objects.filter(saga_id=saga_id)
     assert fault.error == "ChildTaken: payments.errand taken was started by somebody else"
     assert row(other).parent_id is None
+
+
+@pytest.mark.parametrize("key", ["order-7#2", "order-7#0", "#1", "order-7#2~", "a\n#3"])
+def test_a_parent_whose_childs_key_ends_like_a_later_runs_goes_on(broker, key):
+    """The number is another run's of the same saga, which is there already."""
+    with transaction("payments"):
+        orchestrator.start(ERRAND, ErrandState(subject=waiting.uuid7()), key="order-7")
+    compensate(SagaInstance.objects.get(key="order-7").id, by="alice", reason="for another run")
+    broker.drain()
+    with transaction("payments"):
+        later = orchestrator.start(
+            ERRAND, ErrandState(subject=waiting.uuid7()), key="order-7", again=Again.AFTER_END
+        )
+    broker.drain()
+    assert row(later).key == "order-7#2"
+
+    saga_id = waiting.begin_parent(key=key)
+    broker.drain()
+    child = child_of(saga_id)
+    assert (child.key, child.run) == (f"{key}~", 1)
+    assert not StepFault.objects.filter(saga_id=saga_id).exists()
+    for _ in range(2):
+        make_due(saga_id)
+        sweep()
+        broker.drain()
+    assert SagaInstance.objects.filter(parent_id=saga_id).count() == 1
+    go(child.id)
+    broker.drain()
+    go(saga_id, "approve")
+    broker.drain()
+    assert row(saga_id).status == "completed"
+
+
+def test_two_keys_of_children_stay_two():
+    keys = [
+        f"{start}{number}{end}"
+        for start in ("", "a", "a#")
+        for number in ("", "#1", "#12")
+        for end in ("", "~", "~~", "x", "#", "\n")
+    ]
+
+    assert len({key_of_a_child(key) for key in set(keys)}) == len(set(keys))
+    assert key_of_a_child("of order-7") == "of order-7"
 
 
 def test_the_invariants_hold_of_parents_and_children_however_they_end(broker):

@@ -56,7 +56,7 @@ def test_what_the_relay_marks_is_in_the_history_as_it_was_written():
     row, event = outbox(event_id=event_id), Event.objects.get(id=event_id)
     assert [getattr(event, name) for name in KEPT] == [getattr(row, name) for name in KEPT]
     assert (event.position, event.number) == (row.position, row.sequence)
-    assert (event.recorded_at, event.actor) == (row.created_at, None)
+    assert (event.recorded_at, event.actor) == (row.created_at, "system")
     assert (event.correlation_id, event.causation_id, event.traceparent) == (
         row.correlation_id,
         row.causation_id,

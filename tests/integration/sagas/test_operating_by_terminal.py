@@ -254,7 +254,7 @@ def test_parked_sagas_are_listed_by_what_stopped_them(stuck):
     ]
     assert causes["causes"][0]["oldest"] == str(row(stuck[0]).parked_at)
     first, second = said("sagas", "list", "--by-cause")[0].splitlines()
-    assert first.startswith("    2  orders.trial at take  since ")
+    assert first.startswith("    2  orders.trial at forward:take  since ")
     assert first.endswith(BANK)
     assert "looked at by hand" in second
     nothing = said("sagas", "list", "--by-cause", "--name", "orders.nothing")
@@ -281,7 +281,7 @@ def test_the_sagas_of_one_cause_are_resumed_and_the_others_stay(stuck, broker):
 def test_the_sagas_of_one_cause_are_compensated_or_their_step_is_skipped(stuck, broker):
     assert said("sagas", "compensate", "--cause", BANK, "--reason", "fraud")[1] == 0
     skip = ("sagas", "skip", "--cause", "looked at by hand", "--reason", "taken by telephone")
-    assert said(*skip, "--step", "take")[0].endswith("skip: 1 done, 0 refused\n")
+    assert said(*skip, "--seen", "forward:take")[0].endswith("skip: 1 done, 0 refused\n")
 
     broker.drain()
     assert [row(key).status for key in stuck] == ["compensated", "compensated", "completed"]

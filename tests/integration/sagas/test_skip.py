@@ -14,7 +14,7 @@ from tests.integration.sagas import fan, trial
 from tests.integration.sagas.conftest import row
 from tests.integration.sagas.test_commands import said
 from tests.integration.sagas.test_link_ends import raising
-from tests.integration.sagas.watching import barrier, branch, bring_to_its_end, states
+from tests.integration.sagas.watching import barrier, branch, bring_to_its_end, shown, states
 from tests.together import together
 from tests.workers.shop import assert_invariants
 
@@ -230,7 +230,7 @@ def test_the_last_branch_is_not_skipped_where_a_reply_of_its_group_cannot_be_kep
     pause(group)
     with monkeypatch.context() as broken:
         unable_to_keep(broken, "pack")
-        told = said("skip", group, "--reason", "by hand", "--step", "score")
+        told = said("skip", group, *shown(group), "--reason", "by hand", "--step", "score")
 
     why = "the reply of pack cannot be kept, ValueError: too large a box"
     instead = "mend the cause and resume it, or compensate it"
@@ -278,7 +278,7 @@ def test_a_skip_of_the_last_branch_is_refused_where_what_its_group_has_cannot_be
     broken(group, monkeypatch)
     before = row(group)
 
-    told = said("skip", group, "--reason", "by hand", "--step", "score")
+    told = said("skip", group, *shown(group), "--reason", "by hand", "--step", "score")
     assert told == (f"skip: refused, {why}: mend the cause and resume it, or compensate it\n", 1)
     assert settle(group) is False
     after = row(group)
@@ -332,7 +332,7 @@ def test_a_call_that_may_have_been_made_is_undone_although_its_step_was_skipped(
 
 def test_skip_from_a_terminal(broker, group):
     pause(group)
-    chosen = ("skip", group, "--reason", "by hand", "--by", "bob")
+    chosen = ("skip", group, *shown(group), "--reason", "by hand", "--by", "bob")
 
     several = "several steps side by side are left: choose one (a terminal takes --step)"
     assert said(*chosen) == (f"skip: refused, {several}\n", 1)
@@ -342,7 +342,7 @@ def test_skip_from_a_terminal(broker, group):
 
 
 def test_a_terminal_that_names_another_step_skips_nothing(parked):
-    told = said("skip", parked, "--reason", "by hand", "--step", "capture")
+    told = said("skip", parked, *shown(parked), "--reason", "by hand", "--step", "capture")
     assert told == (f"skip: refused, capture {NOT_MISSED}\n", 1)
     assert row(parked).cursor == fan.TAKE
 
@@ -350,7 +350,7 @@ def test_a_terminal_that_names_another_step_skips_nothing(parked):
 def test_a_terminal_that_is_too_late_to_hear_why_says_that_somebody_was_faster(parked, monkeypatch):
     monkeypatch.setitem(ACTS, "skip", lambda *_, **__: False)
 
-    assert said("skip", parked, "--reason", "by hand") == (
+    assert said("skip", parked, *shown(parked), "--reason", "by hand") == (
         "skip: refused, somebody was faster, or it does not stand at that step\n",
         1,
     )

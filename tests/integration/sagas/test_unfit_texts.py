@@ -81,8 +81,9 @@ def test_a_customers_words_are_kept_with_an_escape(broker, text):
 
 WORDS = (
     ("sagas", "resume", "ID", "--reason", "TEXT"),
-    ("sagas", "skip", "ID", "--reason", "r", "--by", "TEXT"),
-    ("sagas", "skip", "ID", "--reason", "r", "--step", "TEXT"),
+    ("sagas", "skip", "ID", "--seen", "forward:take:1", "--reason", "r", "--by", "TEXT"),
+    ("sagas", "skip", "ID", "--seen", "forward:take:1", "--reason", "r", "--step", "TEXT"),
+    ("sagas", "skip", "ID", "--reason", "r", "--seen", "TEXT"),
     ("sagas", "resume", "--reason", "r", "--cause", "TEXT"),
     ("sagas", "resume", "--reason", "r", "--cause", "c", "--name", "TEXT"),
     ("sagas", "list", "--name", "TEXT"),

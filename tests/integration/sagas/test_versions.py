@@ -36,7 +36,7 @@ from tests.integration.sagas.conftest import make_due, row
 from tests.integration.sagas.test_commands import said
 from tests.integration.sagas.test_link_ends import raising
 from tests.integration.sagas.test_sweep import seconds_ahead
-from tests.integration.sagas.watching import make_branches_due
+from tests.integration.sagas.watching import make_branches_due, shown
 
 SECOND = Saga(
     name=trial.TRIAL.name,
@@ -453,6 +453,7 @@ def test_what_an_operator_asks_of_a_saga_whose_definition_became_shorter_is_answ
     release(monkeypatch, SHORTER)
     unknown = "no release that runs here knows its definition"
 
-    assert said("skip", saga_id, "--reason", "by hand") == (f"skip: refused, {unknown}\n", 1)
-    shown, code = said("show", saga_id)
-    assert (f"skip: {unknown}" in shown, code) == (True, 0)
+    skipped = said("skip", saga_id, *shown(saga_id), "--reason", "by hand")
+    assert skipped == (f"skip: refused, {unknown}\n", 1)
+    text, code = said("show", saga_id)
+    assert (f"skip: {unknown}" in text, code) == (True, 0)

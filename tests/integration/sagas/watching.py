@@ -6,6 +6,7 @@ from datetime import timedelta
 from django.db.models.functions import Now
 
 from sagas.models import StepRun
+from sagas.orchestration import seen
 from sagas.orchestration.sweep import sweep
 from sagas.transactions import connection_of
 from tests.integration.sagas.conftest import make_due, row
@@ -17,6 +18,11 @@ def states(saga_id, direction="do"):
         .order_by("step_no")
         .values_list("name", "state")
     )
+
+
+def shown(saga_id):
+    """What `sagas show` says to give to a skip."""
+    return ("--seen", str(seen.look(row(saga_id))))
 
 
 def branch(saga_id, number):
