@@ -67,6 +67,7 @@ INSERT INTO {idempotency} (scope, key, fingerprint, status, headers, body)
 VALUES ('sagas.discard', %s, '', 200, '{{}}', '')
 """
 _MARKED = "SELECT 1 FROM {idempotency} WHERE scope = 'sagas.discard' AND key = %s"
+_ALL_MARKED = "SELECT key FROM {idempotency} WHERE scope = 'sagas.discard'"
 
 
 def _pass_over_once(letter: DeadLetter) -> bool:
@@ -76,6 +77,19 @@ def _pass_over_once(letter: DeadLetter) -> bool:
     with connection_of(letter.context).cursor() as cursor:
         cursor.execute((_MARK if passed else _MARKED).format(idempotency=mark), [str(letter.id)])
         return passed or cursor.fetchone() is not None
+
+
+def half_discarded(context: str) -> frozenset[str]:
+    """Return the ids of the dead letters that a detached context has gone past at a discard.
+
+    Also of those whose discard died before the letter was closed. A context without a database of
+    its own does both in one commit.
+    """
+    if not is_detached(context):
+        return frozenset()
+    with connection_of(context).cursor() as cursor:
+        cursor.execute(_ALL_MARKED.format(idempotency=table(context, "idempotency")))
+        return frozenset(key for (key,) in cursor.fetchall())
 
 
 def _close(letter: DeadLetter, *, passed: bool | None) -> bool:

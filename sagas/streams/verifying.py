@@ -95,7 +95,9 @@ def _count(context: str, verdict: Verdict) -> None:
 def _of_guard(context: str) -> Iterator[Difference]:
     """Tell of a history that could be rewritten: what it says then proves nothing."""
     for name, said in append_only.unguarded(connection_of(context), [table(context, "event")]):
-        yield Difference(stream=name, field="trigger append_only", folded=append_only.ON, stored=said)
+        yield Difference(
+            stream=name, field="trigger append_only", folded=append_only.ON, stored=said
+        )
 
 
 def _of_history(context: str) -> Iterator[Difference]:

@@ -89,6 +89,7 @@ ASKED = {
     "sagas.outbox.catching_up": (_I + "test_new_consumers.py",),
     "sagas.outbox.starts": (_I + "test_new_consumers.py",),
     "sagas.projections": (
+        "tests/integration/orders/test_rebuild_past_letters.py",
         "tests/integration/orders/test_rebuild.py",
         "tests/integration/orders/test_board.py",
     ),
@@ -157,6 +158,21 @@ BY_HAND = {
         "sagas.choreography.operating",
         'chosen.update(token=F("token") + 1, **changes)',
         "chosen.update(**changes)",
+    ),
+    "a rebuild leaves out what was discarded": (
+        "sagas.projections.letters",
+        "told = [event for event in page if event.envelope.event_id not in letters.discarded]",
+        "told = page",
+    ),
+    "what comes behind an event that a rebuild left out waits too": (
+        "sagas.projections.letters",
+        "self.behind |= letters.stuck &",
+        "self.behind = letters.stuck &",
+    ),
+    "a rebuild puts in what was applied meanwhile": (
+        "sagas.projections.rebuild",
+        "                self._put(self.left_out.applied())\n",
+        "",
     ),
     "a refused commit is noticed": (
         "sagas.orchestration.store",
