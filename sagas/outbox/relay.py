@@ -19,6 +19,7 @@ from celery import current_app
 from celery.canvas import Signature
 
 from sagas import error_texts
+from sagas.choreography import beginning
 from sagas.conf import conf
 from sagas.contexts import contexts
 from sagas.failpoints import failpoint
@@ -92,6 +93,7 @@ def relay(context: str = "", *, on_the_spot: Deliver | None = None, spared: floa
     if not context:
         bell.answer(*contexts())
         starts.begin_new()
+        beginning.begin_new()
         return sum(_drain(each, spared=spared) for each in contexts())
     if context not in contexts():
         log.warning("bell_of_nobody", extra={"context": error_texts.storable(context)})

@@ -36,7 +36,7 @@ HEARING = (
 
 # Which tests are asked, in this order; the first that fails ends the run.
 ASKED = {
-    "sagas.choreography": (_I + "test_choreography.py",),
+    "sagas.choreography": (_I + "test_choreography.py", _I + "test_new_flows.py"),
     "sagas.clock": (LONE, _I + "test_sweep.py", _I + "test_waits.py"),
     "sagas.idempotency": (
         "tests/concurrency/orders/test_same_request.py",
@@ -158,6 +158,11 @@ BY_HAND = {
         "sagas.choreography.operating",
         'chosen.update(token=F("token") + 1, **changes)',
         "chosen.update(**changes)",
+    ),
+    "a flow begins with what is told after it was declared": (
+        "sagas.choreography.opening",
+        "[flow for flow in flows.begun_by(event.name) if flow.name in declared]",
+        "flows.begun_by(event.name)",
     ),
     "a rebuild leaves out what was discarded": (
         "sagas.projections.letters",
