@@ -1,7 +1,7 @@
 """Tables whose rows are never changed: the database refuses it, also to their owner.
 
-``migrate`` makes the trigger wherever it is missing or off, also in a project that has the engine and
-no migrations of ours. Grants come on top where contexts have roles of their own.
+``migrate`` makes the trigger wherever it is missing or off, also in a project that has the engine
+and no migrations of ours. Grants come on top where contexts have roles of their own.
 """
 
 from collections.abc import Iterable

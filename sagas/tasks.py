@@ -25,6 +25,7 @@ from sagas.outbox import (
     catching_up,
     dead_letters,
     delivery,
+    exchange,
     outside,
     pruning,
     relay,
@@ -111,7 +112,7 @@ def relay_outboxes(context: str = "") -> None:
     """
     # Handlers that take long give the worker back here too, and the rest goes by messages.
     if relay.relay(context, on_the_spot=delivery.bring_up_to_date, spared=relay.SPARED):
-        outside.ring()
+        exchange.ring()
     if not context:
         dead_letters.retry_due()
 

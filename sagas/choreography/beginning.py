@@ -1,7 +1,7 @@
 """Where a choreography begins: with what is told after it was declared, as a row says for good.
 
-A context with a database of its own is heard by the engine, which may read its old events when new
-ones of the same aggregate come. Colocated nobody asks: a flow is opened by who tells its first event.
+A context with a database of its own is heard by the engine, which may read its old events when
+new ones of the same aggregate come. Colocated nobody asks: who tells the first event opens a flow.
 """
 
 import logging

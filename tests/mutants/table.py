@@ -82,7 +82,8 @@ ASKED = {
     ),
     "sagas.outbox.publishing": (_I + "test_publishing.py", _I + "test_history.py"),
     "sagas.outbox.relay": (*HEARING[:2], _I + "test_history.py", *HEARING[2:]),
-    "sagas.outbox.outside": (_I + "test_outside.py",),
+    "sagas.outbox.outside": (_I + "test_outside.py", _I + "test_outside_refused.py"),
+    "sagas.outbox.refused": (_I + "test_outside_refused.py",),
     "sagas.outbox.republish": (_I + "test_republish.py", LONE),
     "sagas.outbox.slots": (_I + "test_tailing.py",),
     "sagas.outbox.tailing": (_I + "test_tailing.py",),
@@ -163,6 +164,16 @@ BY_HAND = {
         "sagas.choreography.opening",
         "[flow for flow in flows.begun_by(event.name) if flow.name in declared]",
         "flows.begun_by(event.name)",
+    ),
+    "what comes behind an event that the outside refused waits in its batch": (
+        "sagas.outbox.outside",
+        "in refusals:",
+        "in ():",
+    ),
+    "what comes behind an event that the outside refused waits": (
+        "sagas.outbox.outside",
+        "[*refused.held(context), most]",
+        "[[], [], most]",
     ),
     "a rebuild leaves out what was discarded": (
         "sagas.projections.letters",
