@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 from sagas import clock, measured
 from sagas.breaker import circuits
 from sagas.ids import first_made_at
-from sagas.outbox import exchange, lag, slots
+from sagas.outbox import bell, exchange, lag, slots
 from sagas.transactions import ENGINE, connection_of
 
 Row = tuple[Any, ...]
@@ -60,6 +60,11 @@ class Backlog(Collector):
         yield from _consumers()
         yield from _tails()
         yield from _outside()
+        yield from _gauges(
+            (),
+            (("concord_fresh_unanswered_seconds", "How long no worker has taken a ring."),),
+            [(bell.unanswered_for(),)],
+        )
         yield from _circuits()
         yield from _sagas(measured.under_way())
         yield from _ended()

@@ -22,6 +22,7 @@ from sagas.orchestration.steps import StepRejected
 from sagas.orchestration.sweep import continue_saga as read_and_send
 from sagas.orchestration.sweep import sweep as look_for_due_sagas
 from sagas.outbox import (
+    bell,
     catching_up,
     dead_letters,
     delivery,
@@ -136,6 +137,7 @@ def deliver(task: Task[Any, Any], producer: str, consumer: str, event_ids: list[
 def republish_events() -> None:
     """Deliver again what a context has not applied in time, and note how fresh its tables are."""
     republish.republish()
+    bell.try_again()
     lag.note()
 
 

@@ -83,6 +83,7 @@ ASKED = {
     "sagas.outbox.publishing": (_I + "test_publishing.py", _I + "test_history.py"),
     "sagas.outbox.relay": (*HEARING[:2], _I + "test_history.py", *HEARING[2:]),
     "sagas.outbox.outside": (_I + "test_outside.py", _I + "test_outside_refused.py"),
+    "sagas.outbox.bell": (_I + "test_bell.py",),
     "sagas.outbox.refused": (_I + "test_outside_refused.py",),
     "sagas.outbox.republish": (_I + "test_republish.py", LONE),
     "sagas.outbox.slots": (_I + "test_tailing.py",),
@@ -174,6 +175,16 @@ BY_HAND = {
         "sagas.outbox.outside",
         "[*refused.held(context), most]",
         "[[], [], most]",
+    ),
+    "nobody rings where nobody answers": (
+        "sagas.outbox.bell",
+        "if is_first and _age(left) <= PATIENCE:",
+        "if is_first:",
+    ),
+    "a tick is no answer to a ring": (
+        "sagas.outbox.bell",
+        "*([ASKED] * came_by_ring)",
+        "ASKED",
     ),
     "a rebuild leaves out what was discarded": (
         "sagas.projections.letters",
