@@ -60,11 +60,7 @@ class Backlog(Collector):
         yield from _consumers()
         yield from _tails()
         yield from _outside()
-        yield from _gauges(
-            (),
-            (("concord_fresh_unanswered_seconds", "How long no worker has taken a ring."),),
-            [(bell.unanswered_for(),)],
-        )
+        yield from _rings()
         yield from _circuits()
         yield from _sagas(measured.under_way())
         yield from _ended()
@@ -158,6 +154,14 @@ def _outside() -> Iterator[Metric]:
         oldest.add_metric([context], age)
     yield waiting
     yield oldest
+
+
+def _rings() -> Iterator[Metric]:
+    return _gauges(
+        (),
+        (("concord_fresh_unanswered_seconds", "How long no worker has taken a ring."),),
+        [(bell.unanswered_for(),)],
+    )
 
 
 def _circuits() -> Iterator[Metric]:

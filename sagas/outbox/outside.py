@@ -136,9 +136,9 @@ def _publish_and_mark(context: str, rows: list[Told], publish: Publish, lease: "
         with connection_of(context).cursor() as cursor:
             cursor.execute(_MARK.format(outbox=table(context, "outbox")), [taken])
         failpoint("outside.committed", context)
-        for told, refusal, took in refusals.values():
-            log.warning("outside_refused", extra={"event": told.name, "error": str(refusal)})
-            refused.note(context, told, refusal, took)
+        for event, why, took in refusals.values():
+            log.warning("outside_refused", extra={"event": event.name, "error": str(why)})
+            refused.note(context, event, why, took)
     return len(taken)
 
 
