@@ -70,15 +70,7 @@ class Backlog(Collector):
             (("concord_step_faults_last_hour", "Runs of a step that did not end well."),),
             _rows(FAULTS, first_made_at(clock.real() - timedelta(hours=1))),
         )
-        yield from _gauges(
-            ("flow",),
-            (
-                ("concord_flows_missing_a_hop", "Flows of events of which a hop is missing."),
-                ("concord_flows_parked", "Those of them that wait for an operator."),
-                ("concord_flows_oldest_seconds", "Age of the oldest unfinished flow."),
-            ),
-            _rows(FLOWS),
-        )
+        yield from _flows()
         yield from _gauges(
             ("context",),
             (
@@ -154,6 +146,18 @@ def _outside() -> Iterator[Metric]:
         oldest.add_metric([context], age)
     yield waiting
     yield oldest
+
+
+def _flows() -> Iterator[Metric]:
+    return _gauges(
+        ("flow",),
+        (
+            ("concord_flows_missing_a_hop", "Flows of events of which a hop is missing."),
+            ("concord_flows_parked", "Those of them that wait for an operator."),
+            ("concord_flows_oldest_seconds", "Age of the oldest unfinished flow."),
+        ),
+        _rows(FLOWS),
+    )
 
 
 def _rings() -> Iterator[Metric]:
