@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 from sagas import clock, measured
 from sagas.breaker import circuits
 from sagas.ids import first_made_at
-from sagas.outbox import exchange, lag, slots
+from sagas.outbox import bell, exchange, lag, slots
 from sagas.projections import lag as projections
 from sagas.transactions import ENGINE, connection_of
 
@@ -62,6 +62,7 @@ class Backlog(Collector):
         yield from _consumers()
         yield from _tails()
         yield from _outside()
+        yield from _rings()
         yield from _circuits()
         yield from _sagas(measured.under_way())
         yield from _ended()
@@ -71,15 +72,7 @@ class Backlog(Collector):
             (("concord_step_faults_last_hour", "Runs of a step that did not end well."),),
             _rows(FAULTS, first_made_at(clock.real() - timedelta(hours=1))),
         )
-        yield from _gauges(
-            ("flow",),
-            (
-                ("concord_flows_missing_a_hop", "Flows of events of which a hop is missing."),
-                ("concord_flows_parked", "Those of them that wait for an operator."),
-                ("concord_flows_oldest_seconds", "Age of the oldest unfinished flow."),
-            ),
-            _rows(FLOWS),
-        )
+        yield from _flows()
         yield from _gauges(
             ("context",),
             (
@@ -163,6 +156,26 @@ def _outside() -> Iterator[Metric]:
         oldest.add_metric([context], age)
     yield waiting
     yield oldest
+
+
+def _flows() -> Iterator[Metric]:
+    return _gauges(
+        ("flow",),
+        (
+            ("concord_flows_missing_a_hop", "Flows of events of which a hop is missing."),
+            ("concord_flows_parked", "Those of them that wait for an operator."),
+            ("concord_flows_oldest_seconds", "Age of the oldest unfinished flow."),
+        ),
+        _rows(FLOWS),
+    )
+
+
+def _rings() -> Iterator[Metric]:
+    return _gauges(
+        (),
+        (("concord_fresh_unanswered_seconds", "How long no worker has taken a ring."),),
+        [(bell.unanswered_for(),)],
+    )
 
 
 def _circuits() -> Iterator[Metric]:

@@ -1,9 +1,10 @@
 """Tables whose rows are never changed: the database refuses it, also to their owner.
 
-``migrate`` makes the trigger wherever it is missing, also in a project that has the engine and
-no migrations of ours. Grants come on top where contexts have roles of their own.
+``migrate`` makes the trigger wherever it is missing or off, also in a project that has the engine
+and no migrations of ours. Grants come on top where contexts have roles of their own.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.apps import AppConfig
@@ -33,10 +34,13 @@ BEGIN
 END $do$
 """
 
-_HAS_GUARD = """
-SELECT EXISTS (SELECT FROM pg_trigger
-    WHERE tgrelid = to_regclass(%s) AND tgname = 'append_only')
+# A trigger that is there and off refuses nothing, and one for replicas nothing in daily life.
+_GUARD_OF = """
+SELECT coalesce((SELECT CASE WHEN tgenabled IN ('O', 'A') THEN 'is on' ELSE 'is off' END
+    FROM pg_trigger WHERE tgrelid = to_regclass(%s) AND tgname = 'append_only'), 'is missing')
+WHERE to_regclass(%s) IS NOT NULL
 """
+ON = "is on"
 
 
 def histories(app: AppConfig) -> list[str]:
@@ -44,14 +48,23 @@ def histories(app: AppConfig) -> list[str]:
     return [model._meta.db_table for model in app.get_models() if issubclass(model, EventBase)]
 
 
+def unguarded(connection: BaseDatabaseWrapper, tables: Iterable[str]) -> list[tuple[str, str]]:
+    """Return which of these tables could be rewritten, each with what their guard is.
+
+    A table that is not there needs none: its app is not migrated so far.
+    """
+    found = []
+    with connection.cursor() as cursor:
+        for table in tables:
+            cursor.execute(_GUARD_OF, [table, table])
+            found += [(table, said) for (said,) in cursor.fetchall() if said != ON]
+    return found
+
+
 def guard(connection: BaseDatabaseWrapper, table: str) -> None:
     """Let the database refuse to change, delete or truncate rows of a table; safe to repeat."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass(%s) IS NULL", [table])
-        if cursor.fetchone() == (True,):
-            return  # the app is not migrated so far
-        cursor.execute(_HAS_GUARD, [table])
-        if cursor.fetchone() == (False,):
+    if unguarded(connection, [table]):
+        with connection.cursor() as cursor:
             cursor.execute(_GUARD.format(table=table))
 
 

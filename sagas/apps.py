@@ -16,12 +16,14 @@ class SagasConfig(AppConfig):
     def ready(self) -> None:
         """Discover definitions, refuse what could not be carried out, register the checks."""
         from sagas import append_only, checks, unreadable  # noqa: F401 - need the app registry
+        from sagas.choreography import beginning
         from sagas.choreography import checks as of_flows  # noqa: F401
         from sagas.orchestration import registry
         from sagas.outbox import checks as of_events  # noqa: F401
 
         registry.discover()
         post_migrate.connect(append_only.guard_histories, dispatch_uid="sagas.append_only")
+        post_migrate.connect(beginning.begin_migrated, dispatch_uid="sagas.flows")
         worker_init.connect(refuse_unfit_worker, dispatch_uid="sagas.unfit")
         task_unknown.connect(unreadable.keep_unknown_task, dispatch_uid="sagas.unknown_task")
         task_rejected.connect(unreadable.keep_rejected, dispatch_uid="sagas.rejected")

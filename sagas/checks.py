@@ -8,11 +8,12 @@ from typing import Any
 
 from django.apps import apps
 from django.conf import settings
+from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
-from django.db import DatabaseError
+from django.db import DatabaseError, connections
 
 from sagas import failpoints
-from sagas.append_only import histories
+from sagas.append_only import histories, unguarded
 from sagas.conf import SETTINGS, conf
 from sagas.contexts import with_tables
 from sagas.orchestration import versions
@@ -163,3 +164,26 @@ def check_definitions(*, databases: Sequence[str] | None = None, **_: Any) -> li
         return list(versions.unfit())
     except DatabaseError:
         return []  # before the first `migrate` there is nothing that could live
+
+
+@register(Tags.database, "sagas")
+def check_histories(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Warn of a history that could be rewritten; not refused, since `migrate` puts it right."""
+    found: list[tuple[str, str]] = []
+    for app in apps.get_app_configs():
+        tables = histories(app)
+        alias = alias_of(app.label) if tables else None
+        if alias is None or alias not in (databases or ()):
+            continue
+        try:
+            found += unguarded(connections[alias], tables)
+        except DatabaseError:
+            continue  # a database that is not there is said by whoever needs it
+    return [
+        checks.Warning(
+            f"{table} can be rewritten: its trigger append_only {said}",
+            hint="Put it on with `manage.py migrate`, and ask who took it off.",
+            id="sagas.W022",
+        )
+        for table, said in sorted(found)
+    ]

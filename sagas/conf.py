@@ -101,6 +101,8 @@ class Conf:
     """Most events that go to the outside between two marks."""
     OUTSIDE_TIMEOUT = Setting(2)
     """Longest wait for the broker of the outside, for each message."""
+    OUTSIDE_BYTES = Setting(16_777_216, whole=True, least=1024)
+    """Most bytes of an event for the outside; a larger one becomes a dead letter."""
     OUTSIDE_LEASE = Setting(20)
     """How long a context's events for the outside belong to who sends them."""
     RELAY_FRESH = Setting(10, whole=True, least=1)

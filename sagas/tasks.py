@@ -22,9 +22,11 @@ from sagas.orchestration.steps import StepRejected
 from sagas.orchestration.sweep import continue_saga as read_and_send
 from sagas.orchestration.sweep import sweep as look_for_due_sagas
 from sagas.outbox import (
+    bell,
     catching_up,
     dead_letters,
     delivery,
+    exchange,
     outside,
     pruning,
     relay,
@@ -111,7 +113,7 @@ def relay_outboxes(context: str = "") -> None:
     """
     # Handlers that take long give the worker back here too, and the rest goes by messages.
     if relay.relay(context, on_the_spot=delivery.bring_up_to_date, spared=relay.SPARED):
-        outside.ring()
+        exchange.ring()
     if not context:
         dead_letters.retry_due()
 
@@ -135,6 +137,7 @@ def deliver(task: Task[Any, Any], producer: str, consumer: str, event_ids: list[
 def republish_events() -> None:
     """Deliver again what a context has not applied in time, and note how fresh its tables are."""
     republish.republish()
+    bell.try_again()
     lag.note()
 
 

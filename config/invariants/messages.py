@@ -36,7 +36,8 @@ I9_DELIVERY: Final = Invariant(
                         SELECT FROM audit.v_dead_letters d
                         WHERE d.resolved_at IS NULL AND d.aggregate_type = x.aggregate_type
                             AND d.aggregate_id = x.aggregate_id
-                            AND d.aggregate_version <= x.aggregate_version)
+                            AND d.aggregate_version <= x.aggregate_version
+                            AND d.context <> 'the outside')
             """,
         ),
         Part(

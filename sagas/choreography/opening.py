@@ -1,7 +1,8 @@
 """The row of a flow, written in the transaction of the event that it begins with.
 
 Where that context has a database of its own the row cannot be part of its transaction. Then the
-engine hears the event as any consumer does, and writes the row with its inbox row.
+engine hears the event as any consumer does, and writes the row with its inbox row, if the event
+was told after the flow was declared.
 """
 
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from sagas import clock
-from sagas.choreography import flows
+from sagas.choreography import beginning, flows
 from sagas.conf import conf
 from sagas.core import codec
 from sagas.core.choreography import Choreography, payload_of
@@ -37,7 +38,7 @@ def open_flows(event: Event, written: dict[str, Any]) -> None:
     :param written: what stands in the outbox row
     """
     if not is_detached(context_of(event.name)):
-        _open(event, written)
+        _open(event, written, flows.begun_by(event.name))
 
 
 def listen() -> None:
@@ -54,6 +55,8 @@ def listen() -> None:
 
 def _open_heard(event: Event) -> None:
     envelope = subscriptions.current_event()
+    # Of an aggregate that it has not heard of before, the engine reads what is old as well.
+    declared = beginning.begun_before(envelope.position)
     _open(
         event,
         {
@@ -64,11 +67,12 @@ def _open_heard(event: Event) -> None:
             "correlation_id": envelope.correlation_id,
             "traceparent": envelope.traceparent,
         },
+        [flow for flow in flows.begun_by(event.name) if flow.name in declared],
     )
 
 
-def _open(event: Event, written: dict[str, Any]) -> None:
-    for flow in flows.begun_by(event.name):
+def _open(event: Event, written: dict[str, Any], begun: list[Choreography]) -> None:
+    for flow in begun:
         if not follows(flow, codec.encode(event)):
             continue
         deadline = clock.now() + flow.within

@@ -22,7 +22,7 @@ from sagas.models.semantic_lock import SemanticLock
 from sagas.models.signal import Signal
 from sagas.models.step_run import RunState, StepFault, StepRun
 from sagas.models.unreadable import UnreadableMessage
-from sagas.models.watched_flow import WatchedFlow
+from sagas.models.watched_flow import FlowBeginning, WatchedFlow
 
 __all__ = [
     "Aggregate",
@@ -32,6 +32,7 @@ __all__ = [
     "Consumer",
     "DeadLetter",
     "EventBase",
+    "FlowBeginning",
     "IdempotencyBase",
     "Inbox",
     "InboxBase",

@@ -65,3 +65,20 @@ class WatchedFlow(models.Model):
     def __str__(self) -> str:
         """Return the choreography and what it is about."""
         return f"{self.name} of {self.aggregatetype} {self.aggregateid}"
+
+
+class FlowBeginning(models.Model):
+    """Since when a choreography is declared; what was told before that begins no flow of it."""
+
+    name = models.TextField(primary_key=True, help_text="The choreography.")
+    border = models.BigIntegerField(
+        help_text="Last position in its producer's events that was handed out before that."
+    )
+    declared_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "sagas_flowbeginning"
+
+    def __str__(self) -> str:
+        """Return which it is and where it began."""
+        return f"{self.name} from {self.border} on"

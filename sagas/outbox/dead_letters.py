@@ -18,6 +18,8 @@ from sagas.failpoints import failpoint
 from sagas.ids import uuid7
 from sagas.models.dead_letter import DeadLetter
 from sagas.models.operator_action import OperatorAction
+from sagas.outbox import exchange
+from sagas.outbox.exchange import OUTSIDE
 from sagas.outbox.relay import deliver_later
 from sagas.outbox.subscriptions import Envelope
 from sagas.reasons import refuse_untold
@@ -143,13 +145,19 @@ def _close(letters: QuerySet[DeadLetter]) -> None:
 
 def retry_due() -> int:
     """Deliver again what waits only for its delay; return how many."""
-    due = DeadLetter.objects.filter(resolved_at=None, next_at__lte=Now()).order_by("next_at")[:100]
+    # What the outside refused is read by its own tick.
+    waiting = DeadLetter.objects.filter(resolved_at=None, next_at__lte=Now())
+    due = waiting.exclude(context=OUTSIDE).order_by("next_at")[:100]
     for letter in due:
-        _deliver(letter)
+        deliver_again(letter)
     return len(due)
 
 
-def _deliver(letter: DeadLetter) -> None:
+def deliver_again(letter: DeadLetter) -> None:
+    """Ring for the event of a dead letter, and for what waits behind it."""
+    if letter.context == OUTSIDE:
+        exchange.ring()
+        return
     deliver_later(letter.producer, letter.context, [str(letter.event_id)])
 
 
@@ -182,4 +190,4 @@ def resend(letter_id: UUID, *, by: str, reason: str) -> bool:
 
 def _resent(letter: DeadLetter) -> None:
     failpoint("act.committed", "resend")
-    _deliver(letter)
+    deliver_again(letter)

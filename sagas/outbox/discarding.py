@@ -12,8 +12,9 @@ from sagas.failpoints import failpoint
 from sagas.models.dead_letter import DeadLetter
 from sagas.models.operator_action import OperatorAction
 from sagas.models.unreadable import UnreadableMessage
+from sagas.outbox import dead_letters, refused
 from sagas.outbox.delivery import pass_over
-from sagas.outbox.relay import deliver_later
+from sagas.outbox.exchange import OUTSIDE
 from sagas.reasons import refuse_untold
 from sagas.transactions import (
     ENGINE,
@@ -38,14 +39,14 @@ def discard(letter_id: UUID, *, by: str, reason: str) -> bool:
     """
     refuse_untold(by=by, reason=reason)
     letter = DeadLetter.objects.filter(id=letter_id, resolved_at=None).first()
-    apart = letter is not None and is_detached(letter.context)
+    apart = letter is not None and is_detached(_home(letter))
     passed = None
     if letter is not None and apart:
         # First: should the rest not follow, the letter still waits and can be discarded again.
-        with transaction(letter.context):
+        with transaction(_home(letter)):
             passed = _pass_over_once(letter)
             failpoint("act.before_commit", "discard")
-    with transaction(ENGINE if letter is None or apart else letter.context):
+    with transaction(ENGINE if letter is None or apart else _home(letter)):
         done = letter is not None and _close(letter, passed=passed)
         OperatorAction.objects.create(
             action="discard",
@@ -67,27 +68,50 @@ INSERT INTO {idempotency} (scope, key, fingerprint, status, headers, body)
 VALUES ('sagas.discard', %s, '', 200, '{{}}', '')
 """
 _MARKED = "SELECT 1 FROM {idempotency} WHERE scope = 'sagas.discard' AND key = %s"
+_ALL_MARKED = "SELECT key FROM {idempotency} WHERE scope = 'sagas.discard'"
+
+
+def _home(letter: DeadLetter) -> str:
+    """Return the context in whose tables it is written that an event is gone past."""
+    return letter.producer if letter.context == OUTSIDE else letter.context
+
+
+def _go_past(letter: DeadLetter) -> bool:
+    return refused.pass_by(letter) if letter.context == OUTSIDE else pass_over(letter)
 
 
 def _pass_over_once(letter: DeadLetter) -> bool:
     """Go past an event; also True where an earlier discard did, which died before its end."""
-    mark = table(letter.context, "idempotency")
-    passed = pass_over(letter)
-    with connection_of(letter.context).cursor() as cursor:
+    mark = table(_home(letter), "idempotency")
+    passed = _go_past(letter)
+    with connection_of(_home(letter)).cursor() as cursor:
         cursor.execute((_MARK if passed else _MARKED).format(idempotency=mark), [str(letter.id)])
         return passed or cursor.fetchone() is not None
+
+
+def half_discarded(context: str) -> frozenset[str]:
+    """Return the ids of the dead letters that a detached context has gone past at a discard.
+
+    Also of those whose discard died before the letter was closed. A context without a database of
+    its own does both in one commit.
+    """
+    if not is_detached(context):
+        return frozenset()
+    with connection_of(context).cursor() as cursor:
+        cursor.execute(_ALL_MARKED.format(idempotency=table(context, "idempotency")))
+        return frozenset(key for (key,) in cursor.fetchall())
 
 
 def _close(letter: DeadLetter, *, passed: bool | None) -> bool:
     still_open = DeadLetter.objects.filter(id=letter.id, resolved_at=None)
     closed = bool(still_open.update(resolved_at=Now(), next_at=None))
-    return closed and (pass_over(letter) if passed is None else passed)
+    return closed and (_go_past(letter) if passed is None else passed)
 
 
 def _go_on_after(letter: DeadLetter) -> None:
     def ring() -> None:
         failpoint("act.committed", "discard")
-        deliver_later(letter.producer, letter.context, [str(letter.event_id)])
+        dead_letters.deliver_again(letter)
 
     after_commit(ring)
 

@@ -10,6 +10,7 @@ Events of one aggregate are read in their order, from the oldest that is not mar
 one after the other. So whoever publishes one has published those before it, or somebody had
 marked them; this also holds for two at once, and for one that froze and thaws. What comes
 doubled is dropped by its id, and what is left comes in order. The lease only saves doing it twice.
+What the broker refuses keeps its place: the later events of its aggregate wait (``refused.py``).
 """
 
 import json
@@ -18,16 +19,13 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from time import monotonic
 from typing import Any
-
-from celery import current_app
-from celery.canvas import Signature
+from uuid import UUID
 
 from sagas.conf import conf
 from sagas.contexts import contexts
 from sagas.failpoints import failpoint
 from sagas.models.outside import OutsideLease
-from sagas.orchestration import canvas
-from sagas.outbox import exchange
+from sagas.outbox import exchange, refused
 from sagas.outbox.cloudevents import Told, document
 from sagas.transactions import ENGINE, connection_of, outside_transaction, table
 
@@ -36,7 +34,9 @@ log = logging.getLogger(__name__)
 _DUE = """
 SELECT position, id, aggregatetype, aggregateid, sequence, type, version, occurred_at,
     correlation_id, causation_id, traceparent, payload
-FROM {outbox} WHERE outside_due ORDER BY position LIMIT %s
+FROM {outbox} WHERE outside_due AND (aggregatetype, aggregateid) NOT IN
+    (SELECT * FROM unnest(%s::text[], %s::uuid[]))
+ORDER BY position LIMIT %s
 """
 _MARK = """
 UPDATE {outbox} SET outside_due = false, outside_at = clock_timestamp()
@@ -63,16 +63,9 @@ WHERE id = 1 AND leased_until = %(mine)s
 """
 
 Publish = Callable[[dict[str, Any]], None]
-
-
-def ring() -> None:
-    """Have what has just been relayed sent to the outside at once; beat is the guarantee."""
-    if exchange.is_on():
-        canvas.publish(
-            Signature(
-                "sagas.send_outside", options={"queue": "ticks"}, immutable=True, app=current_app
-            )
-        )
+Aggregate = tuple[str, UUID]
+Refusal = tuple[Told, exchange.Refused, float]
+"""An event, why it was not taken, and after how many seconds that was said."""
 
 
 def send() -> int:
@@ -80,7 +73,10 @@ def send() -> int:
 
     Nothing while somebody else is at it, or before a broker that failed is to be tried again.
     """
-    if not (exchange.is_on() and any(_anything(context) for context in contexts())):
+    if not exchange.is_on():
+        return 0
+    refused.settle_sent()
+    if not any(_due(context, 1) for context in contexts()):
         return 0
     lease = _Lease()
     if not lease.take():
@@ -106,15 +102,8 @@ def trouble() -> str:
     return f"Events for the outside are not taken: {failing.error}." if failing else ""
 
 
-def _anything(context: str) -> bool:
-    with connection_of(context).cursor() as cursor:
-        outbox = table(context, "outbox")
-        cursor.execute(f"SELECT EXISTS (SELECT 1 FROM {outbox} WHERE outside_due)")  # noqa: S608
-        return bool(cursor.fetchone()[0])
-
-
 def _batches(context: str, lease: "_Lease", publish: Publish) -> Iterator[int]:
-    while not lease.is_spent() and (rows := _due(context)):
+    while not lease.is_spent() and (rows := _due(context, int(conf.OUTSIDE_BATCH))):
         failpoint("outside.selected", context)
         # Kept with a commit that waits for the disk, which takes along what was read: an event
         # that has got outside cannot be lost any more with a server.
@@ -128,11 +117,18 @@ def _batches(context: str, lease: "_Lease", publish: Publish) -> Iterator[int]:
 def _publish_and_mark(context: str, rows: list[Told], publish: Publish, lease: "_Lease") -> int:
     """Publish in order while there is time; mark what was taken, also when one is not."""
     outside_transaction()
-    taken = []
+    taken: list[int] = []
+    refusals: dict[Aggregate, Refusal] = {}
     try:
         for told in rows:
-            publish(document(told, base=exchange.base(), context=context))
-            taken.append(told.position)
+            if (aggregate := (told.aggregate_type, told.aggregate_id)) in refusals:
+                continue
+            began = monotonic()
+            try:
+                publish(document(told, base=exchange.base(), context=context))
+                taken.append(told.position)
+            except exchange.Refused as refusal:
+                refusals[aggregate] = told, refusal, monotonic() - began
             if lease.is_spent():
                 break
     finally:
@@ -140,12 +136,16 @@ def _publish_and_mark(context: str, rows: list[Told], publish: Publish, lease: "
         with connection_of(context).cursor() as cursor:
             cursor.execute(_MARK.format(outbox=table(context, "outbox")), [taken])
         failpoint("outside.committed", context)
+        for event, why, took in refusals.values():
+            log.warning("outside_refused", extra={"event": event.name, "error": str(why)})
+            refused.note(context, event, why, took)
     return len(taken)
 
 
-def _due(context: str) -> list[Told]:
+def _due(context: str, most: int) -> list[Told]:
+    """Return the next events for the outside, without those that wait behind a dead letter."""
     with connection_of(context).cursor() as cursor:
-        cursor.execute(_DUE.format(outbox=table(context, "outbox")), [int(conf.OUTSIDE_BATCH)])
+        cursor.execute(_DUE.format(outbox=table(context, "outbox")), [*refused.held(context), most])
         return [
             Told(
                 position=row[0],

@@ -91,6 +91,7 @@ def _event(row: tuple[Any, ...]) -> PastEvent:
             correlation_id=row[8],
             causation_id=row[9],
             traceparent=row[10],
+            position=row[0],
         ),
         payload=json.loads(row[11]),
     )

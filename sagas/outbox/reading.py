@@ -14,7 +14,7 @@ PAGE: Final = 100
 
 _READ = """
 SELECT id, type, version, sequence, occurred_at, correlation_id, causation_id, traceparent, payload,
-    coalesce(published_at <= clock_timestamp() - make_interval(secs => %s), false)
+    coalesce(published_at <= clock_timestamp() - make_interval(secs => %s), false), position
 FROM {outbox} AS told
 WHERE aggregatetype = %s AND aggregateid = %s AND sequence > %s AND position > %s
 ORDER BY sequence LIMIT %s
@@ -70,6 +70,7 @@ def _message(aggregate_type: str, aggregate_id: UUID, row: tuple[Any, ...]) -> M
             correlation_id=row[5],
             causation_id=row[6],
             traceparent=row[7],
+            position=row[10],
         ),
         payload=json.loads(row[8]),
         is_late=row[9],

@@ -19,6 +19,7 @@ from celery import current_app
 from celery.canvas import Signature
 
 from sagas import error_texts
+from sagas.choreography import beginning
 from sagas.conf import conf
 from sagas.contexts import contexts
 from sagas.failpoints import failpoint
@@ -73,7 +74,7 @@ WITH moved AS (
 """
 
 MOST_BATCHES = 20
-FRESH: Final = "fresh"
+FRESH: Final = bell.FRESH
 """The queue of events that were committed just now."""
 EVENTS: Final = "events"
 """The queue of all others, and of what is delivered again."""
@@ -92,11 +93,12 @@ def relay(context: str = "", *, on_the_spot: Deliver | None = None, spared: floa
     if not context:
         bell.answer(*contexts())
         starts.begin_new()
+        beginning.begin_new()
         return sum(_drain(each, spared=spared) for each in contexts())
     if context not in contexts():
         log.warning("bell_of_nobody", extra={"context": error_texts.storable(context)})
         return 0
-    bell.answer(context)
+    bell.answer(context, came_by_ring=True)
     total = 0
     for _ in range(MOST_BATCHES):
         rows = _lease(context, newest=True)
@@ -182,9 +184,11 @@ def _publish(
         _apply(producer, heard, on_the_spot)
         return True
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    heard = list(heard)
+    quick = FRESH if any(row[-1] for row, _ in heard) and bell.is_heard() else EVENTS
     for row, consumers in heard:
         for consumer in consumers:
-            found[FRESH if row[-1] else EVENTS, consumer].append(str(row[1]))
+            found[quick if row[-1] else EVENTS, consumer].append(str(row[1]))
     return all(
         deliver_later(producer, consumer, ids, queue=lane)
         for (lane, consumer), ids in found.items()
@@ -209,11 +213,13 @@ def deliver_later(
     Ends at the first that the broker does not take: each further one would wait for it again.
     """
     size = int(conf.DELIVERY_SIZE)
+    # As old as that, its events are delivered again by the other queue.
+    expiry = {"expires": conf.REPUBLISH_AFTER} if queue == FRESH else {}
     for start in range(0, len(event_ids), size):
         signature = Signature(
             "sagas.deliver",
             args=(producer, consumer, event_ids[start : start + size]),
-            options={"queue": queue},
+            options={"queue": queue, **expiry},
             immutable=True,
             app=current_app,
         )

@@ -57,6 +57,8 @@ class Envelope:
     correlation_id: str
     causation_id: str | None
     traceparent: str | None
+    position: int
+    """In the events of its producer."""
 
     @property
     def correlation(self) -> Correlation:

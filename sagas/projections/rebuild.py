@@ -8,7 +8,8 @@ Three parts, none of which lets a reader see half a table:
    shadow, and the two change places.
 
 Whatever the live table had of an event was committed before the lock, and so was the event: the
-third part cannot miss it. An event that the shadow has and the consumer's position has not yet is
+third part cannot miss it. What was discarded, and what waits behind a dead letter, is left out
+(``letters.py``). An event that the shadow has and the consumer's position has not yet is
 delivered as ever and changes nothing, since the row has seen its number.
 """
 
@@ -26,11 +27,14 @@ from sagas.failpoints import failpoint
 from sagas.outbox import past
 from sagas.projections import shadow
 from sagas.projections.declaring import Projection
+from sagas.projections.letters import LeftOut
 from sagas.transactions import alias_of, connection_of, table, transaction
 
 log = logging.getLogger(__name__)
 
 PAGE = 1000
+SLICE = 100_000
+"""Positions that one statement goes through at most, however few of their events are wanted."""
 FEW = 200
 """So many events may be left for the transaction in which the tables change places."""
 PATIENCE = 30.0
@@ -51,8 +55,6 @@ _END = """
 UPDATE {states} SET version = %s, built_at = clock_timestamp(), rebuilding_since = NULL
 WHERE name = %s AND fencing_token = %s
 """
-
-_COUNT = "SELECT count(*) FROM {past} AS past WHERE type = ANY(%s)"
 
 
 class TakenOver(SagasError):
@@ -89,14 +91,14 @@ def rebuild(projection: Projection, said: Said = _silent) -> Rebuilt:
     Safe to begin again at any time: a rebuild that was killed has changed nothing, and one that
     still runs is taken over from.
 
-    :param said: is told after each page how many events are read, and how many there are
+    :param said: is told after each page how far it has come, and how far it is, in positions
     :raises TakenOver: if another rebuild of it has begun since
     :raises NeverQuiet: if the end of the past cannot be told
     """
     begun = time.monotonic()
     work = _Work(projection=projection, token=_begin(projection), said=said)
     failpoint("rebuild.begun", projection.name)
-    work.count()
+    work.measure()
     for _ in range(MOST_TRIES):
         work.catch_up()
         try:
@@ -128,12 +130,14 @@ class _Work:
     read_to: dict[str, int] = field(default_factory=dict)
     events: int = 0
     all: int = 0
+    left_out: LeftOut = field(init=False)
 
-    def count(self) -> None:
-        for producer, names in self.projection.producers().items():
-            with connection_of(producer).cursor() as cursor:
-                cursor.execute(_COUNT.format(past=past.kept_in(producer)), [sorted(names)])
-                self.all += cursor.fetchall()[0][0]
+    def __post_init__(self) -> None:
+        self.left_out = LeftOut(self.projection.context)
+
+    def measure(self) -> None:
+        """Note how far it is; nobody counts, for that would be one statement over all the past."""
+        self.all = sum(past.last_position(producer) for producer in self.projection.producers())
 
     def catch_up(self) -> None:
         """Fill the shadow until only a few events are left."""
@@ -148,16 +152,20 @@ class _Work:
                 return
 
     def _fill(self, producer: str, end: int) -> None:
-        while page := self._next(producer, end):
+        while (after := self.read_to.get(producer, 0)) < end:
+            upto = min(end, after + SLICE)
+            page = self._next(producer, upto)
+            # Behind a page that is not full nothing is listened to in this slice.
+            reached = page[-1].position if len(page) == PAGE else upto
+            fit = self.left_out.without(page)
             with transaction(self.projection.context):
                 # The row first: whoever takes over waits for the page, and then it is refused.
-                self._note(producer, page[-1].position)
-                self._put(page)
+                self._note(producer, reached)
+                self._put(fit)
                 failpoint("rebuild.page.before_commit", producer)
             failpoint("rebuild.page.committed", producer)
-            self.said(self.events, max(self.events, self.all))
-        # Nothing of it is listened to up to there.
-        self.read_to[producer] = max(end, self.read_to.get(producer, 0))
+            come = sum(self.read_to.values())
+            self.said(come, max(come, self.all))
 
     def _next(self, producer: str, end: int | None) -> list[past.PastEvent]:
         names = self.projection.producers()[producer]
@@ -187,7 +195,7 @@ class _Work:
 
     def change_places(self, begun: float) -> Rebuilt:
         """Put in what has come meanwhile, and let the shadow be the table."""
-        of, before = self.projection, (dict(self.read_to), self.events)
+        of, before = self.projection, (dict(self.read_to), self.events, self.left_out.copy())
         try:
             with transaction(of.context, as_owner=True):
                 self._update(_END, of.version)
@@ -196,12 +204,13 @@ class _Work:
                 shadow.lock(of.context, of.table, LOCK_PATIENCE)
                 for producer in of.producers():
                     while page := self._next(producer, None):
-                        self._put(page)
+                        self._put(self.left_out.without(page))
                         self.read_to[producer] = page[-1].position
+                self._put(self.left_out.applied())
                 shadow.change_places(of.context, of.table)
                 failpoint("rebuild.change.before_commit", of.name)
         except OperationalError:
-            self.read_to, self.events = before
+            self.read_to, self.events, self.left_out = before
             raise
         failpoint("rebuild.changed", of.name)
         now = time.monotonic()

@@ -36,7 +36,7 @@ HEARING = (
 
 # Which tests are asked, in this order; the first that fails ends the run.
 ASKED = {
-    "sagas.choreography": (_I + "test_choreography.py",),
+    "sagas.choreography": (_I + "test_choreography.py", _I + "test_new_flows.py"),
     "sagas.clock": (LONE, _I + "test_sweep.py", _I + "test_waits.py"),
     "sagas.idempotency": (
         "tests/concurrency/orders/test_same_request.py",
@@ -86,13 +86,16 @@ ASKED = {
     ),
     "sagas.outbox.publishing": (_I + "test_publishing.py", _I + "test_history.py"),
     "sagas.outbox.relay": (*HEARING[:2], _I + "test_history.py", *HEARING[2:]),
-    "sagas.outbox.outside": (_I + "test_outside.py",),
+    "sagas.outbox.outside": (_I + "test_outside.py", _I + "test_outside_refused.py"),
+    "sagas.outbox.bell": (_I + "test_bell.py",),
+    "sagas.outbox.refused": (_I + "test_outside_refused.py",),
     "sagas.outbox.republish": (_I + "test_republish.py", LONE),
     "sagas.outbox.slots": (_I + "test_tailing.py",),
     "sagas.outbox.tailing": (_I + "test_tailing.py",),
     "sagas.outbox.catching_up": (_I + "test_new_consumers.py",),
     "sagas.outbox.starts": (_I + "test_new_consumers.py",),
     "sagas.projections": (
+        "tests/integration/orders/test_rebuild_past_letters.py",
         "tests/integration/orders/test_rebuild.py",
         "tests/integration/orders/test_board.py",
     ),
@@ -161,6 +164,46 @@ BY_HAND = {
         "sagas.choreography.operating",
         'chosen.update(token=F("token") + 1, **changes)',
         "chosen.update(**changes)",
+    ),
+    "a flow begins with what is told after it was declared": (
+        "sagas.choreography.opening",
+        "[flow for flow in flows.begun_by(event.name) if flow.name in declared]",
+        "flows.begun_by(event.name)",
+    ),
+    "what comes behind an event that the outside refused waits in its batch": (
+        "sagas.outbox.outside",
+        "in refusals:",
+        "in ():",
+    ),
+    "what comes behind an event that the outside refused waits": (
+        "sagas.outbox.outside",
+        "[*refused.held(context), most]",
+        "[[], [], most]",
+    ),
+    "nobody rings where nobody answers": (
+        "sagas.outbox.bell",
+        "if is_first and _age(left) <= PATIENCE:",
+        "if is_first:",
+    ),
+    "a tick is no answer to a ring": (
+        "sagas.outbox.bell",
+        "*([ASKED] * came_by_ring)",
+        "ASKED",
+    ),
+    "a rebuild leaves out what was discarded": (
+        "sagas.projections.letters",
+        "told = [event for event in page if event.envelope.event_id not in letters.discarded]",
+        "told = page",
+    ),
+    "what comes behind an event that a rebuild left out waits too": (
+        "sagas.projections.letters",
+        "self.behind |= letters.stuck &",
+        "self.behind = letters.stuck &",
+    ),
+    "a rebuild puts in what was applied meanwhile": (
+        "sagas.projections.rebuild",
+        "                self._put(self.left_out.applied())\n",
+        "",
     ),
     "a refused commit is noticed": (
         "sagas.orchestration.store",

@@ -60,7 +60,7 @@ class Command(OperatorCommand):
 
     def _one(self, chosen: Projection) -> Rebuilt:
         try:
-            done = rebuild(chosen, lambda read, all_: self._bar(chosen.name, read, all_))
+            done = rebuild(chosen, lambda come, all_: self._bar(chosen.name, come, all_))
         except TakenOver as taken:
             raise CommandError(f"{taken}: another rebuild has begun and goes on") from taken
         except NeverQuiet as busy:
@@ -73,10 +73,12 @@ class Command(OperatorCommand):
         )
         return done
 
-    def _bar(self, name: str, read: int, all_: int) -> None:
-        full = WIDTH * read // max(all_, 1)
+    def _bar(self, name: str, come: int, all_: int) -> None:
+        full = WIDTH * come // max(all_, 1)
         ending = "\r" if self.stderr.isatty() else "\n"
-        self.stderr.write(f"{name} [{'#' * full:<{WIDTH}}] {read}/{all_}", ending=ending)
+        self.stderr.write(
+            f"{name} [{'#' * full:<{WIDTH}}] {100 * come // max(all_, 1)} %", ending=ending
+        )
 
 
 def _named(name: str) -> Projection:

@@ -10,7 +10,8 @@ from django.core.management import CommandError, call_command
 from billing.models import BillingAccount, Invoice
 from orders.models import Order
 from payments.models import Payment
-from sagas.api import uuid7
+from sagas import append_only
+from sagas.api import connection_of, uuid7
 from sagas.models import SagaInstance, StepRun
 from sagas.streams import verifying
 from sagas.streams.reading import NoStream
@@ -155,6 +156,35 @@ def test_a_system_at_work_is_compared_at_one_moment(monkeypatch):
     monkeypatch.setattr(verifying, "_count", meanwhile)
     assert verify(["orders"]).differences == []
     assert Order.objects.count() == 2
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+@pytest.mark.parametrize(
+    ("off", "on", "why"),
+    [
+        ("DISABLE TRIGGER append_only", "ENABLE TRIGGER append_only", "is off"),
+        ("DISABLE TRIGGER ALL", "ENABLE TRIGGER ALL", "is off"),
+        ("ENABLE REPLICA TRIGGER append_only", "ENABLE TRIGGER append_only", "is off"),
+    ],
+)
+def test_a_history_whose_guard_is_off_is_named(context, off, on, why):
+    plant(f"ALTER TABLE {context}_event {off}")
+    try:
+        assert found() == {(f"{context}_event", "trigger append_only"): ("is on", why)}
+        assert f"{context}_event trigger append_only: told is on, stored {why}" in run("verify")[0]
+        assert run("verify", "--context", context)[1] == 1
+    finally:
+        plant(f"ALTER TABLE {context}_event {on}")
+    assert found() == {}
+
+
+def test_a_history_whose_guard_is_missing_is_named():
+    rows("DROP TRIGGER append_only ON orders_event")
+    try:
+        assert found() == {("orders_event", "trigger append_only"): ("is on", "is missing")}
+    finally:
+        append_only.guard(connection_of("orders"), "orders_event")
+    assert found() == {}
 
 
 def test_another_context_than_there_is_is_wrong_use():

@@ -38,6 +38,7 @@ def told(event, number, *, stream, aggregate_id, version=1):
             correlation_id="click",
             causation_id=None,
             traceparent=None,
+            position=1,
         ),
         payload=codec.encode(event),
     )

@@ -6,17 +6,19 @@ from collections import Counter
 from importlib import import_module
 
 import pytest
-from django.db import ProgrammingError
+from django.db import OperationalError, ProgrammingError, connections
 
 from orders.models import Customer, Event, Outbox
-from sagas import append_only, failpoints
+from sagas import append_only, checks, failpoints
 from sagas.api import VersionConflict, connection_of, publish, transaction
+from sagas.checks import check_histories
 from sagas.failpoints import FailpointHit
 from sagas.ids import uuid7
 from sagas.outbox import history
 from sagas.outbox.pruning import prune
 from sagas.outbox.publishing import UnsavedAggregate
 from sagas.outbox.relay import relay
+from sagas.transactions import alias_of
 from tests.databases import rows
 from tests.integration.sagas.news import Told, Whispered, a_teller, grow_old, listen, outbox, tell
 from tests.together import PATIENCE, raised, together
@@ -226,6 +228,51 @@ def test_migrating_again_puts_back_a_guard_that_is_gone():
     append_only.guard(connection, "orders_of_no_such_table")
     found = rows("SELECT count(*) FROM pg_trigger WHERE tgrelid = 'orders_event'::regclass")
     assert found == [(1,)]
+
+
+@pytest.fixture
+def switch_off():
+    """Switches the guards of histories off, until the test is over."""
+
+    def switch(*contexts):
+        for context in contexts:
+            rows(f"ALTER TABLE {context}_event DISABLE TRIGGER append_only")
+
+    yield switch
+    for context in ("orders", "payments"):
+        rows(f"ALTER TABLE {context}_event ENABLE TRIGGER append_only")
+
+
+def test_migrating_again_puts_a_guard_on_that_was_switched_off(switch_off):
+    connection = connection_of("orders")
+    switch_off("orders")
+    assert append_only.unguarded(connection, ["orders_event"]) == [("orders_event", "is off")]
+
+    append_only.guard(connection, "orders_event")
+    assert append_only.unguarded(connection, ["orders_event"]) == []
+
+
+def test_the_check_names_each_history_whose_guard_is_off(switch_off):
+    switch_off("orders", "payments")
+
+    said = check_histories(databases=list(connections))
+    assert [(each.id, each.msg) for each in said] == [
+        ("sagas.W022", "orders_event can be rewritten: its trigger append_only is off"),
+        ("sagas.W022", "payments_event can be rewritten: its trigger append_only is off"),
+    ]
+    assert check_histories() == [], "no database is asked unless it is named"
+    only = check_histories(databases=[alias_of("payments")])
+    assert only[-1].msg.startswith("payments_event ")
+
+
+def test_the_check_says_nothing_of_a_database_that_is_not_migrated_or_not_there(monkeypatch):
+    assert append_only.unguarded(connection_of("orders"), ["orders_of_no_such_table"]) == []
+
+    def gone(*_):
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(checks, "unguarded", gone)
+    assert check_histories(databases=list(connections)) == []
 
 
 # -- the expected version --------------------------------------------------------------------------

@@ -1,0 +1,81 @@
+"""Events that the exchange for others does not take: dead letters of the outside.
+
+Counted and tried again as at a consumer of ours. Later events of the aggregate wait behind one.
+"""
+
+from collections import defaultdict
+from uuid import UUID
+
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from sagas import error_texts
+from sagas.contexts import contexts
+from sagas.models.dead_letter import DeadLetter
+from sagas.outbox import dead_letters
+from sagas.outbox.cloudevents import Told
+from sagas.outbox.dead_letters import Attempt
+from sagas.outbox.exchange import OUTSIDE, Refused, exchange
+from sagas.outbox.subscriptions import Envelope
+from sagas.transactions import connection_of, table
+
+_STILL_DUE = "SELECT id FROM {outbox} WHERE id = ANY(%s) AND outside_due"
+_LEAVE_OUT = "UPDATE {outbox} SET outside_due = false WHERE id = %s AND outside_due"
+
+
+def held(producer: str) -> tuple[list[str], list[UUID]]:
+    """Return the types and the ids of the aggregates of which nothing may be sent now."""
+    letters = DeadLetter.objects.filter(
+        Q(next_at=None) | Q(next_at__gt=Now()),
+        context=OUTSIDE,
+        producer=producer,
+        resolved_at=None,
+    )
+    rows = letters.values_list("aggregate_type", "aggregate_id")
+    return [type_ for type_, _ in rows], [id_ for _, id_ in rows]
+
+
+def note(producer: str, told: Told, refusal: Refused, took: float) -> None:
+    """Count that an event was not taken, and say when it is tried again."""
+    envelope = Envelope(
+        event_id=told.event_id,
+        name=told.name,
+        version=told.version,
+        aggregate_type=told.aggregate_type,
+        aggregate_id=told.aggregate_id,
+        sequence=told.sequence,
+        occurred_at=told.occurred_at,
+        correlation_id=told.correlation_id,
+        causation_id=told.causation_id,
+        traceparent=told.traceparent,
+        position=told.position,
+    )
+    reason = f"the exchange {exchange().name} did not take it: {refusal}"
+    attempt = Attempt(reason, error_texts.trace_of(refusal), counted=False, took=took)
+    dead_letters.note(producer, OUTSIDE, envelope, attempt)
+
+
+def settle_sent() -> None:
+    """Close the letters of events that have got outside after all."""
+    tried: dict[str, set[UUID]] = defaultdict(set)
+    again = DeadLetter.objects.filter(context=OUTSIDE, resolved_at=None, next_at__lte=Now())
+    for producer, event_id in again.values_list("producer", "event_id"):
+        tried[producer].add(event_id)
+    for producer in contexts():
+        if event_ids := tried[producer]:
+            with connection_of(producer).cursor() as cursor:
+                statement = _STILL_DUE.format(outbox=table(producer, "outbox"))
+                cursor.execute(statement, [list(event_ids)])
+                event_ids -= {event_id for (event_id,) in cursor.fetchall()}
+            dead_letters.settle(OUTSIDE, list(event_ids))
+
+
+def pass_by(letter: DeadLetter) -> bool:
+    """Let the outside go without an event; part of a transaction of its producer.
+
+    False when it has got outside already.
+    """
+    with connection_of(letter.producer).cursor() as cursor:
+        statement = _LEAVE_OUT.format(outbox=table(letter.producer, "outbox"))
+        cursor.execute(statement, [letter.event_id])
+        return bool(cursor.rowcount == 1)
