@@ -30,6 +30,7 @@ from sagas.outbox import (
     relay,
     republish,
     slots,
+    streaming,
 )
 from sagas.projections import lag
 from sagas.spans import span
@@ -112,6 +113,10 @@ def relay_outboxes(context: str = "") -> None:
     # Handlers that take long give the worker back here too, and the rest goes by messages.
     if relay.relay(context, on_the_spot=delivery.bring_up_to_date, spared=relay.SPARED):
         outside.ring()
+    # Last, and bounded: a stream that hangs holds up nothing that our own deliveries need.
+    for each in streaming.streamed():
+        if not context or each == context:
+            streaming.send(each)
     if not context:
         dead_letters.retry_due()
 
