@@ -114,9 +114,7 @@ def relay_outboxes(context: str = "") -> None:
     if relay.relay(context, on_the_spot=delivery.bring_up_to_date, spared=relay.SPARED):
         outside.ring()
     # Last, and bounded: a stream that hangs holds up nothing that our own deliveries need.
-    for each in streaming.streamed():
-        if not context or each == context:
-            streaming.send(each)
+    streaming.answer(context)
     if not context:
         dead_letters.retry_due()
 

@@ -67,6 +67,15 @@ def _is_first(context: str) -> bool:
         return bool(calls.execute()[-1])
 
 
+def is_left_to_us(context: str) -> bool:
+    """Return whether no process has taken the ring for the stream; it is taken by this question."""
+    try:
+        return client().lpop(STREAM_KEY.format(context=context)) is not None
+    except redis.RedisError as error:
+        log.warning("bell_unanswered", extra={"error": str(error)})
+        return True
+
+
 def wait_for_stream(contexts: Iterable[str], seconds: float) -> str | None:
     """Wait until a commit rings for the stream; return its context, or None after so long.
 

@@ -22,7 +22,7 @@ from sagas import error_texts
 from sagas.conf import conf
 from sagas.contexts import contexts
 from sagas.failpoints import failpoint
-from sagas.outbox import stream
+from sagas.outbox import bell, stream
 from sagas.outbox.subscriptions import REQUEST
 from sagas.transactions import connection_of, outside_transaction, table
 
@@ -43,11 +43,13 @@ FROM due LEFT JOIN taken ON true LEFT JOIN {outbox} USING (position)
 WHERE taken.leased_until IS NOT NULL OR position = (SELECT min(position) FROM due)
 ORDER BY position
 """
+# Does not wait for the disk: what a server forgets of it is appended again.
 _DONE = """
 WITH given_back AS (
     UPDATE {lease} SET leased_until = clock_timestamp(), failures = 0, error = ''
     WHERE leased_until = %(mine)s)
 DELETE FROM {due} WHERE position = ANY(%(positions)s)
+    AND (SELECT set_config('synchronous_commit', 'off', true)) = 'off'
 """
 _FAILED = """
 UPDATE {lease} SET failures = failures + 1, error = %(error)s,
@@ -64,6 +66,13 @@ MOST_BATCHES: Final = 20
 def streamed() -> tuple[str, ...]:
     """Return the contexts whose events go into the stream; none when there is no stream."""
     return contexts() if stream.address() else ()
+
+
+def answer(context: str = "") -> None:
+    """Bring what waits into the stream: of a context whose ring nobody has taken, else of all."""
+    for each in streamed():
+        if not context or (each == context and bell.is_left_to_us(each)):
+            send(each)
 
 
 def send(context: str) -> int:
