@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 from sagas import clock, measured
 from sagas.breaker import circuits
 from sagas.ids import first_made_at
-from sagas.outbox import exchange, lag, slots
+from sagas.outbox import exchange, lag, slots, streaming
 from sagas.transactions import ENGINE, connection_of
 
 Row = tuple[Any, ...]
@@ -60,6 +60,7 @@ class Backlog(Collector):
         yield from _consumers()
         yield from _tails()
         yield from _outside()
+        yield from _stream()
         yield from _circuits()
         yield from _sagas(measured.under_way())
         yield from _ended()
@@ -153,6 +154,16 @@ def _outside() -> Iterator[Metric]:
         oldest.add_metric([context], age)
     yield waiting
     yield oldest
+
+
+def _stream() -> Iterator[Metric]:
+    due = GaugeMetricFamily(
+        "concord_stream_due", "Events that are not in the stream yet.", labels=["context"]
+    )
+    for context in streaming.streamed():
+        [(count,)] = _rows(f"SELECT count(*) FROM {context}_streamdue", context=context)  # noqa: S608
+        due.add_metric([context], count)
+    yield due
 
 
 def _circuits() -> Iterator[Metric]:

@@ -1,4 +1,4 @@
-"""What ``manage.py outbox stream`` does: it waits for commits and feeds the stream until stopped."""
+"""What ``manage.py outbox stream`` does: it waits for commits and feeds the stream."""
 
 import logging
 import signal

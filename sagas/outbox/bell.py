@@ -62,7 +62,8 @@ def _is_first(context: str) -> bool:
         if stream.address():
             # One ring that nobody waits for is kept, and no second.
             key = STREAM_KEY.format(context=context)
-            calls.lpush(key, "1").ltrim(key, 0, 0)
+            calls.lpush(key, "1")
+            calls.ltrim(key, 0, 0)
         calls.set(KEY.format(context=context), "1", nx=True, px=LIFE_MS)
         return bool(calls.execute()[-1])
 
