@@ -47,9 +47,8 @@ ORDER BY position
 _DONE = """
 WITH given_back AS (
     UPDATE {lease} SET leased_until = clock_timestamp(), failures = 0, error = ''
-    WHERE leased_until = %(mine)s)
+    WHERE leased_until = %(mine)s RETURNING set_config('synchronous_commit', 'off', true))
 DELETE FROM {due} WHERE position = ANY(%(positions)s)
-    AND (SELECT set_config('synchronous_commit', 'off', true)) = 'off'
 """
 _FAILED = """
 UPDATE {lease} SET failures = failures + 1, error = %(error)s,

@@ -489,7 +489,9 @@ TRIGGERS = (
 
 # Guards that need not be missed, since others say the same.
 BESIDE = {
-    "outbox.stream._GIVE_BACK: FOR UPDATE": "the end of a deadlock, which is a repeat",
+    "outbox.streaming._TAKE: FOR UPDATE SKIP LOCKED": "the order, which holds without a lease",
+    "outbox.streaming._TAKE: taken.leased_until IS NOT NULL OR"
+    " position = (SELECT min(position) FROM due)": "the lease, which nobody got",
     "choreography.moves._CLAIM: FOR UPDATE SKIP LOCKED": "the token, which fences the first of two",
     "choreography.moves._CLAIM: finished_at IS NULL": "`due_at`, which nothing that ended has",
     "orchestration.barriers._JOURNAL: all of them": "the barrier, which says what the journal says",
