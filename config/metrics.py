@@ -60,7 +60,6 @@ class Backlog(Collector):
         yield from _consumers()
         yield from _tails()
         yield from _outside()
-        yield from _stream()
         yield from _circuits()
         yield from _sagas(measured.under_way())
         yield from _ended()
@@ -154,6 +153,7 @@ def _outside() -> Iterator[Metric]:
         oldest.add_metric([context], age)
     yield waiting
     yield oldest
+    yield from _stream()
 
 
 def _stream() -> Iterator[Metric]:
