@@ -392,8 +392,8 @@ BY_HAND = {
     ),
     "what waits for the outside is not pruned": (
         "sagas.outbox.pruning",
-        "    AND NOT (outside_due AND %s)\n",
-        "    AND %s IS NOT NULL\n",
+        "    AND NOT (outside_due AND %s){streamed}\n",
+        "    AND %s IS NOT NULL{streamed}\n",
     ),
     "what waits for the stream is not pruned": (
         "sagas.outbox.pruning",
