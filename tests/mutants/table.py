@@ -412,8 +412,8 @@ BY_HAND = {
     ),
     "a batch of the stream does not end the run": (
         "sagas.outbox.streaming",
-        "        if not sent:\n            break",
-        "        if not sent or sent < int(conf.RELAY_BATCH):\n            break",
+        "        total += sent\n",
+        "        total += sent\n        if sent < int(conf.RELAY_BATCH):\n            break\n",
     ),
     "only what was applied is settled": (
         "sagas.outbox.republish",
