@@ -7,20 +7,18 @@ bounded number of queries, and each of them reads a bounded number of rows by an
 
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 from django.conf import settings
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from config.gauges import gauges, rows
 from sagas import clock, measured
 from sagas.breaker import circuits
 from sagas.ids import first_made_at
-from sagas.outbox import bell, exchange, lag, slots
+from sagas.outbox import bell, exchange, lag, slots, streaming
 from sagas.projections import lag as projections
-from sagas.transactions import ENGINE, connection_of
-
-Row = tuple[Any, ...]
 
 UNPUBLISHED: Final = """
 SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)
@@ -67,47 +65,47 @@ class Backlog(Collector):
         yield from _sagas(measured.under_way())
         yield from _ended()
         yield from _lags()
-        yield from _gauges(
+        yield from gauges(
             ("step", "kind"),
             (("concord_step_faults_last_hour", "Runs of a step that did not end well."),),
-            _rows(FAULTS, first_made_at(clock.real() - timedelta(hours=1))),
+            rows(FAULTS, first_made_at(clock.real() - timedelta(hours=1))),
         )
         yield from _flows()
-        yield from _gauges(
+        yield from gauges(
             ("context",),
             (
                 ("concord_dead_letters", "Events that a context could not handle."),
                 ("concord_dead_letters_oldest_seconds", "Age of the oldest of them."),
             ),
-            _rows(DEAD_LETTERS),
+            rows(DEAD_LETTERS),
         )
-        yield from _gauges(
+        yield from gauges(
             (),
             (
                 ("concord_unreadable_messages", "Messages that no worker could read."),
                 ("concord_unreadable_messages_oldest_seconds", "Age of the oldest of them."),
             ),
-            _rows(UNREADABLE),
+            rows(UNREADABLE),
         )
 
 
 def _outboxes() -> Iterator[Metric]:
-    rows = []
+    waiting = []
     for context in settings.CONTEXTS:
-        [found] = _rows(UNPUBLISHED.format(outbox=f"{context}_outbox"), context=context)
-        rows.append((context, *found))
-    return _gauges(
+        [found] = rows(UNPUBLISHED.format(outbox=f"{context}_outbox"), context=context)
+        waiting.append((context, *found))
+    return gauges(
         ("context",),
         (
             ("concord_outbox_unpublished", "Events not yet published."),
             ("concord_outbox_oldest_unpublished_seconds", "Age of the oldest."),
         ),
-        rows,
+        waiting,
     )
 
 
 def _consumers() -> Iterator[Metric]:
-    yield from _gauges(
+    yield from gauges(
         ("consumer", "producer"),
         (
             ("concord_consumer_unapplied", "Events that a context has not applied."),
@@ -115,7 +113,7 @@ def _consumers() -> Iterator[Metric]:
         ),
         [(found.consumer, found.producer, found.count, found.oldest) for found in lag.behind()],
     )
-    yield from _gauges(
+    yield from gauges(
         ("projection",),
         (
             ("concord_projection_behind", "Events that are told and not in a read model."),
@@ -151,27 +149,38 @@ def _outside() -> Iterator[Metric]:
         "concord_outside_oldest_unpublished_seconds", "Age of the oldest.", labels=labels
     )
     for context in settings.CONTEXTS if exchange.is_on() else ():
-        [(count, age)] = _rows(NOT_OUTSIDE.format(outbox=f"{context}_outbox"), context=context)
+        [(count, age)] = rows(NOT_OUTSIDE.format(outbox=f"{context}_outbox"), context=context)
         waiting.add_metric([context], count)
         oldest.add_metric([context], age)
     yield waiting
     yield oldest
+    yield from _stream()
+
+
+def _stream() -> Iterator[Metric]:
+    due = GaugeMetricFamily(
+        "concord_stream_due", "Events that are not in the stream yet.", labels=["context"]
+    )
+    for context in streaming.streamed():
+        [(count,)] = rows(f"SELECT count(*) FROM {context}_streamdue", context=context)  # noqa: S608
+        due.add_metric([context], count)
+    yield due
 
 
 def _flows() -> Iterator[Metric]:
-    return _gauges(
+    return gauges(
         ("flow",),
         (
             ("concord_flows_missing_a_hop", "Flows of events of which a hop is missing."),
             ("concord_flows_parked", "Those of them that wait for an operator."),
             ("concord_flows_oldest_seconds", "Age of the oldest unfinished flow."),
         ),
-        _rows(FLOWS),
+        rows(FLOWS),
     )
 
 
 def _rings() -> Iterator[Metric]:
-    return _gauges(
+    return gauges(
         (),
         (("concord_fresh_unanswered_seconds", "How long no worker has taken a ring."),),
         [(bell.unanswered_for(),)],
@@ -195,7 +204,7 @@ def _sagas(groups: list[measured.Group]) -> Iterator[Metric]:
     alike: dict[tuple[str, str], list[measured.Group]] = {}
     for group in groups:
         alike.setdefault((group.name, group.status), []).append(group)
-    yield from _gauges(
+    yield from gauges(
         ("saga", "status"),
         (
             ("concord_sagas_unfinished", "Sagas under way."),
@@ -224,12 +233,12 @@ def _sagas(groups: list[measured.Group]) -> Iterator[Metric]:
 def _by_version(groups: list[measured.Group]) -> Iterator[Metric]:
     labels = ("saga", "version", "status", "waits_for")
     kinds = [(group.name, group.def_version, group.status, group.waits_for) for group in groups]
-    yield from _gauges(
+    yield from gauges(
         labels,
         (("concord_sagas_standing", "Sagas under way, by version and what they wait for."),),
         [(*kind, group.count) for kind, group in zip(kinds, groups, strict=True)],
     )
-    yield from _gauges(
+    yield from gauges(
         (*labels, "quantile"),
         (("concord_sagas_age_seconds", "Age of unfinished sagas; quantile 1 is the oldest."),),
         [
@@ -239,7 +248,7 @@ def _by_version(groups: list[measured.Group]) -> Iterator[Metric]:
         ],
     )
     seen = sum(group.count for group in groups)
-    yield from _gauges(
+    yield from gauges(
         (),
         (("concord_sagas_cut", "1 where more sagas are unfinished than a scrape looks at."),),
         [(seen >= measured.MOST,)],
@@ -248,7 +257,7 @@ def _by_version(groups: list[measured.Group]) -> Iterator[Metric]:
 
 def _ended() -> Iterator[Metric]:
     ended = measured.ended_lately()
-    yield from _gauges(
+    yield from gauges(
         ("saga", "status"),
         (("concord_sagas_ended_last_hour", "Sagas by how they ended, the latest 10000."),),
         [
@@ -260,7 +269,7 @@ def _ended() -> Iterator[Metric]:
             )
         ],
     )
-    yield from _gauges(
+    yield from gauges(
         ("saga",),
         (("concord_sagas_compensated_ratio", "The part of them that was compensated."),),
         [(found.name, found.compensated_ratio) for found in ended],
@@ -269,25 +278,8 @@ def _ended() -> Iterator[Metric]:
 
 def _lags() -> Iterator[Metric]:
     found = measured.lag()
-    return _gauges(
+    return gauges(
         ("of",),
         (("concord_timer_lag_seconds", "How long the most overdue row waits for the sweeper."),),
         [("sagas", found.sagas), ("branches", found.branches)],
     )
-
-
-def _gauges(
-    labels: tuple[str, ...], gauges: tuple[tuple[str, str], ...], rows: Iterable[Row]
-) -> Iterator[Metric]:
-    """Turn rows, first their labels and then their figures, into one gauge for each figure."""
-    families = [GaugeMetricFamily(name, text, labels=list(labels)) for name, text in gauges]
-    for row in rows:
-        for family, value in zip(families, row[len(labels) :], strict=True):
-            family.add_metric([str(label) for label in row[: len(labels)]], float(value))
-    return iter(families)
-
-
-def _rows(statement: str, *told: Any, context: str = ENGINE) -> list[Row]:
-    with connection_of(context).cursor() as cursor:
-        cursor.execute(statement, list(told) or None)
-        return list(cursor.fetchall())

@@ -63,6 +63,12 @@ TAIL: Final = Process(
     how_many="none, or 1 after `outbox tail --setup`; 2 do no harm",
     grace=10,
 )
+STREAM: Final = Process(
+    name="stream",
+    command=("manage.py", "outbox", "stream"),
+    how_many="none, or any where RELAY_STREAM is set",
+    grace=10,
+)
 PROVIDER: Final = Process(
     name="provider",
     command=("-m", "payments.simulator", "--port", "$PROVIDER_PORT"),
@@ -85,7 +91,7 @@ def described(step_queues: str, contexts: Sequence[str]) -> dict[str, object]:
     return {
         "processes": [_described(process) for process in processes(step_queues, contexts)],
         # Nothing misses it: see docs/outbox.md.
-        "optional": [_described(TAIL)],
+        "optional": [_described(TAIL), _described(STREAM)],
     }
 
 

@@ -18,7 +18,8 @@ from sagas.conf import SETTINGS, conf
 from sagas.contexts import with_tables
 from sagas.orchestration import versions
 from sagas.outbox import stream
-from sagas.transactions import alias_of, is_plain
+from sagas.outbox.streaming import streamed
+from sagas.transactions import alias_of, is_plain, table
 
 
 @register("sagas")
@@ -131,7 +132,16 @@ def check_stream(**_: Any) -> list[CheckMessage]:
                 id="sagas.E014",
             )
         ]
-    return []
+    names = {model._meta.db_table for model in apps.get_models()}
+    return [
+        Error(
+            f"RELAY_STREAM is set and {context!r} has no tables for what is due there",
+            hint="Add StreamDueBase and StreamLeaseBase to its models, and a migration.",
+            id="sagas.E028",
+        )
+        for context in streamed()
+        if not {table(context, "streamdue"), table(context, "streamlease")} <= names
+    ]
 
 
 @register("sagas")

@@ -32,6 +32,7 @@ from sagas.outbox import (
     relay,
     republish,
     slots,
+    streaming,
 )
 from sagas.projections import lag
 from sagas.spans import span
@@ -114,6 +115,8 @@ def relay_outboxes(context: str = "") -> None:
     # Handlers that take long give the worker back here too, and the rest goes by messages.
     if relay.relay(context, on_the_spot=delivery.bring_up_to_date, spared=relay.SPARED):
         exchange.ring()
+    # Last, and bounded: a stream that hangs holds up nothing that our own deliveries need.
+    streaming.answer(context)
     if not context:
         dead_letters.retry_due()
 

@@ -112,6 +112,12 @@ class Processes:
         """Start `manage.py outbox tail`; what it needs has to be set up."""
         return self._start("tail", processes.TAIL.command, env or {})
 
+    def stream(self, env: Mapping[str, str] | None = None) -> Running:
+        """Start `manage.py outbox stream` and wait until it is there."""
+        running = self._start("stream", processes.STREAM.command, env or {})
+        self.await_output(running, "streaming")
+        return running
+
     def provider(self, env: Mapping[str, str] | None = None) -> Running:
         """Start the simulated provider at settings.PAYMENT_PROVIDER_URL and wait for its answer."""
         url = settings.PAYMENT_PROVIDER_URL

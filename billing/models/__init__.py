@@ -10,7 +10,16 @@ from billing.invoices.models import (
     ReceivedPayment,
 )
 from billing.models.ledger import JournalEntry, JournalLine, LedgerAccount
-from billing.models.messaging import Barrier, Event, Idempotency, Inbox, Outbox, Position
+from billing.models.messaging import (
+    Barrier,
+    Event,
+    Idempotency,
+    Inbox,
+    Outbox,
+    Position,
+    StreamDue,
+    StreamLease,
+)
 
 __all__ = [
     "Barrier",
@@ -29,4 +38,6 @@ __all__ = [
     "Outbox",
     "Position",
     "ReceivedPayment",
+    "StreamDue",
+    "StreamLease",
 ]

@@ -34,7 +34,7 @@ def commit_to_applied(
     try:
         if waiting:
             news.fill(waiting, type_=news.Told.name, aggregates=waiting)
-        with chosen(stream=False):  # in this process nothing is relayed
+        with chosen(stream=True):
             committed = _tell(tellers, events, rate)
         applied = _await(sides, committed)
     finally:

@@ -7,6 +7,7 @@ from uuid import UUID
 from django.db import connection
 
 from sagas.api import Event, connection_of, current_event
+from sagas.outbox import stream
 from sagas.outbox.starts import begin_new
 from sagas.outbox.subscriptions import SUBSCRIPTIONS, Subscription
 
@@ -28,8 +29,9 @@ SELECT gen_random_uuid(), 'orders.bench', md5(%(of)s || n %% %(aggregates)s)::uu
     md5(n::text)
 FROM generate_series(0, %(count)s - 1) AS n ORDER BY n
 """
+_DUE = "INSERT INTO orders_streamdue SELECT position FROM orders_outbox"
 _AWAY = (
-    "TRUNCATE orders_outbox, billing_inbox, billing_position",
+    "TRUNCATE orders_outbox, orders_streamdue, billing_inbox, billing_position",
     "DELETE FROM orders_customer WHERE email LIKE 'bench-%%@example.test'",
     "TRUNCATE bench_heard",
     # Else a tick would go through the history of what was measured before, and deliver it anew.
@@ -101,6 +103,8 @@ def fill(count: int, *, type_: str, aggregates: int, of: str = "") -> None:
                 "count": count,
             },
         )
+        if stream.address():
+            cursor.execute(_DUE)
         cursor.execute("RESET statement_timeout")
 
 

@@ -49,10 +49,11 @@ def _measured(options: dict[str, Any], say: Progress) -> dict[str, Any]:
     say("warm-up")
     draining.to_stream(WARM_UP)
     draining.to_messages(WARM_UP, draining.MESSAGES)
-    streams = []
+    streams, both = [], []
     for number in range(rounds):
         say(f"stream: round {number + 1} of {rounds}")
         streams.append(draining.to_stream(events))
+        both.append(draining.to_stream(events, relayed=True))
     say(f"messages: {rounds} paired rounds")
     few = max(events // 10, 1)
     pairs = draining.paired(
@@ -62,6 +63,7 @@ def _measured(options: dict[str, Any], say: Progress) -> dict[str, Any]:
     )
     found = {
         "stream": _figures(streams),
+        "both": _figures(both),
         "messages": _of_pairs(pairs),
         **_latencies(options, say),
     }
@@ -88,10 +90,14 @@ def _peers(
 
 
 def _latencies(options: dict[str, Any], say: Progress) -> dict[str, Any]:
-    sides = Sides()
+    sides, own = Sides(), {"RELAY_STREAM": draining.stream_address()}
     try:
         say("starting worker and beat")
-        sides.start(against=False, own={"RELAY_STREAM": draining.stream_address()})
+        sides.start(against=False, own=own)
+        lateness.commit_to_applied(sides, events=50, rate=RATE)
+        say(f"latency without `outbox stream`: {options['singles']} events at {RATE:g} a second")
+        without = lateness.commit_to_applied(sides, events=options["singles"], rate=RATE)
+        sides.stream(own)
         lateness.commit_to_applied(sides, events=50, rate=RATE)
         say(f"latency: {options['singles']} events at {RATE:g} a second")
         alone = lateness.commit_to_applied(sides, events=options["singles"], rate=RATE)
@@ -106,6 +112,7 @@ def _latencies(options: dict[str, Any], say: Progress) -> dict[str, Any]:
         sides.stop()
     return {
         "latency": {name: _quantiles(values) for name, values in alone.items()},
+        "without": {name: _quantiles(values) for name, values in without.items()},
         "beside": {"waiting": options["waiting"], **_quantiles(crowded["applied"])},
     }
 
@@ -158,6 +165,7 @@ def table(document: dict[str, Any]) -> str:
         "",
         f"{'one relay, each event':<34}{'events/s':>10}{'CPU us':>9}{'WAL bytes':>11}",
         _line("to a stream", stream),
+        _line("to a stream, and relayed", document["both"]),
         _line(f"to messages of {draining.MESSAGES}", messages["ours"]),
         _line("to a message each", messages["against"]),
         _against(messages),
@@ -167,6 +175,8 @@ def table(document: dict[str, Any]) -> str:
     rows = {"in the stream": "streamed", "applied by who listens": "applied"}
     for title, name in rows.items():
         lines.append(_latency(title, document["latency"][name]))
+    for title, name in rows.items():
+        lines.append(_latency(f"{title}, no process", document["without"][name]))
     waited = document["beside"]
     lines.append(_latency(f"applied, {waited['waiting']} others waiting", waited))
     return "\n".join([*lines, *beside.table(document)])

@@ -108,7 +108,16 @@ class Sides:
         beat = processes.fill_in(processes.BEAT.command, {"BEAT_SCHEDULE_FILE": str(schedule)})
         self._spawn("beat", beat, {})
         for name in ("worker", "chain") if against else ("worker",):
-            self._await_ready(self.running[name], name)
+            self._await(self.running[name], name, READY)
+
+    def stream(self, own: Mapping[str, str]) -> None:
+        """Start a process that feeds the stream, and wait until it does.
+
+        :param own: further variables of it
+        :raises NotStarted: if it ends, or takes too long
+        """
+        self._spawn("stream", processes.STREAM.command, own)
+        self._await(self.running["stream"], "stream", "streaming")
 
     def _start_chain(
         self, command: Sequence[str], queues: Sequence[str], environment: Mapping[str, str]
@@ -164,9 +173,9 @@ class Sides:
             )
         self.running[name] = Running(process, log)
 
-    def _await_ready(self, running: Running, name: str) -> None:
+    def _await(self, running: Running, name: str, word: str) -> None:
         deadline = time.monotonic() + 60
-        while READY not in running.written():
+        while word not in running.written():
             if running.process.poll() is not None or time.monotonic() > deadline:
                 raise NotStarted(f"{name} did not start: {running.written()[-2000:]}")
             threading.Event().wait(0.05)

@@ -5,7 +5,16 @@ from orders.models.board import CustomerAccess, OrderBoard, Projection
 from orders.models.cart import Cart, CartLine
 from orders.models.catalogue import Product, Sku
 from orders.models.customer import ApiToken, Customer
-from orders.models.messaging import Barrier, Event, Idempotency, Inbox, Outbox, Position
+from orders.models.messaging import (
+    Barrier,
+    Event,
+    Idempotency,
+    Inbox,
+    Outbox,
+    Position,
+    StreamDue,
+    StreamLease,
+)
 from orders.models.notification import Notification
 from orders.models.order import Order, OrderLine
 
@@ -31,4 +40,6 @@ __all__ = [
     "StockLevel",
     "StockMovement",
     "StockReservation",
+    "StreamDue",
+    "StreamLease",
 ]

@@ -1,6 +1,15 @@
 """The tables of the context."""
 
-from payments.models.messaging import Barrier, Event, Idempotency, Inbox, Outbox, Position
+from payments.models.messaging import (
+    Barrier,
+    Event,
+    Idempotency,
+    Inbox,
+    Outbox,
+    Position,
+    StreamDue,
+    StreamLease,
+)
 from payments.models.method import PaymentMethod
 from payments.models.operation import OperationKind, PaymentOperation
 from payments.models.payment import Payment
@@ -17,6 +26,8 @@ __all__ = [
     "PaymentMethod",
     "PaymentOperation",
     "Position",
+    "StreamDue",
+    "StreamLease",
     "WebhookEvent",
     "WebhookState",
 ]

@@ -7,6 +7,8 @@ from sagas.models import (
     InboxBase,
     OutboxBase,
     PositionBase,
+    StreamDueBase,
+    StreamLeaseBase,
 )
 
 
@@ -16,6 +18,14 @@ class Outbox(OutboxBase):
 
 class Event(EventBase):
     """Events of this context, for good."""
+
+
+class StreamDue(StreamDueBase):
+    """Events of this context that have still to get into the stream."""
+
+
+class StreamLease(StreamLeaseBase):
+    """Who brings them there."""
 
 
 class Inbox(InboxBase):

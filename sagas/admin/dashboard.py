@@ -21,7 +21,7 @@ from sagas.contexts import contexts
 from sagas.durations import duration
 from sagas.ids import first_made_at
 from sagas.models import DeadLetter, OperatorAction, SagaInstance, StepFault
-from sagas.outbox import bell, exchange, lag, outside, slots
+from sagas.outbox import bell, exchange, lag, outside, slots, streaming
 from sagas.outbox.lag import Behind
 
 _SIGNATURE = Func(F("error"), Value(":"), Value(1), function="split_part", output_field=TextField())
@@ -163,10 +163,9 @@ def _alerts() -> Iterator[str]:
     for alias in slots.databases():
         if trouble := slots.look(alias).trouble:
             yield f"{trouble} The relay goes on alone. See docs/outbox.md."
-    if trouble := outside.trouble():
-        yield trouble
-    if trouble := bell.trouble():
-        yield trouble
+    for trouble in (outside.trouble(), bell.trouble(), streaming.trouble()):
+        if trouble:
+            yield trouble
 
 
 def _parked() -> Any:

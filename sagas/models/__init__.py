@@ -9,6 +9,8 @@ from sagas.models.contextual import (
     InboxBase,
     OutboxBase,
     PositionBase,
+    StreamDueBase,
+    StreamLeaseBase,
 )
 from sagas.models.dead_letter import DeadLetter
 from sagas.models.event import EventBase
@@ -51,6 +53,8 @@ __all__ = [
     "Status",
     "StepFault",
     "StepRun",
+    "StreamDueBase",
+    "StreamLeaseBase",
     "UnreadableMessage",
     "WatchedFlow",
 ]

@@ -113,6 +113,41 @@ class OutboxBase(models.Model):
         return f"{self.type} #{self.sequence}"
 
 
+class StreamDueBase(models.Model):
+    """Events that have still to get into the stream; a row goes when its event is there.
+
+    A table of its own, so that neither waits for the other's lock on an event, and a mark costs no
+    new version of it with an entry in each of its indexes.
+    """
+
+    position = models.BigIntegerField(primary_key=True, help_text="Of the event in the outbox.")
+
+    class Meta:
+        abstract = True
+        verbose_name = "event for the stream"
+        verbose_name_plural = "events for the stream"
+
+    def __str__(self) -> str:
+        """Return which event it is."""
+        return f"position {self.position}"
+
+
+class StreamLeaseBase(models.Model):
+    """The one row that says who brings a context's events into the stream, and how that went."""
+
+    id = models.SmallIntegerField(primary_key=True)
+    leased_until = models.DateTimeField(help_text="Or, after a failure, not to be tried before.")
+    failures = models.IntegerField(default=0, db_default=0, help_text="In a row.")
+    error = models.TextField(default="", db_default="")
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        """Return how it went."""
+        return self.error or "well"
+
+
 class InboxBase(models.Model):
     """Events this context has applied; the row commits with what the handlers wrote."""
 

@@ -28,6 +28,11 @@ def vacuum_often(context: str, *, outbox: bool = True) -> RunSQL:
     )
 
 
+def vacuum_queue(context: str) -> RunSQL:
+    """Return the operation that sets this for what a context has due for the stream."""
+    return RunSQL(_set(f"{context}_streamdue", "100"), _reset(f"{context}_streamdue"))
+
+
 def _set(table: str, room: str) -> str:
     chosen = ", ".join(f"{name} = {value}" for name, value in _OFTEN.items())
     return f"ALTER TABLE {table} SET ({chosen}, fillfactor = {room})"

@@ -33,7 +33,7 @@ NEARBY = "redis://127.0.0.1:6379/0"
 def client() -> redis.Redis:
     """Return the connection to Redis for keys, with short time-outs and no silent resends."""
     return redis.Redis.from_url(
-        _address(),
+        keys_address(),
         socket_timeout=0.5,
         socket_connect_timeout=0.5,
         retry=Retry(NoBackoff(), 0),
@@ -41,7 +41,7 @@ def client() -> redis.Redis:
     )
 
 
-def _address() -> str:
+def keys_address() -> str:
     """Return where the keys are: a setting of its own, else the broker if that is a Redis."""
     chosen: str | None = getattr(settings, "REDIS_URL", None)
     broker = str(current_app.conf.broker_url or "")

@@ -3,20 +3,28 @@
 Rings go by a queue of their own, and where no worker takes that queue they are of no use to
 anybody. So one expires, when the ticks have long found what it tells of; and when none has been
 answered for a while nobody rings any more, until a tick has found that somebody answers.
+
+Where events go to a stream, the same call to Redis also wakes one of the processes that wait to
+bring them there (``manage.py outbox stream``), if there is one.
 """
 
 import logging
+from collections.abc import Iterable
 from datetime import timedelta
+from functools import cache
 from typing import Any, Final
 
 import redis
 from celery import current_app
 from celery.canvas import Signature
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from sagas.contexts import contexts
 from sagas.durations import duration
 from sagas.orchestration import canvas
-from sagas.orchestration.donekeys import client
+from sagas.orchestration.donekeys import client, keys_address
+from sagas.outbox import stream
 
 log = logging.getLogger(__name__)
 
@@ -31,16 +39,26 @@ ASKED: Final = "sagas:relay:asked"
 ASKED_LIFE: Final = 30 * 86_400
 PATIENCE: Final = 60
 """Seconds without an answer after which nobody takes the queue."""
+STREAM_KEY: Final = "sagas:stream:bell:{context}"
+LONGEST: Final = 1.0
+"""Seconds for which a process waits for a ring before it looks all the same."""
+ANSWER: Final = 2.0
+"""Seconds beyond the time that was asked for in which Redis has to answer."""
 
 
 def ring(context: str) -> None:
     """Wake the relay unless somebody has just done so; best effort, beat is the guarantee."""
     try:
         with client().pipeline() as asked:
+            if stream.address():
+                # One ring that nobody waits for is kept, and no second.
+                key = STREAM_KEY.format(context=context)
+                asked.lpush(key, "1")
+                asked.ltrim(key, 0, 0)
             asked.set(KEY.format(context=context), "1", nx=True, px=LIFE_MS)
             asked.set(ASKED, "1", nx=True, ex=ASKED_LIFE)
             asked.ttl(ASKED)
-            is_first, _, left = asked.execute()
+            *_, is_first, _, left = asked.execute()
     except redis.RedisError as error:
         log.warning("bell_unheard", extra={"error": str(error)})
         return
@@ -106,4 +124,33 @@ def trouble() -> str:
         f"No worker has taken anything from the queue {FRESH} for"
         f" {duration(timedelta(seconds=silent))}: events wait for a tick. Start one with"
         f" {FRESH} among its -Q."
+    )
+
+
+def is_left_to_us(context: str) -> bool:
+    """Return whether no process has taken the ring for the stream; it is taken by this question."""
+    try:
+        return client().lpop(STREAM_KEY.format(context=context)) is not None
+    except redis.RedisError as error:
+        log.warning("bell_unanswered", extra={"error": str(error)})
+        return True
+
+
+def wait_for_stream(contexts: Iterable[str], seconds: float) -> str | None:
+    """Wait until a commit rings for the stream; return its context, or None after so long.
+
+    :raises redis.RedisError: if the Redis of the keys is away
+    """
+    keys = {STREAM_KEY.format(context=context): context for context in contexts}
+    rung: Any = _waiting().blpop(list(keys), timeout=seconds)
+    return keys[rung[0].decode()] if rung else None
+
+
+@cache
+def _waiting() -> redis.Redis:
+    return redis.Redis.from_url(
+        keys_address(),
+        socket_timeout=LONGEST + ANSWER,
+        socket_connect_timeout=ANSWER,
+        retry=Retry(NoBackoff(), 0),
     )

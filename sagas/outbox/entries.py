@@ -32,11 +32,11 @@ class Entries:
             name.replace(b"%", b"%%") + b"$%d\r\n%b\r\n" for name in names
         )
 
-    def command(self, values: Iterable[Any]) -> bytes:
-        """Return the command that appends one entry; a value is text or a number, or nothing."""
+    def command(self, values: Iterable[str]) -> bytes:
+        """Return the command that appends one entry."""
         told: list[int | bytes] = []
         for value in values:
-            text = b"" if value is None else str(value).encode()
+            text = value.encode()
             told += (len(text), text)
         return self._form % tuple(told)
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sagas.conf import conf
 from sagas.contexts import contexts
-from sagas.outbox import catching_up, exchange, starts
+from sagas.outbox import catching_up, exchange, starts, stream
 from sagas.outbox.delivery import deliver
 from sagas.outbox.history import delete_kept, keep_missed
 from sagas.outbox.republish import positions_of
@@ -25,10 +25,13 @@ BATCH = 5000
 _SETTLED = """
 SELECT position, id, aggregatetype, aggregateid, sequence FROM {outbox}
 WHERE settled_at < clock_timestamp() - make_interval(days => %s) AND position > %s
-    AND NOT (outside_due AND %s)
+    AND NOT (outside_due AND %s){streamed}
     AND position <= %s
 ORDER BY position LIMIT %s
 """
+
+_STREAMED = """
+    AND NOT EXISTS (SELECT FROM {due} d WHERE d.position = {outbox}.position)"""
 
 SEEN: Final = 100
 """Unreadable messages that stay after somebody has discarded them, the latest."""
@@ -97,9 +100,11 @@ def _prune_events(producer: str) -> int:
 
 
 def _settled(producer: str, last: int, kept_from: int | None) -> list[Row]:
+    outbox, due = table(producer, "outbox"), table(producer, "streamdue")
+    streamed = _STREAMED.format(outbox=outbox, due=due) if stream.address() else ""
     with connection_of(producer).cursor() as cursor:
         cursor.execute(
-            _SETTLED.format(outbox=table(producer, "outbox")),
+            _SETTLED.format(outbox=outbox, streamed=streamed),
             [
                 int(conf.RETENTION_DAYS),
                 last,

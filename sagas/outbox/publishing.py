@@ -15,7 +15,7 @@ from sagas.core.events import Event
 from sagas.correlation import current_or_new
 from sagas.ids import uuid7
 from sagas.models.contextual import Aggregate
-from sagas.outbox import bell, exchange
+from sagas.outbox import bell, exchange, stream
 from sagas.transactions import after_commit_once, connection_of, table, transaction_required
 
 
@@ -47,14 +47,19 @@ WITH aggregate AS (
     UPDATE {aggregate} SET event_sequence = event_sequence + 1
     WHERE id = %(aggregate_id)s
         AND event_sequence = coalesce(%(expected)s::bigint, event_sequence)
-    RETURNING event_sequence)
-INSERT INTO {outbox} (id, aggregatetype, aggregateid, sequence, type, version, payload,
-    occurred_at, correlation_id, causation_id, traceparent, actor, outside_due)
-SELECT %(id)s, %(aggregate_type)s, %(aggregate_id)s, event_sequence, %(type)s, %(version)s,
-    %(payload)s, %(occurred_at)s, %(correlation_id)s, %(causation_id)s, %(traceparent)s,
-    %(actor)s, %(outside_due)s
-FROM aggregate RETURNING sequence
+    RETURNING event_sequence),
+told AS (
+    INSERT INTO {outbox} (id, aggregatetype, aggregateid, sequence, type, version, payload,
+        occurred_at, correlation_id, causation_id, traceparent, actor,
+        outside_due)
+    SELECT %(id)s, %(aggregate_type)s, %(aggregate_id)s, event_sequence, %(type)s, %(version)s,
+        %(payload)s, %(occurred_at)s, %(correlation_id)s, %(causation_id)s, %(traceparent)s,
+        %(actor)s, %(outside_due)s
+    FROM aggregate RETURNING position, sequence){due}
+SELECT sequence FROM told
 """
+_DUE = """,
+due AS (INSERT INTO {due} (position) SELECT position FROM told)"""
 
 
 def publish(event: Event, *, aggregate: Aggregate, expected: int | None = None) -> UUID:
@@ -75,7 +80,8 @@ def publish(event: Event, *, aggregate: Aggregate, expected: int | None = None) 
     event_id = uuid7()
     parameters = _parameters(event, aggregate, event_id) | {"expected": expected}
     quoted = connection_of(context).ops.quote_name(_table_of(aggregate))
-    sql = _PUBLISH.format(aggregate=quoted, outbox=table(context, "outbox"))
+    due = _DUE.format(due=table(context, "streamdue")) if stream.address() else ""
+    sql = _PUBLISH.format(aggregate=quoted, outbox=table(context, "outbox"), due=due)
     with connection_of(context).cursor() as cursor:
         cursor.execute(sql, parameters)
         row = cursor.fetchone()

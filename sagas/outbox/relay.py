@@ -12,7 +12,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from celery import current_app
@@ -24,9 +24,8 @@ from sagas.conf import conf
 from sagas.contexts import contexts
 from sagas.failpoints import failpoint
 from sagas.orchestration import canvas
-from sagas.outbox import bell, starts, stream
+from sagas.outbox import bell, starts
 from sagas.outbox.history import KEEP, filled
-from sagas.outbox.stream import Row
 from sagas.outbox.subscriptions import consumers_of
 from sagas.spans import span
 from sagas.transactions import connection_of, table
@@ -40,7 +39,7 @@ WHERE position IN (
     SELECT position FROM {rows} AS o
     WHERE published_at IS NULL AND (leased_until IS NULL OR leased_until <= clock_timestamp())
     ORDER BY position {direction} LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
-RETURNING position, id, type, traceparent, aggregatetype, aggregateid{more},
+RETURNING position, id, type, traceparent, aggregatetype, aggregateid,
     created_at > clock_timestamp() - make_interval(secs => %(fresh)s)
 """
 
@@ -80,6 +79,8 @@ EVENTS: Final = "events"
 """The queue of all others, and of what is delivered again."""
 
 
+Row = tuple[Any, ...]
+"""Position, id, type, trace and aggregate of an event, and whether it is fresh."""
 Deliver = Callable[[str, str, Iterable[tuple[str, UUID, str]]], object]
 
 
@@ -128,9 +129,8 @@ def relay_batch(context: str, *, spared: float = 0.0) -> int:
     return _pass_on(context, _lease(context, spared=spared), None) or 0
 
 
-def _pass_on(context: str, leased: list[Row], on_the_spot: Deliver | None) -> int | None:
+def _pass_on(context: str, rows: list[Row], on_the_spot: Deliver | None) -> int | None:
     """Hand over what may be; None when somebody did not take it, and would be waited for again."""
-    rows = stream.in_order(context, leased)
     if not rows:
         return 0
     failpoint("relay.selected", context)
@@ -143,8 +143,6 @@ def hand_over(context: str, rows: Sequence[Row], on_the_spot: Deliver | None = N
     # One batch of many causes: it has none of them for a parent, and is linked to each.
     with span("relay", "producer", [row[3] for row in rows], context=context, events=len(rows)):
         if not _publish(context, heard, on_the_spot):
-            return False
-        if not stream.append(context, rows):
             return False
     failpoint("relay.published", context)
     unheard = [row[0] for row, consumers in heard if not consumers]
@@ -164,7 +162,6 @@ def _lease(context: str, *, newest: bool = False, spared: float = 0.0) -> list[R
         outbox=outbox,
         rows=some.format(outbox=outbox),
         direction="DESC" if newest else "",
-        more=stream.columns(),
     )
     parameters = {
         "lease": conf.RELAY_LEASE,

@@ -1,21 +1,14 @@
 """The events as a stream in Redis, for readers that are not part of this project.
 
 Off unless ``RELAY_STREAM`` says where: an address of Redis with the name of the stream as the last
-part of its path. Every event comes at least once. What comes for the first time comes in the
-order of its aggregate, so a reader keeps one number an aggregate and skips what is not above it.
-
-Deliveries within the project do not come from here, and do not wait for it.
+part of its path. Deliveries within the project do not come from here, and do not wait for it.
 """
 
-import logging
 import re
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import takewhile
 from typing import Any, Final
-from uuid import UUID
 
 import redis
 from django.conf import settings
@@ -25,10 +18,6 @@ from redis.retry import Retry
 from sagas.conf import conf
 from sagas.core.errors import SagasError
 from sagas.outbox.entries import Entries, send
-from sagas.outbox.subscriptions import REQUEST
-from sagas.transactions import connection_of, table
-
-log = logging.getLogger(__name__)
 
 FIELDS: Final = (
     "id",
@@ -44,38 +33,22 @@ FIELDS: Final = (
     "payload",
 )
 """Of an entry, beside ``producer``; named like the outbox's columns."""
-# In which form the columns after the first five are read. Text is what the stream holds.
-_COLUMNS: Final = """, sequence, version,
+COLUMNS: Final = """id::text, type, coalesce(traceparent, ''), aggregatetype, aggregateid::text,
+    sequence::text, version::text,
     to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
     correlation_id, coalesce(causation_id, ''), payload::text"""
+"""Their values, as the texts that the stream holds."""
 _SERVER: Final = re.compile(r"(rediss?://[^/]|unix:///)")
 PATIENCE: Final = 2.0
 """Seconds for an answer."""
-HELD: Final = 0.2
-"""Seconds after which an event is looked at again that came before the one in front of it."""
-
-_BEFORE = """
-SELECT o.aggregatetype, o.aggregateid FROM {outbox} o
-JOIN unnest(%(types)s::text[], %(ids)s::uuid[], %(numbers)s::bigint[])
-    AS wanted (aggregatetype, aggregateid, sequence)
-    USING (aggregatetype, aggregateid, sequence)
-WHERE o.published_at IS NULL
-"""
-
-_GIVE_BACK = """
-UPDATE {outbox} SET leased_until = clock_timestamp() + make_interval(secs => %(held)s),
-    attempts = greatest(attempts - 1, 0)
-WHERE position IN (SELECT position FROM {outbox} WHERE position = ANY(%(positions)s)
-    ORDER BY position FOR UPDATE)
-"""
-
-Row = tuple[Any, ...]
-"""Position, id, type, trace and aggregate of an event, what a stream needs of it, and whether it
-is fresh."""
 
 
 class UnfitAddress(SagasError):
     """``RELAY_STREAM`` is no address of a stream."""
+
+
+class Away(SagasError):
+    """The stream did not take the events, or its answer was lost: some may be there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +79,7 @@ def _parsed(chosen: str) -> Address:
 
 @cache
 def _client(url: str) -> redis.Redis:
-    # Sent again without a word, a batch would be there twice; the lease is what repeats it.
+    # Sent again without a word, a batch would be there twice; the row that stays repeats it.
     return redis.Redis.from_url(
         url,
         socket_timeout=PATIENCE,
@@ -116,71 +89,18 @@ def _client(url: str) -> redis.Redis:
     )
 
 
-def columns() -> str:
-    """Return what a relay has to read of an event beside what it always reads."""
-    return _COLUMNS if address() else ""
+def append(context: str, events: Sequence[Sequence[Any]]) -> None:
+    """Write events into the stream, all of them or none.
 
-
-def in_order(context: str, rows: list[Row]) -> list[Row]:
-    """Keep those of a batch that may be published, as far as a stream asks for an order.
-
-    An event goes when the one in front of it is published, or goes with it. Other relays may have
-    that one; then this one is given back, to be looked at again a moment later.
-    """
-    if not rows or not address():
-        return rows
-    leased: dict[tuple[str, UUID], list[Row]] = defaultdict(list)
-    for row in rows:
-        leased[row[4], row[5]].append(row)
-    waiting = _waiting(context, {key: found[0][6] - 1 for key, found in leased.items()})
-    kept = {
-        row[0]
-        for key, found in leased.items()
-        if key not in waiting
-        for row in _without_a_hole(found)
-    }
-    held = [row[0] for row in rows if row[0] not in kept]
-    if held:
-        with connection_of(context).cursor() as cursor:
-            statement = _GIVE_BACK.format(outbox=table(context, "outbox"))
-            cursor.execute(statement, {"held": HELD, "positions": held})
-    return [row for row in rows if row[0] in kept]
-
-
-def _waiting(context: str, before: dict[tuple[str, UUID], int]) -> set[tuple[str, UUID]]:
-    """Return the aggregates of which the event of this number is not published."""
-    with connection_of(context).cursor() as cursor:
-        cursor.execute(
-            _BEFORE.format(outbox=table(context, "outbox")),
-            {
-                "types": [type_ for type_, _ in before],
-                "ids": [id_ for _, id_ in before],
-                "numbers": list(before.values()),
-            },
-        )
-        return set(cursor.fetchall())
-
-
-def _without_a_hole(found: list[Row]) -> list[Row]:
-    first = found[0][6]
-    numbered = enumerate(found, first)
-    return [row for _, row in takewhile(lambda pair: pair[1][6] == pair[0], numbered)]
-
-
-def append(context: str, rows: Sequence[Row]) -> bool:
-    """Write events into the stream, all of them or none; False when it did not take them.
-
-    True without a stream. After False some may be there all the same: the answer may be lost.
+    :param events: the values of ``COLUMNS`` of each
+    :raises Away: if it did not take them
     """
     found = address()
-    if found is None:
-        return True
+    if found is None or not events:
+        return
     entries = Entries(found.name, int(conf.STREAM_LENGTH), {"producer": context}, FIELDS)
-    told = [entries.command(row[1:-1]) for row in rows if not row[4].endswith(f".{REQUEST}")]
     try:
         # One transaction: a Redis out of memory must not take the second event without the first.
-        send(_client(found.url), told)
+        send(_client(found.url), [entries.command(event) for event in events])
     except redis.RedisError as error:
-        log.warning("stream_unreached", extra={"error": str(error)})
-        return False
-    return True
+        raise Away(str(error)) from error

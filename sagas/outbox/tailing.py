@@ -18,11 +18,10 @@ from django.db import DatabaseError, connections
 from sagas.conf import conf
 from sagas.core.errors import SagasError
 from sagas.failpoints import failpoint
-from sagas.outbox import pgoutput, stream
+from sagas.outbox import pgoutput
 from sagas.outbox.pgoutput import Begin, Commit, Insert, Relation, UnreadableLog
-from sagas.outbox.relay import hand_over
+from sagas.outbox.relay import Row, hand_over
 from sagas.outbox.slots import MEGABYTE, PUBLICATION, NotTailable, databases
-from sagas.outbox.stream import Row
 from sagas.transactions import connection_of, table
 
 MOST_CHANGES = 10_000
@@ -50,7 +49,7 @@ SELECT pg_replication_slot_advance(slot_name, %(to)s::pg_lsn) FROM pg_replicatio
 WHERE slot_name = %(slot)s AND pg_wal_lsn_diff(%(to)s::pg_lsn, confirmed_flush_lsn) > %(least)s
 """
 _UNMARKED = """
-SELECT position, id, type, traceparent, aggregatetype, aggregateid{more}, true
+SELECT position, id, type, traceparent, aggregatetype, aggregateid, true
 FROM unnest(%s::bigint[]) WITH ORDINALITY AS found (position, number) JOIN {outbox} USING (position)
 WHERE published_at IS NULL ORDER BY number
 """
@@ -190,9 +189,8 @@ class _Seen:
 
 def _unmarked(context: str, positions: list[int]) -> list[Row]:
     with connection_of(context).cursor() as cursor:
-        statement = _UNMARKED.format(outbox=table(context, "outbox"), more=stream.columns())
-        cursor.execute(statement, [positions])
-        return stream.in_order(context, list(cursor.fetchall()))
+        cursor.execute(_UNMARKED.format(outbox=table(context, "outbox")), [positions])
+        return list(cursor.fetchall())
 
 
 def _advance(alias: str, slot: str, to: str, *, least: int) -> None:

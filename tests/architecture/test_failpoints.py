@@ -44,7 +44,6 @@ BESIDE = {
     ),
     "sagas.outbox.history._keep_page": ("sagas.outbox.history.keep_missed", "history.kept"),
     "sagas.choreography.moves.claim": ("sagas.choreography.watchdog.watch", "watch.claimed"),
-    "sagas.outbox.stream.in_order": ("sagas.outbox.relay._pass_on", "relay.selected"),
     "sagas.outbox.republish._settle": ("sagas.outbox.republish._compare", "republish.delivered"),
 }
 IN_A_TRANSACTION = "runs in its caller's transaction, which has its own places"

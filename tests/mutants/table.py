@@ -82,6 +82,7 @@ ASKED = {
         _I + "test_republish.py",
         _I + "test_history.py",
         _I + "test_outside.py",
+        _I + "test_stream.py",
         _I + "test_new_consumers.py",
     ),
     "sagas.outbox.publishing": (_I + "test_publishing.py", _I + "test_history.py"),
@@ -89,6 +90,7 @@ ASKED = {
     "sagas.outbox.outside": (_I + "test_outside.py", _I + "test_outside_refused.py"),
     "sagas.outbox.bell": (_I + "test_bell.py",),
     "sagas.outbox.refused": (_I + "test_outside_refused.py",),
+    "sagas.outbox.streaming": (_I + "test_stream.py",),
     "sagas.outbox.republish": (_I + "test_republish.py", LONE),
     "sagas.outbox.slots": (_I + "test_tailing.py",),
     "sagas.outbox.tailing": (_I + "test_tailing.py",),
@@ -472,8 +474,28 @@ BY_HAND = {
     ),
     "what waits for the outside is not pruned": (
         "sagas.outbox.pruning",
-        "    AND NOT (outside_due AND %s)\n",
-        "    AND %s IS NOT NULL\n",
+        "    AND NOT (outside_due AND %s){streamed}\n",
+        "    AND %s IS NOT NULL{streamed}\n",
+    ),
+    "what waits for the stream is not pruned": (
+        "sagas.outbox.pruning",
+        'if stream.address() else ""',
+        'if False else ""',
+    ),
+    "only what the stream took is not due any more": (
+        "sagas.outbox.streaming",
+        "        _fail(context, mine, str(away))\n        return None",
+        "        _fail(context, mine, str(away))",
+    ),
+    "nothing is streamed without the lease": (
+        "sagas.outbox.streaming",
+        "    if mine is None:\n        return None",
+        "",
+    ),
+    "a batch of the stream does not end the run": (
+        "sagas.outbox.streaming",
+        "        total += sent\n",
+        "        total += sent\n        if sent < int(conf.RELAY_BATCH):\n            break\n",
     ),
     "only what was applied is settled": (
         "sagas.outbox.republish",
@@ -549,7 +571,9 @@ TRIGGERS = (
 
 # Guards that need not be missed, since others say the same.
 BESIDE = {
-    "outbox.stream._GIVE_BACK: FOR UPDATE": "the end of a deadlock, which is a repeat",
+    "outbox.streaming._TAKE: FOR UPDATE SKIP LOCKED": "the order, which holds without a lease",
+    "outbox.streaming._TAKE: taken.leased_until IS NOT NULL OR"
+    " position = (SELECT min(position) FROM due)": "the lease, which nobody got",
     "choreography.moves._CLAIM: FOR UPDATE SKIP LOCKED": "the token, which fences the first of two",
     "choreography.moves._CLAIM: finished_at IS NULL": "`due_at`, which nothing that ended has",
     "orchestration.barriers._JOURNAL: all of them": "the barrier, which says what the journal says",

@@ -253,6 +253,10 @@ def test_every_place_of_the_list_is_armed_by_these_tests_or_named_elsewhere():
             "tests/workers/test_outside.py",
         ),
         **dict.fromkeys(
+            ["stream.selected", "stream.published", "stream.committed"],
+            "tests/workers/test_stream.py",
+        ),
+        **dict.fromkeys(
             ["consumer.begun", "catchup.delivered", "catchup.noted"],
             "tests/integration/sagas/test_new_consumers.py",
         ),

@@ -10,6 +10,7 @@ from django.core.management.base import CommandError
 
 from sagas.contexts import contexts
 from sagas.management.answering import OperatorCommand
+from sagas.management.streaming import NoStream, Streaming
 from sagas.management.tailing import Tailing, agreed
 from sagas.outbox.backlog import Backlog, backlog, drain
 from sagas.outbox.pgoutput import UnreadableLog
@@ -18,7 +19,7 @@ from sagas.outbox.tailing import Refused
 
 
 class Command(OperatorCommand):
-    """Shows what waits in the outboxes, runs the relay until nothing is left, or tails the log."""
+    """Shows what waits in the outboxes, relays what is left, tails the log, feeds the stream."""
 
     help = __doc__
 
@@ -42,11 +43,21 @@ class Command(OperatorCommand):
         )
         one_of.add_argument("--drop", action="store_true", help="take them away, and end")
         tail.add_argument("--yes", action="store_true", help="do not ask before --drop")
+        verbs.add_parser(
+            "stream",
+            help="bring events into the stream of RELAY_STREAM as soon as they are committed",
+            description="An extra: a process that waits for commits and appends their events to the"
+            " stream of RELAY_STREAM at once, until SIGTERM. Any number of them may run, on any"
+            " machine. Without one the relay does it, a message later.",
+        )
 
     def handle(self, *_: Any, **options: Any) -> None:
         """Carry out the verb."""
         if options["verb"] == "tail":
             self._tail(options)
+            return
+        if options["verb"] == "stream":
+            self._stream()
             return
         known = contexts()
         if options["context"] not in (None, *known):
@@ -73,6 +84,12 @@ class Command(OperatorCommand):
                 tailing.run()
         except (NotTailable, UnreadableLog, Refused) as no:
             raise CommandError(str(no) or "the broker does not take the events") from no
+
+    def _stream(self) -> None:
+        try:
+            Streaming(self.stdout.write).run()
+        except NoStream as no:
+            raise CommandError(str(no), returncode=2) from no
 
     def _show(self, chosen: tuple[str, ...], *, as_json: bool) -> None:
         found = [backlog(context) for context in chosen]

@@ -40,7 +40,7 @@ def test_without_a_database_pages_say_that_they_cannot_answer_now(monkeypatch, a
         raise OperationalError("no route to 10.1.2.3")
 
     monkeypatch.setattr(queries, "catalogue", silent)
-    monkeypatch.setattr("config.metrics._rows", silent)
+    monkeypatch.setattr("config.metrics.rows", silent)
     monkeypatch.setattr(SessionStore, "load", silent)
     browser = Client(raise_request_exception=False)
     browser.cookies["sessionid"] = "of-somebody-who-signed-in"

@@ -1,8 +1,10 @@
 """Events for readers outside: in a stream of Redis, in order, each at least once."""
 
 import json
+import socket
 from collections import Counter
 from datetime import datetime
+from time import monotonic
 
 import pytest
 import redis
@@ -11,27 +13,43 @@ from django.conf import settings as project
 from sagas import failpoints
 from sagas.checks import check_stream
 from sagas.failpoints import FailpointHit
-from sagas.outbox import stream
-from sagas.outbox.relay import relay, relay_batch
+from sagas.orchestration import canvas
+from sagas.outbox import stream, streaming
+from sagas.outbox.pruning import prune
+from sagas.outbox.relay import relay
+from sagas.outbox.streaming import send, send_batch
+from sagas.tasks import relay_outboxes
 from tests.databases import rows
-from tests.integration.sagas.news import a_teller, grow_old, listen, outbox, tell
+from tests.integration.sagas.news import a_teller, listen, outbox, tell
 from tests.integration.sagas.test_relay import delivered
 from tests.together import raised, together
 
 pytestmark = pytest.mark.usefixtures("nobody_listens")
 
 NAME = "trial-events"
+_URL, _, _QUERY = project.REDIS_URL.partition("?")
+ADDRESS = f"{_URL}/{NAME}?{_QUERY}" if _QUERY else f"{_URL}/{NAME}"
+NOWHERE = "redis://127.0.0.1:1/0/events"
 
 
 @pytest.fixture
 def entries(settings):
     """Turns the stream on, and reads it."""
-    url, _, query = project.REDIS_URL.partition("?")
-    settings.RELAY_STREAM = f"{url}/{NAME}?{query}" if query else f"{url}/{NAME}"
+    settings.RELAY_STREAM = ADDRESS
     with redis.Redis.from_url(project.REDIS_URL, decode_responses=True) as client:
         client.delete(NAME)
         yield lambda: [entry for _, entry in client.xrange(NAME)]
         client.delete(NAME)
+
+
+def due():
+    return rows("SELECT count(*) FROM orders_streamdue")[0][0]
+
+
+def tick():
+    """What beat does, when no event is left to its ring any more."""
+    rows("UPDATE orders_outbox SET created_at = created_at - interval '1 minute'")
+    relay_outboxes()
 
 
 def texts(entries):
@@ -49,24 +67,27 @@ def first_times(entries):
     return taken
 
 
-def let_all_leases_end():
-    rows("UPDATE orders_outbox SET leased_until = NULL WHERE published_at IS NULL")
+def let_the_lease_end():
+    rows("UPDATE orders_streamlease SET leased_until = clock_timestamp()")
 
 
 def test_without_the_setting_nothing_goes_to_a_stream(broker, entries, settings):
     settings.RELAY_STREAM = None
-    listen()
     tell(a_teller(), "hello")
-
-    assert relay() == 1
+    relay_outboxes()
     assert entries() == []
+    assert due() == 0
+
+    tell(a_teller(), "hello")
+    settings.RELAY_STREAM = ADDRESS
+    assert send("orders") == 0, "whoever publishes decides"
 
 
 def test_an_event_goes_to_the_stream_with_all_that_is_known_of_it(broker, entries):
     teller = a_teller()
     [event_id] = tell(teller, "hello")
 
-    assert relay() == 1
+    assert send("orders") == 1
     [entry] = entries()
     row = outbox(event_id=event_id)
     assert entry.keys() == {"producer", *stream.FIELDS}
@@ -84,6 +105,8 @@ def test_an_event_goes_to_the_stream_with_all_that_is_known_of_it(broker, entrie
         "causation_id": "",
         "traceparent": row.traceparent or "",
     }
+    assert (due(), row.published_at) == (0, None)
+    assert send("orders") == 0
 
 
 def test_what_a_context_asks_of_the_engine_is_nobodys_business_outside(broker, entries):
@@ -91,57 +114,132 @@ def test_what_a_context_asks_of_the_engine_is_nobodys_business_outside(broker, e
     rows("UPDATE orders_outbox SET aggregatetype = 'orders.saga_request'")
     tell(a_teller(), "hello")
 
-    assert relay() == 2
+    assert send("orders") == 2
     assert texts(entries) == ["hello"]
 
 
-def test_those_who_listen_within_the_project_are_told_as_ever(broker, entries):
+def test_the_relays_task_tells_those_who_listen_and_then_the_stream(broker, entries):
     listen()
     [event_id] = tell(a_teller(), "hello")
-    relay()
+    tick()
 
     assert delivered(broker) == [("billing", event_id)]
     assert outbox(event_id=event_id).published_at is not None
+    assert texts(entries) == ["hello"]
 
 
-def test_a_stream_that_cannot_be_reached_keeps_the_events_and_holds_up_no_delivery(
-    broker, entries, settings, caplog
-):
+def test_a_ring_brings_the_events_of_its_context_into_the_stream(broker, entries):
+    tell(a_teller(), "hello")
+    relay_outboxes("billing")
+    assert entries() == []
+
+    relay_outboxes("orders")
+    assert texts(entries) == ["hello"]
+
+
+def test_a_broker_that_is_away_does_not_keep_events_from_the_stream(broker, entries, monkeypatch):
     listen()
     [event_id] = tell(a_teller(), "hello")
-    right, settings.RELAY_STREAM = settings.RELAY_STREAM, "redis://127.0.0.1:1/0/events"
+    monkeypatch.setattr(canvas, "publish", lambda *_, **__: False)
+    tick()
 
-    assert relay() == 0
-    assert delivered(broker) == [("billing", event_id)]
     assert outbox(event_id=event_id).published_at is None
-    assert "stream_unreached" in {record.message for record in caplog.records}
-
-    settings.RELAY_STREAM = right
-    grow_old()
-    assert relay() == 1
     assert texts(entries) == ["hello"]
+
+
+def test_however_many_events_wait_for_a_stream_that_is_away_a_lost_ring_does_not(
+    broker, entries, settings
+):
+    settings.SAGAS = {**settings.SAGAS, "RELAY_BATCH": 2}
+    settings.RELAY_STREAM = NOWHERE
+    listen()
+    tell(a_teller(), *map(str, range(10)))
+    tick()
+    broker.take()
+    [event_id] = tell(a_teller(), "its ring is lost")
+    broker.take()
+
+    tick()
+    assert delivered(broker) == [("billing", event_id)]
+    assert outbox().filter(published_at=None).count() == 0
+    assert due() == 11
+
+
+def test_a_stream_that_cannot_be_reached_keeps_the_events_for_later(
+    broker, entries, settings, caplog
+):
+    settings.RELAY_STREAM = NOWHERE
+    tell(a_teller(), "hello")
+
+    assert send("orders") == 0
+    assert due() == 1
+    assert "stream_unreached" in {record.message for record in caplog.records}
+    assert "Events of orders are not taken by the stream" in streaming.trouble()
+
+    settings.RELAY_STREAM = ADDRESS
+    let_the_lease_end()
+    assert send("orders") == 1
+    assert texts(entries) == ["hello"]
+    assert streaming.trouble() == ""
+
+
+def test_a_stream_that_fails_is_tried_again_after_a_delay_that_grows(broker, entries, settings):
+    settings.RELAY_STREAM = NOWHERE
+    settings.SAGAS = {**settings.SAGAS, "DELAY_BASE": 100, "DELAY_CAP": 150}
+    tell(a_teller(), "hello")
+    delays = []
+    for _ in range(3):
+        assert send_batch("orders") is None
+        delays += rows(
+            "SELECT extract(epoch FROM leased_until - clock_timestamp()) FROM orders_streamlease"
+        )
+        assert send_batch("orders") is None, "not before the delay is over"
+        let_the_lease_end()
+
+    assert [round(delay, -1) for (delay,) in delays] == [100, 150, 150]
+    assert rows("SELECT failures FROM orders_streamlease") == [(3,)]
+
+
+def test_a_stream_that_hangs_costs_one_bounded_wait_and_our_own_deliveries_none(
+    broker, entries, settings, monkeypatch
+):
+    monkeypatch.setattr(stream, "PATIENCE", 0.3)
+    listen()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        settings.RELAY_STREAM = f"redis://127.0.0.1:{server.getsockname()[1]}/0/events"
+        [event_id] = tell(a_teller(), "hello")
+        began = monotonic()
+        tick()
+        assert monotonic() - began >= 0.3
+        assert delivered(broker) == [("billing", event_id)]
+        assert send_batch("orders") is None, "nobody else waits for it"
 
 
 def test_what_stands_under_the_name_and_is_no_stream_is_left_alone(broker, entries):
     tell(a_teller(), "hello")
     with redis.Redis.from_url(project.REDIS_URL) as client:
         client.set(NAME, "something else")
-        assert relay() == 0
+        assert send("orders") == 0
         assert client.get(NAME) == b"something else"
 
 
-@pytest.mark.parametrize(("place", "times"), [("relay.selected", 1), ("relay.published", 2)])
-def test_a_relay_that_dies_has_its_events_streamed_by_the_next(
-    broker, entries, monkeypatch, place, times
+@pytest.mark.parametrize(
+    ("place", "times", "left"),
+    [("stream.selected", 1, 1), ("stream.published", 2, 1), ("stream.committed", 1, 0)],
+)
+def test_a_sender_that_dies_has_its_events_streamed_by_the_next(
+    broker, entries, monkeypatch, place, times, left
 ):
     tell(a_teller(), "hello")
     monkeypatch.setattr(failpoints, "_hits", Counter())
     monkeypatch.setenv("CONCORD_FAILPOINTS", f"{place}=raise:1")
     with pytest.raises(FailpointHit):
-        relay()
-    grow_old()
+        send("orders")
+    assert due() == left
+    assert send_batch("orders") == (None if left else 0), "the lease of the dead sender still runs"
 
-    assert relay() == 1
+    let_the_lease_end()
+    assert send("orders") == left
     assert texts(entries) == ["hello"] * times
 
 
@@ -150,84 +248,173 @@ def test_the_length_of_the_stream_is_bounded(broker, entries, settings):
     teller = a_teller()
     for start in range(0, 1000, 250):
         tell(teller, *(str(number) for number in range(start, start + 250)))
-        relay()
+        send("orders")
 
     # The stream drops whole nodes of a hundred entries.
     assert 100 <= len(entries()) <= 300
     assert texts(entries)[-1] == "999"
 
 
-def test_an_event_waits_for_the_one_in_front_of_it_that_another_relay_has(
-    broker, entries, settings
-):
+def test_a_long_backlog_goes_in_batches_in_its_order(broker, entries, settings):
+    settings.SAGAS = {**settings.SAGAS, "RELAY_BATCH": 2}
+    tell(a_teller(), *"abcde")
+
+    assert send("orders") == 5
+    assert texts(entries) == list("abcde")
+
+
+def test_one_run_ends_though_more_waits(broker, entries, settings, monkeypatch):
     settings.SAGAS = {**settings.SAGAS, "RELAY_BATCH": 1}
-    teller, other = a_teller(), a_teller()
-    tell(teller, "first", "second", "third")
-    rows(
-        "UPDATE orders_outbox SET leased_until = clock_timestamp() + interval '1 hour'"
-        " WHERE sequence = 1"
-    )
-    tell(other, "fine")
-    settings.SAGAS = {**settings.SAGAS, "RELAY_BATCH": 500}
+    monkeypatch.setattr(streaming, "MOST_BATCHES", 2)
+    tell(a_teller(), *"abc")
 
-    assert relay_batch("orders") == 1
-    assert texts(entries) == ["fine"]
-    assert outbox().get(sequence=2).attempts == 0, "an attempt that was none"
-
-    let_all_leases_end()
-    assert relay_batch("orders") == 3
-    assert texts(entries) == ["fine", "first", "second", "third"]
+    assert (send("orders"), due()) == (2, 1)
 
 
-def test_a_hole_in_a_batch_ends_it_for_that_aggregate(broker, entries):
+def test_whoever_finds_the_lease_taken_leaves_its_event_to_him_who_has_it(
+    broker, entries, monkeypatch
+):
+    """It is committed when the other has read, and nobody rings for it again."""
     teller = a_teller()
-    tell(teller, "first", "second", "third")
-    rows(
-        "UPDATE orders_outbox SET leased_until = clock_timestamp() + interval '1 hour'"
-        " WHERE sequence = 2"
-    )
+    tell(teller, "first")
+    really, told = stream.append, []
 
-    assert relay_batch("orders") == 1
-    assert texts(entries) == ["first"]
-    let_all_leases_end()
-    assert relay_batch("orders") == 2
-    assert texts(entries) == ["first", "second", "third"]
+    def interrupted(context, events):
+        really(context, events)
+        if not told:
+            told.append(tell(teller, "second"))
+            assert send_batch("orders") is None
+
+    monkeypatch.setattr(stream, "append", interrupted)
+    assert send("orders") == 2
+    assert texts(entries) == ["first", "second"]
 
 
-def test_the_newest_events_do_not_overtake_older_ones_of_their_aggregate(broker, entries, settings):
-    settings.SAGAS = {**settings.SAGAS, "RELAY_FRESH": 2}
+def test_a_sender_that_froze_and_thaws_doubles_events_and_brings_none_out_of_order(
+    broker, entries, monkeypatch, settings
+):
+    """See Note [The oldest that is due goes first]."""
+    settings.SAGAS = {**settings.SAGAS, "RELAY_BATCH": 2}
     teller = a_teller()
     tell(teller, *"abcd")
-    tell(a_teller(), "fresh")
+    really, frozen = stream.append, []
 
-    settings.SAGAS = {**settings.SAGAS, "RELAY_BATCH": 1, "RELAY_FRESH": 2}
-    relay("orders")
-    assert texts(entries)[0] == "fresh"
-    let_all_leases_end()
-    for _ in "abcd":
-        relay()
-    assert texts(entries) == ["fresh", *"abcd"]
+    def freezing(context, events):
+        if not frozen:
+            frozen.append(True)
+            let_the_lease_end()
+            assert send("orders") == 4
+        really(context, events)
+
+    monkeypatch.setattr(stream, "append", freezing)
+    assert send_batch("orders") == 2
+    assert send("orders") == 0
+
+    assert texts(entries) == list("abcdab")
+    assert first_times(entries) == [(str(teller.id), number) for number in range(1, 5)]
 
 
-def test_several_relays_at_once_keep_the_order_of_every_aggregate(broker, entries, settings):
-    settings.SAGAS = {**settings.SAGAS, "RELAY_BATCH": 7, "RELAY_FRESH": 3}
+def test_a_sender_whose_lease_has_run_out_gives_nobody_elses_back(broker, entries, monkeypatch):
+    tell(a_teller(), "hello")
+    until = "'2999-01-01 00:00:00+00'"
+    really = stream.append
+
+    def taken_over(context, events):
+        really(context, events)
+        rows(f"UPDATE orders_streamlease SET leased_until = {until}, failures = 3")
+
+    monkeypatch.setattr(stream, "append", taken_over)
+    send_batch("orders")
+    assert rows(f"SELECT failures FROM orders_streamlease WHERE leased_until = {until}") == [(3,)]
+
+    monkeypatch.setattr(stream, "append", lambda *_: taken_away())
+
+    def taken_away():
+        rows(f"UPDATE orders_streamlease SET leased_until = {until}, failures = 3")
+        raise stream.Away("gone")
+
+    let_the_lease_end()
+    tell(a_teller(), "hello")
+    assert send_batch("orders") is None
+    assert rows(f"SELECT failures FROM orders_streamlease WHERE leased_until = {until}") == [(3,)]
+
+
+def test_several_senders_at_once_keep_the_order_of_every_aggregate(broker, entries, settings):
+    settings.SAGAS = {**settings.SAGAS, "RELAY_BATCH": 7}
     tellers = [a_teller() for _ in range(8)]
-    for number in range(12):
-        for teller in tellers:
-            tell(teller, str(number))
+
+    def write(own):
+        for number in range(24):
+            for teller in own:
+                tell(teller, str(number))
 
     def work():
-        for turn in range(60):
-            relay("orders" if turn % 2 else "")
-            let_all_leases_end()  # and some are taken away from a relay that is at work on them
+        for _ in range(60):
+            send("orders")
+            let_the_lease_end()  # and some are taken away from a sender that is at work on them
 
-    assert raised(together(*[work] * 4)) == []
-    relay()
+    writers = [lambda own=tellers[n::2]: write(own) for n in range(2)]
+    assert raised(together(*writers, *[work] * 3)) == []
+    let_the_lease_end()
+    while send("orders"):
+        pass
 
     taken = first_times(entries)
-    assert sorted(taken) == sorted((str(t.id), n) for t in tellers for n in range(1, 13))
+    assert sorted(taken) == sorted((str(t.id), n) for t in tellers for n in range(1, 25))
     for teller in tellers:
-        assert [n for id_, n in taken if id_ == str(teller.id)] == list(range(1, 13))
+        assert [n for id_, n in taken if id_ == str(teller.id)] == list(range(1, 25))
+
+
+def test_an_event_that_waits_for_the_stream_is_not_pruned(broker, entries, settings):
+    tell(a_teller(), "hello")
+    relay()
+    rows(
+        "UPDATE orders_outbox SET published_at = now() - interval '1 year',"
+        " settled_at = now() - interval '1 year'"
+    )
+    prune()
+    assert outbox().count() == 1
+
+    settings.RELAY_STREAM = None
+    prune()
+    assert outbox().count() == 0
+    settings.RELAY_STREAM = ADDRESS
+    assert send("orders") == 1, "what was pruned while there was no stream keeps nobody waiting"
+    assert (due(), entries()) == (0, [])
+
+
+def test_what_gets_into_the_stream_is_on_the_disk_before(broker, entries, monkeypatch):
+    """The event's own commit does not wait, and nobody else writes the log meanwhile."""
+    rows("ALTER SYSTEM SET wal_writer_delay = '10s'")
+    rows("SELECT pg_reload_conf()")
+    places = []
+    really = stream.append
+
+    def looking(*arguments):
+        places.extend(rows("SELECT pg_current_wal_flush_lsn() - '0/0'"))
+        really(*arguments)
+
+    monkeypatch.setattr(stream, "append", looking)
+    try:
+        rows("SET synchronous_commit = off")
+        tell(a_teller(), "hello")
+        places.extend(rows("SELECT pg_current_wal_insert_lsn() - '0/0'"))
+        rows("SET synchronous_commit = on")
+        assert send("orders") == 1
+    finally:
+        rows("ALTER SYSTEM RESET wal_writer_delay")
+        rows("SELECT pg_reload_conf()")
+
+    [(written,), (on_disk,)] = places
+    assert on_disk >= written
+
+
+def test_a_context_without_the_tables_of_the_stream_is_refused_at_the_start(settings, monkeypatch):
+    settings.RELAY_STREAM = ADDRESS
+    assert check_stream() == []
+
+    monkeypatch.setattr("sagas.checks.streamed", lambda: ("orders", "somebody"))
+    assert [error.id for error in check_stream()] == ["sagas.E028"]
 
 
 @pytest.mark.parametrize(
