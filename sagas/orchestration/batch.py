@@ -90,8 +90,8 @@ class _Batch:
             sometimes("batch.claimed")
         last = None
         try:
-            self._go_together()
-            self._go_to_the_calls()
+            if not self._go_together() or not self._is_spent():
+                self._go_to_the_calls()
             if self.calling and not self._is_spent():
                 last = self.calling.popleft()
         finally:
@@ -107,14 +107,24 @@ class _Batch:
         if last is not None:
             last.carry_on()
 
-    def _go_together(self) -> None:
-        """Go on with many at once, as far as their steps may share a commit."""
+    def _go_together(self) -> bool:
+        """Go on with many at once, as far as their steps may share a commit; return whether any."""
         saga = registry.SAGAS.get((self.wake.name, self.wake.version))
         if saga is None or not together.shares(saga, self.wake.first, self.wake.direction):
-            return
-        self.in_hand = [saga for saga in self.in_hand if saga.begin() is None]
+            return False
+        self._begin()
+        has_stepped = False
         while len(row := together.side_by_side(self.in_hand)) > 1 and not self._is_spent():
             together.step(row, self.in_hand)
+            has_stepped = True
+        return has_stepped
+
+    def _begin(self) -> None:
+        for saga in list(self.in_hand):
+            # Out of the hand meanwhile: what cannot even be read must not be given back as fresh.
+            self.in_hand.remove(saga)
+            if saga.begin() is None:
+                self.in_hand.append(saga)
 
     def _go_to_the_calls(self) -> None:
         while self.in_hand:

@@ -89,7 +89,8 @@ WHERE r.saga_id = %(id)s AND r.step_no = %(step_no)s AND r.direction = 'do'
     AND s.pending > 0 AND s.cursor <= r.step_no
 RETURNING s.id, s.name, s.def_version, s.fingerprint, s.status, r.step_no, s.last_step,
     r.fencing_token, r.attempts, s.past_return, s.state, s.failure, s.canceled_by, s.deadline_at,
-    s.correlation_id, s.traceparent, s.waiting_for, clock_timestamp(), s.step_deadline_at
+    s.correlation_id, s.traceparent, s.waiting_for, clock_timestamp(), s.step_deadline_at,
+    s.parent_id
 """
 
 

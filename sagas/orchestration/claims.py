@@ -46,11 +46,16 @@ SELECT s.id, s.cursor, s.traceparent FROM sagas_saga AS s WHERE {_FRESH}
 ORDER BY s.due_at LIMIT 1
 """  # noqa: S608 - constants of this module
 
+# Whoever holds one of the rows for long must not keep the others leased.
 _GIVE_BACK = """
+WITH held AS MATERIALIZED (
+    SELECT s.id, held.token FROM sagas_saga AS s
+    JOIN unnest(%(ids)s::uuid[], %(tokens)s::bigint[]) AS held (id, token) USING (id)
+    FOR NO KEY UPDATE OF s SKIP LOCKED)
 UPDATE sagas_saga AS s SET leased_until = NULL, attempts = greatest(attempts - 1, 0),
     due_at = clock_timestamp() + make_interval(secs => %(grace)s),
     updated_at = clock_timestamp()
-FROM unnest(%(ids)s::uuid[], %(tokens)s::bigint[]) AS held (id, token)
+FROM held
 WHERE s.id = held.id AND s.fencing_token = held.token AND s.leased_until IS NOT NULL
 RETURNING s.id
 """

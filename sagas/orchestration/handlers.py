@@ -54,7 +54,8 @@ def handles(
     :param shares_commit: several sagas that come to the step at once may make it in one
         transaction, which is cheaper. For a handler that writes rows of its own saga only: others
         (a stock, an account) would be locked until the last of up to ``SAGAS_CLAIM_BATCH`` sagas
-        is done. If one of them fails, each is carried out once more, alone.
+        is done, and what is set for the transaction alone is found by the next. If one of them
+        fails, each is carried out once more, alone.
     """
 
     def register(function: Callable[[C], R]) -> Callable[[C], R]:

@@ -76,7 +76,7 @@ def hand_on(name: str, version: int, saga_id: UUID) -> None:
 
     See Note [First the lock, then who waits].
     """
-    if _has_none(name, version):
+    if has_no_lock(name, version):
         return
     with cursor_of("sagas") as cursor:
         cursor.execute(_HELD, [saga_id])
@@ -84,7 +84,7 @@ def hand_on(name: str, version: int, saga_id: UUID) -> None:
             _hand_on(cursor, (kind, target_id), saga_id)
 
 
-def _has_none(name: str, version: int) -> bool:
+def has_no_lock(name: str, version: int) -> bool:
     """Return whether a saga surely has no lock: its definition has none, and had none before."""
     saga: Saga[Any] | None = registry.SAGAS.get((name, version))
     may_have_changed = "sagas.E010" in settings.SILENCED_SYSTEM_CHECKS

@@ -55,6 +55,7 @@ class Claim:
     waiting_for: str | None
     claimed_at: datetime
     step_deadline_at: datetime | None
+    parent_id: UUID | None
 
 
 _CLAIMED = tuple(field.name for field in fields(Claim))
@@ -70,7 +71,7 @@ WHERE id = %(id)s AND status = %(status)s AND cursor BETWEEN %(low)s AND %(high)
     AND (not_before IS NULL OR not_before <= clock_timestamp())
 RETURNING id, name, def_version, fingerprint, status, cursor, last_step, fencing_token, attempts,
     past_return, state, failure, canceled_by, deadline_at, correlation_id, traceparent,
-    waiting_for, clock_timestamp(), step_deadline_at
+    waiting_for, clock_timestamp(), step_deadline_at, parent_id
 """
 
 
@@ -86,8 +87,7 @@ def engine_cursor() -> CursorWrapper:
 def claim(saga_id: UUID, *, status: str, low: int, high: int) -> Claim | None:
     """Take a saga whose cursor lies in a link, or return None when it is not to be had.
 
-    Counts the attempt before any work, so that work which kills its process is counted too. A
-    refused copy of a message costs no attempt.
+    Counts the attempt before any work, which may kill its process; a refused copy costs none.
     """
     link: dict[str, Any] = {"id": saga_id, "status": status, "low": low, "high": high}
     with engine_cursor() as cursor:

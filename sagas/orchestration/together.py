@@ -33,7 +33,7 @@ from sagas.models.step_run import RunState
 from sagas.orchestration import compensation, limits, steps, store
 from sagas.orchestration.carried import Carried, correlation_of
 from sagas.orchestration.handlers import handler_of
-from sagas.orchestration.handover import ended
+from sagas.orchestration.handover import has_no_lock
 from sagas.orchestration.store import StaleFencingToken, Target, engine_cursor
 from sagas.orchestration.work import Done, Work, done, entry, running
 from sagas.orchestration.worker import is_spent
@@ -50,11 +50,14 @@ _OF_EACH: Final = {
     "attempts": "held.tried",
     "started": "held.began",
 }
+# Waits for no saga's row: whoever waits for one while it holds others can be in a circle.
 _HELD: Final = """
-WITH held AS (
-    SELECT * FROM unnest(%(ids)s::uuid[], %(tokens)s::bigint[], %(states)s::jsonb[],
+WITH held AS MATERIALIZED (
+    SELECT held.* FROM unnest(%(ids)s::uuid[], %(tokens)s::bigint[], %(states)s::jsonb[],
         %(replies)s::jsonb[], %(keys)s::text[], %(tries)s::integer[], %(begins)s::timestamptz[])
-        AS held (held_id, held_token, new_state, answer, effect, tried, began)),
+        AS held (held_id, held_token, new_state, answer, effect, tried, began)
+    JOIN sagas_saga AS s ON s.id = held.held_id
+    FOR NO KEY UPDATE OF s SKIP LOCKED),
 """
 
 
@@ -65,8 +68,7 @@ def _for_many(statement: str) -> str:
     many = many.replace("WITH ", _HELD, 1).replace("{also}", "")
     many = many.replace("    WHERE id = ", "    FROM held WHERE id = ", 1)
     many = many.replace("FROM moved\n", "FROM moved JOIN held ON held_id = id\n")
-    parents = "ARRAY(SELECT parent_id FROM moved ORDER BY id)"
-    return many.replace("(SELECT parent_id FROM moved)", parents)
+    return many.replace("(SELECT parent_id FROM moved)", "NULL")
 
 
 def shares(saga: Saga[Any], number: int, direction: Direction) -> bool:
@@ -89,8 +91,8 @@ def side_by_side(sagas: Iterable[Carried]) -> list[Carried]:
     for saga in sagas:
         if _may_share(saga):
             claimed = saga.claimed
-            where = (saga.low, saga.high, saga.direction, claimed.cursor, claimed.past_return)
-            rows[where].append(saga)
+            what = (claimed.name, claimed.def_version, saga.low, saga.high, saga.direction)
+            rows[*what, claimed.cursor, claimed.past_return].append(saga)
     return max(rows.values(), key=len, default=[])
 
 
@@ -100,7 +102,15 @@ def _may_share(saga: Carried) -> bool:
     number, direction = saga.claimed.cursor, saga.direction
     # Only what this worker knows the forward run of needs no door closed before it.
     known = direction is Direction.DO or saga.came_to.get(number) is RunState.DONE
-    return known and shares(saga.saga, number, direction)
+    return known and not _tells_of_its_end(saga) and shares(saga.saga, number, direction)
+
+
+def _tells_of_its_end(saga: Carried) -> bool:
+    """Return whether the step may end a saga for whose end others wait: it locks rows of theirs."""
+    claimed = saga.claimed
+    last = claimed.last_step if saga.direction is Direction.DO else 0
+    waits = claimed.parent_id is not None or not has_no_lock(claimed.name, claimed.def_version)
+    return claimed.cursor == last and waits
 
 
 def step(row: list[Carried], hand: list[Carried]) -> None:
@@ -114,7 +124,9 @@ def step(row: list[Carried], hand: list[Carried]) -> None:
         found = _commit(row, hand, parts)
     except Exception as trouble:  # noqa: BLE001 - whatever it is, whoever has it meets it again alone
         sometimes("together.apart")
-        _apart(row, hand, row[min(len(parts), len(row) - 1)], trouble)
+        # Where it is nobody's own, as of the commit itself, one of those that were carried out.
+        whose = next((saga for saga in row if saga not in hand), row[0])
+        _apart(row, hand, whose, trouble)
         return
     sometimes("together.committed")
     for saga, part, now in zip(row, parts, found, strict=False):
@@ -149,7 +161,9 @@ class _Part:
 
     work: Work
     state: Any
-    reply: Any
+    stored: Jsonb | None
+    """The state as it is to be stored, None for the one that there is."""
+    reply: Jsonb | None
 
 
 def _commit(row: list[Carried], hand: list[Carried], parts: list[_Part]) -> list[Done]:
@@ -180,9 +194,16 @@ def _carry_out(work: Work) -> _Part:
         command = build(work.state)
         reply = handler_of(command).carry_out(command)
         if direction is Direction.UNDO:
-            return _Part(work=work, state=work.state, reply=None)
+            return _Part(work=work, state=work.state, stored=None, reply=None)
         state, reply = steps.kept(work, steps.answered(command, reply).reply)
-        return _Part(work=work, state=state, reply=reply)
+        # Here, where it is known whose it is that cannot be stored.
+        stored = steps.stored(work, state)
+    return _Part(
+        work=work,
+        state=state,
+        stored=None if stored is None else Jsonb(stored),
+        reply=None if reply is None else Jsonb(reply),
+    )
 
 
 def _direction(work: Work) -> Direction:
@@ -199,35 +220,24 @@ def _move(parts: list[_Part]) -> list[Done]:
     with engine_cursor() as cursor:
         sql = store.with_barrier(_for_many(store.MOVE), first.context)
         cursor.execute(sql, told | _of_each(parts, direction))
-        moved, barred, parents, _ = cursor.fetchone()
+        moved, barred, *_ = cursor.fetchone()
     if [moved, barred] != [len(parts)] * 2:
         raise StaleFencingToken
-    if to.finished:
-        _end(parts, parents)
     return [_done(part, to) for part in parts]
 
 
 def _of_each(parts: list[_Part], direction: Direction) -> dict[str, Any]:
     claims = [part.work.claimed for part in parts]
     name = parts[0].work.step.name
-    states = [steps.stored(part.work, part.state) for part in parts]
     return {
         "ids": [claim.saga_id for claim in claims],
         "tokens": [claim.token for claim in claims],
-        "states": [None if state is None else Jsonb(state) for state in states],
-        "replies": [None if part.reply is None else Jsonb(part.reply) for part in parts],
+        "states": [part.stored for part in parts],
+        "replies": [part.reply for part in parts],
         "keys": [effect_key(claim.saga_id, name, direction) for claim in claims],
         "tries": [claim.attempts for claim in claims],
         "begins": [claim.claimed_at for claim in claims],
     }
-
-
-def _end(parts: list[_Part], parents: list[Any]) -> None:
-    """Let those go on who wait for the end of one of them."""
-    in_order = sorted(parts, key=lambda part: part.work.claimed.saga_id)
-    for part, parent_id in zip(in_order, parents, strict=True):
-        claimed = part.work.claimed
-        ended(claimed.name, claimed.def_version, claimed.saga_id, parent_id)
 
 
 def _done(part: _Part, to: Target) -> Done:

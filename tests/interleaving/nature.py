@@ -99,6 +99,12 @@ class Redis:
         self.keys[key] = (str(value).encode(), self.nature.now + life if life else None)
         return True
 
+    def ttl(self, key):
+        if self.get(key) is None:
+            return -2
+        end = self.keys[key][1]
+        return -1 if end is None else int((end - self.nature.now).total_seconds())
+
     def delete(self, *keys):
         return sum(self.keys.pop(key, None) is not None for key in keys)
 

@@ -482,7 +482,6 @@ def test_whatever_ends_a_saga_hands_its_lock_on():
         "sagas.orchestration.group",
         "sagas.orchestration.skipping",
         "sagas.orchestration.store",
-        "sagas.orchestration.together",
     }
 
 

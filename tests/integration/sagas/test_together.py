@@ -1,22 +1,27 @@
 """One step of several sagas in one commit, and how they part when it cannot be."""
 
-from contextlib import contextmanager
+import threading
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded
+from django.db import IntegrityError, OperationalError, connection, connections
 
 from sagas import failpoints
 from sagas.api import (
     Lock,
     Meeting,
     Rejected,
+    ask_to_cancel,
     cancel,
     current_run,
+    transaction,
     uuid7,
 )
+from sagas.core import codec
 from sagas.core.keys import Direction
 from sagas.models import SagaInstance, SemanticLock, StepFault, StepRun
 from sagas.orchestration import batch, canvas, carried, donekeys, registry, store, together
@@ -175,7 +180,7 @@ def the_order(state: trio.TrioState) -> tuple[str, UUID]:
     return "orders.order", UUID(state.order)
 
 
-def test_who_waits_for_a_lock_of_one_of_them_gets_it(shared):
+def test_who_waits_for_a_lock_gets_it_from_each_alone(shared):
     lock = Lock(on=the_order, meeting=Meeting.WAIT)
     saga = registry.add(replace(trio.TRIO, name="orders.trio_locked", lock=lock))
     try:
@@ -185,6 +190,8 @@ def test_who_waits_for_a_lock_of_one_of_them_gets_it(shared):
         go(first, replace(WAY, name=saga.name))
 
         assert statuses(first) == ["completed"] * 3
+        found = commits()
+        assert [len(set(found[n : n + 3])) for n in (0, 3, 6)] == [1, 1, 3]
         assert {held.saga_id for held in SemanticLock.objects.all()} == {*then}
         shared.drain()
         assert statuses(then) == ["completed"] * 3
@@ -193,7 +200,7 @@ def test_who_waits_for_a_lock_of_one_of_them_gets_it(shared):
         registry.SAGAS.pop((saga.name, saga.version))
 
 
-def test_the_parent_of_each_is_rung_when_they_end(shared):
+def test_a_child_ends_alone_and_its_parent_is_rung(shared):
     ids, parents = begin(shared, 3), [trial.begin() for _ in range(2)]
     for saga_id, parent_id in zip(ids, parents, strict=False):
         SagaInstance.objects.filter(id=saga_id).update(parent_id=parent_id, parent_step=1)
@@ -309,6 +316,142 @@ def test_a_reply_that_nobody_could_read_is_the_fault_of_who_gave_it(shared, monk
     assert StepFault.objects.get().saga_id == ids[1]
 
 
+def test_a_state_that_nobody_can_store_is_the_fault_of_whose_it_is(shared, monkeypatch):
+    ids = begin(shared, 4)
+    kept = trio.LIFT.keep
+
+    def keep(state, reply):
+        return replace(kept(state, reply), weight=5) if state.subject == ids[1] else state
+
+    changed = replace(trio.TRIO)
+    steps = tuple(replace(one, keep=keep if one.keep else None) for one in trio.TRIO.steps)
+    object.__setattr__(changed, "steps", steps)
+    monkeypatch.setitem(registry.SAGAS, (trio.TRIO.name, 1), changed)
+    go(ids)
+
+    assert [fault.saga_id for fault in StepFault.objects.all()] == [ids[1]]
+    assert statuses(ids).count("completed") == 3
+
+
+def test_when_the_commit_is_refused_and_no_time_is_left_one_of_them_goes_alone(shared, monkeypatch):
+    ids = begin(shared, 3)
+    refused = []
+
+    def move(parts):
+        refused.append(len(parts))
+        raise IntegrityError("a rule that is asked at the commit")
+
+    monkeypatch.setattr(together, "_move", move)
+    for module in (batch, carried, together):
+        monkeypatch.setattr(module, "is_spent", lambda _: bool(refused))
+    go(ids)
+    monkeypatch.undo()
+
+    assert refused == [3]
+    assert [trial.effects(saga_id) for saga_id in ids] == [["take"], [], []]
+    assert [row(saga_id).leased_until for saga_id in ids] == [None] * 3
+    assert [row(saga_id).attempts for saga_id in ids] == [0] * 3
+
+
+def test_what_cannot_even_be_read_stops_nobody_else(shared, monkeypatch):
+    ids = begin(shared, 5)
+    really = codec.decode
+
+    def decode(kind, value):
+        if value.get("subject") == str(ids[2]):
+            raise AssertionError("a rule of the state's own")
+        return really(kind, value)
+
+    monkeypatch.setattr(codec, "decode", decode)
+    rounds = 0
+    own = ids[0]
+    while own is not None and rounds < 9:
+        rounds += 1
+        with suppress(AssertionError):
+            run_batch(own, WAY.low, WAY.high, WAY.direction, swept=False, of=WAY.of)
+        own = next((UUID(message.args[0]) for message in shared.take()), None)
+
+    assert statuses(ids).count("completed") == 4
+    assert (row(ids[2]).attempts, row(ids[2]).leased_until is None) == (1, False)
+    assert rounds < 4
+
+
+def test_sagas_of_two_definitions_make_no_step_together(shared):
+    steps = (trio.OPEN, replace(trio.TAKE, name="grab"), trio.LIFT)
+    shorter = registry.add(replace(trio.TRIO, name="orders.trio_short", steps=steps))
+    try:
+        ids, other = begin(shared, 2), trio.begin(saga=shorter)
+        shared.take()
+        # A message that names another definition than its saga has.
+        run_batch(other, 1, 3, Direction.DO, swept=False, of=WAY.of)
+        shared.drain()
+
+        for saga_id in ids:
+            assert trial.effects(saga_id) == ["take", "lift", "send"]
+        assert [entry[1] for entry in journal(other)] == ["open", "grab", "lift"]
+    finally:
+        registry.SAGAS.pop((shorter.name, shorter.version))
+
+
+# -- who meets others -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def holding():
+    """Somebody who holds the row of a saga until told to let go."""
+    free = threading.Event()
+    threads = []
+
+    def hold(saga_id, also=lambda: None):
+        has_it = threading.Event()
+
+        def work():
+            with transaction("orders"):
+                ask_to_cancel(saga_id, reason="no", by="alice")
+                has_it.set()
+                free.wait(20)
+                also()
+
+        def alone():
+            try:
+                work()
+            finally:
+                connections.close_all()
+
+        threads.append(threading.Thread(target=alone))
+        threads[-1].start()
+        assert has_it.wait(20)
+
+    yield hold
+    free.set()
+    for thread in threads:
+        thread.join(20)
+
+
+def test_a_row_that_somebody_holds_is_not_waited_for_together(shared, holding):
+    ids = begin(shared, 4)
+    once = []
+
+    def script():
+        if not once:
+            once.append(True)
+            holding(ids[2])
+
+    trial.SCRIPT["take"] = script
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '300ms'")
+    with pytest.raises(OperationalError):  # alone, the one is waited for, and its fault as well
+        go(ids)
+    with connection.cursor() as cursor:
+        cursor.execute("RESET lock_timeout")
+
+    others = [saga_id for saga_id in ids if saga_id != ids[2]]
+    assert [row(saga_id).leased_until for saga_id in others] == [None] * 3
+    assert [row(saga_id).attempts for saga_id in others] == [0] * 3
+    shared.drain()
+    assert statuses(others) == ["completed"] * 3
+
+
 # -- the slice, the time limit, the end of the process --------------------------------------------
 
 
@@ -325,12 +468,30 @@ def test_a_slice_that_is_spent_on_the_way_commits_those_that_are_done(shared, mo
         monkeypatch.setattr(module, "is_spent", spent)
     go(ids)
 
-    assert [trial.effects(saga_id) for saga_id in ids] == [["take"]] * 3 + [[]]
+    assert [trial.effects(saga_id) for saga_id in ids] == [["take"]] * 2 + [[]] * 2
     assert len(set(commits()[:2])) == 1
     assert [row(saga_id).leased_until for saga_id in ids] == [None] * 4
     assert [row(saga_id).attempts for saga_id in ids] == [0] * 4
     assert len(shared.sent) > 0
     monkeypatch.undo()
+
+
+def test_after_the_time_limit_no_other_step_is_begun(shared, monkeypatch):
+    ids = begin(shared, 3)
+    begun = []
+
+    def too_long():
+        begun.append(current_run().saga_id)
+        raise SoftTimeLimitExceeded
+
+    for module in (batch, carried, together):
+        monkeypatch.setattr(module, "is_spent", lambda _: bool(begun))
+    trial.SCRIPT["take"] = too_long
+    go(ids)
+    monkeypatch.undo()
+
+    assert begun == ids[:1]
+    assert [row(saga_id).attempts for saga_id in ids] == [1, 0, 0]
 
 
 def test_a_step_that_is_out_of_time_is_a_fault_of_the_one_that_was_worked_at(shared):
