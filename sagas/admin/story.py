@@ -79,9 +79,7 @@ def gather(correlation_id: str) -> Story:
     rows = [row for _, row in events]
     flows = list(WatchedFlow.objects.filter(correlation_id=correlation_id).order_by("id")[:MOST])
     traces = [one.traceparent for one in (*sagas, *rows, *flows) if one.traceparent]
-    subjects = {saga.subject_id for saga in sagas} | {
-        event.aggregate_id for event in click.events
-    }
+    subjects = {saga.subject_id for saga in sagas} | {event.aggregate_id for event in click.events}
     return Story(
         correlation_id=correlation_id,
         sagas=sagas,
