@@ -78,10 +78,12 @@ def _freshness(noted: Noted, missing: int) -> Iterator[str]:
         yield f"No tick has looked yet how far {noted.name} has come."
     else:
         yield f"Events up to {absolute(noted.as_of)} are in {noted.name}."
-    if missing:
-        yield f"{missing} of these not: {'it is' if missing == 1 else 'they are'} from the outbox."
+    if missing == 1:
+        yield "Of the events below 1 is not in it: it is read from its outbox."
+    elif missing:
+        yield f"Of the events below {missing} are not in it: they are read from their outboxes."
     if noted.is_out_of_date:
-        yield f"It has not all of the past: manage.py projections rebuild {noted.name}"
+        yield f"{noted.name} lacks what was told before it: manage.py projections rebuild {noted.name}"
 
 
 def _from_timeline(row: TimelineRow) -> ToldEvent:
