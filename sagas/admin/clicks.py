@@ -59,9 +59,10 @@ def click_of(correlation_id: str, told: Iterable[tuple[str, Any]]) -> Click:
         return Click(events=tuple(sorted(rows, key=lambda event: event.at)), freshness="")
     recent = {row.id: (context, row) for context, row in told}
     table: Any = kept.into._default_manager
-    found = {row.event_id: row for row in table.filter(event_id__in=list(recent))}
-    for row in table.filter(correlation_id=correlation_id).order_by("at")[:MOST]:
-        found[row.event_id] = row
+    rows = list(table.filter(correlation_id=correlation_id).order_by("at")[:MOST])
+    if len(rows) == MOST:
+        rows += table.filter(event_id__in=list(recent))
+    found = {row.event_id: row for row in rows}
     missing = [told for key, told in recent.items() if key not in found]
     events = (
         *(_from_timeline(row) for row in found.values()),
@@ -83,7 +84,8 @@ def _freshness(noted: Noted, missing: int) -> Iterator[str]:
     elif missing:
         yield f"Of the events below {missing} are not in it: they are read from their outboxes."
     if noted.is_out_of_date:
-        yield f"{noted.name} lacks what was told before it: manage.py projections rebuild {noted.name}"
+        remedy = f"manage.py projections rebuild {noted.name}"
+        yield f"{noted.name} lacks what was told before it: {remedy}"
 
 
 def _from_timeline(row: TimelineRow) -> ToldEvent:
