@@ -55,15 +55,15 @@ def click_of(correlation_id: str, told: Iterable[tuple[str, Any]]) -> Click:
     """
     kept = timeline()
     if kept is None:
-        rows = (_from_outbox(context, row, is_missing=False) for context, row in told)
-        return Click(events=tuple(sorted(rows, key=lambda event: event.at)), freshness="")
+        whole = (_from_outbox(context, row, is_missing=False) for context, row in told)
+        return Click(events=tuple(sorted(whole, key=lambda event: event.at)), freshness="")
     recent = {row.id: (context, row) for context, row in told}
     table: Any = kept.into._default_manager
     rows = list(table.filter(correlation_id=correlation_id).order_by("at")[:MOST])
     if len(rows) == MOST:
         rows += table.filter(event_id__in=list(recent))
     found = {row.event_id: row for row in rows}
-    missing = [told for key, told in recent.items() if key not in found]
+    missing = [row for key, row in recent.items() if key not in found]
     events = (
         *(_from_timeline(row) for row in found.values()),
         *(_from_outbox(context, row, is_missing=True) for context, row in missing),
