@@ -36,7 +36,7 @@ class ToldEvent:
     sentence: str
     """Empty where only the outbox has it."""
     is_missing: bool
-    """There is a timeline, and it is not in it."""
+    """There is a timeline that hears of such events, and this one is not in it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,14 +63,15 @@ def click_of(correlation_id: str, told: Iterable[tuple[str, Any]]) -> Click:
     if len(rows) == MOST:
         rows += table.filter(event_id__in=list(recent))
     found = {row.event_id: row for row in rows}
-    missing = [row for key, row in recent.items() if key not in found]
+    others = [pair for key, pair in recent.items() if key not in found]
     events = (
         *(_from_timeline(row) for row in found.values()),
-        *(_from_outbox(context, row, is_missing=True) for context, row in missing),
+        # What a context asks of the engine is in its outbox as well, and is no event of a timeline.
+        *(_from_outbox(*pair, is_missing=pair[1].type in kept.names) for pair in others),
     )
     return Click(
         events=tuple(sorted(events, key=lambda event: event.at)),
-        freshness=" ".join(_freshness(noted_of(kept), len(missing))),
+        freshness=" ".join(_freshness(noted_of(kept), sum(one.is_missing for one in events))),
     )
 
 

@@ -195,8 +195,13 @@ BY_HAND = {
     ),
     "what is not in the timeline is shown from the outbox": (
         "sagas.admin.clicks",
-        "missing = [row for key, row in recent.items() if key not in found]",
-        "missing: list[tuple[str, Any]] = []",
+        "others = [pair for key, pair in recent.items() if key not in found]",
+        "others: list[tuple[str, Any]] = []",
+    ),
+    "what a timeline does not hear of is not called missing": (
+        "sagas.admin.clicks",
+        "is_missing=pair[1].type in kept.names",
+        "is_missing=True",
     ),
     "what is more than is shown is not called missing": (
         "sagas.admin.clicks",

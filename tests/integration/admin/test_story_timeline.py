@@ -20,6 +20,7 @@ from tests.integration.admin.world import signed_in
 from tests.integration.data.world import settle
 from tests.integration.orders.board import close, place, spread
 from tests.integration.orders.test_rebuild_past_letters import poisoned
+from tests.integration.sagas.news import a_teller, tell
 
 __all__ = ["poisoned"]
 pytestmark = pytest.mark.usefixtures("committed_db")
@@ -53,7 +54,9 @@ def page(order, number=0):
 
 
 def events(answer):
-    return [one.text for one in answer.context["passages"] if one.kind == "event"]
+    """What is told on the page, without what a detached context asks of the engine."""
+    told = [one.text for one in answer.context["passages"] if one.kind == "event"]
+    return [text for text in told if not text.startswith("orders.Saga")]
 
 
 def freshness(answer):
@@ -86,6 +89,16 @@ def test_while_nothing_is_delivered_the_page_shows_the_newest_and_says_that_they
     assert freshness(shown) == f"{up_to()} {ONE}"
     spread()
     assert MISSING not in page(order).content.decode()
+
+
+def test_what_a_timeline_does_not_hear_of_is_shown_and_not_called_missing():
+    teller = a_teller()
+    tell(teller, "hello")
+    note()
+
+    shown = page(teller, -1)
+    assert events(shown) == ["orders.TrialTold v1 by system"]
+    assert freshness(shown) == up_to()
 
 
 def test_what_no_tick_has_looked_at_is_not_said_to_be_fresh(order):
