@@ -9,7 +9,10 @@ from uuid import UUID
 
 from orders.models import CustomerAccess, OrderBoard
 from orders.states import OrderStatus
+from orders.timeline import TIMELINE
 from sagas.api import Projection, Put
+
+__all__ = ["ACCESS", "BOARD", "TIMELINE"]
 
 # The list of a customer's orders needs what payments and billing know, and joins no context.
 BOARD = Projection("orders.board", version=1, into=OrderBoard)

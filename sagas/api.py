@@ -43,6 +43,7 @@ from sagas.orchestration.store import StaleFencingToken
 from sagas.outbox.publishing import VersionConflict, publish
 from sagas.outbox.subscriptions import Envelope, current_event, on
 from sagas.projections.declaring import Projection, Put
+from sagas.projections.timeline import timeline_row
 from sagas.reasons import ReasonMissing, UnfitText
 from sagas.sometimes import sometimes
 from sagas.streams.folding import Facts, folds
@@ -125,6 +126,7 @@ __all__ = [
     "sleep",
     "sometimes",
     "start",
+    "timeline_row",
     "transaction",
     "transaction_required",
     "upcasts",

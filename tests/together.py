@@ -1,7 +1,8 @@
 """Doing things at the same moment, each with a connection of its own."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import connection, connections
@@ -42,3 +43,30 @@ def together(*actions: Callable[[], Any], connected: bool = True) -> list[Any]:
 def raised(outcomes: Sequence[Any]) -> list[Exception]:
     """Return the exceptions among the outcomes."""
     return [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+
+
+@contextmanager
+def going_on(*acts: Callable[[], Any]) -> Iterator[None]:
+    """Do these again and again, each in a thread of its own, until the block ends."""
+    over = threading.Event()
+    failures: list[Exception] = []
+
+    def run(act: Callable[[], Any]) -> None:
+        try:
+            while not over.is_set():
+                act()
+        except Exception as error:  # noqa: BLE001 - the test looks at it
+            failures.append(error)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run, args=(act,), daemon=True) for act in acts]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join(PATIENCE)
+    assert failures == []

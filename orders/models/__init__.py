@@ -1,7 +1,7 @@
 """The tables of the context, one subject a file."""
 
 from orders.inventory.models import StockLevel, StockMovement, StockReservation
-from orders.models.board import CustomerAccess, OrderBoard, Projection
+from orders.models.board import CustomerAccess, OrderBoard, Projection, Timeline
 from orders.models.cart import Cart, CartLine
 from orders.models.catalogue import Product, Sku
 from orders.models.customer import ApiToken, Customer
@@ -42,4 +42,5 @@ __all__ = [
     "StockReservation",
     "StreamDue",
     "StreamLease",
+    "Timeline",
 ]

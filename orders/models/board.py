@@ -2,7 +2,7 @@
 
 from django.db import models
 
-from sagas.models import ProjectionBase, ProjectionRow
+from sagas.models import ProjectionBase, ProjectionRow, TimelineRow
 
 
 class Projection(ProjectionBase):
@@ -43,3 +43,10 @@ class CustomerAccess(ProjectionRow):
     def __str__(self) -> str:
         """Return whose it is."""
         return str(self.customer_id)
+
+
+class Timeline(TimelineRow):
+    """Every event of all contexts, for the operators."""
+
+    class Meta(TimelineRow.Meta):
+        """The table ``orders_timeline``."""

@@ -11,6 +11,7 @@ from django.db.models import Model
 
 from sagas import clock
 from sagas.admin import timeline
+from sagas.admin.clicks import click_of
 from sagas.admin.display import pretty_json
 from sagas.admin.hops import Hop, hops_of
 from sagas.contexts import contexts
@@ -68,6 +69,8 @@ class Page:
     """There may be earlier ones."""
     events: tuple[LinkedEvent, ...]
     hops: tuple[Hop, ...]
+    freshness: str
+    """Of the timeline that the events among the hops come from."""
     tasks: tuple[Any, ...]
     acts: tuple[OperatorAction, ...]
     raw: str
@@ -82,6 +85,7 @@ def gather(saga: SagaInstance) -> Page:
         OperatorAction.objects.filter(target_type="saga", target_id=str(saga.id)).order_by("id")
     )
     events = _events(saga.correlation_id)
+    click = click_of(saga.correlation_id, [(event.context, event.row) for event in events])
     return Page(
         saga=saga,
         word=word(saga),
@@ -92,7 +96,8 @@ def gather(saga: SagaInstance) -> Page:
         faults=tuple(faults),
         has_more_faults=len(faults) == MOST_FAULTS,
         events=events,
-        hops=hops_of(saga.correlation_id, [(event.context, event.row) for event in events]),
+        hops=hops_of(saga.correlation_id, click.events),
+        freshness=click.freshness,
         tasks=_tasks({*(run.task_id for run in runs), *(fault.task_id for fault in faults)} - {""}),
         acts=tuple(acts),
         raw=pretty_json(

@@ -1,18 +1,16 @@
 """What came of one click, hop by hop and in order: sagas, steps, faults, events and who heard them.
 
-Read from the rows that each of them left, by indexes, and kept nowhere: an operator looks at one
-click at a time, mostly when deliveries stand still, and a table fed by deliveries would stand
-still with them.
+Events come from the timeline and, what is not in it, from the outboxes (``clicks.py``); the rest is
+read from the rows that each of them left, by indexes, since nothing is told of it.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-from uuid import UUID
 
 from django.apps import apps
 
+from sagas.admin.clicks import ToldEvent
 from sagas.contexts import contexts
 from sagas.models import DeadLetter, SagaInstance, StepFault, StepRun
 
@@ -30,10 +28,10 @@ class Hop:
     what: str
 
 
-def hops_of(correlation_id: str, told: Iterable[tuple[str, Any]]) -> tuple[Hop, ...]:
+def hops_of(correlation_id: str, told: Iterable[ToldEvent]) -> tuple[Hop, ...]:
     """Return what is known of everything that one click has led to, the earliest first.
 
-    :param told: the outbox rows with this correlation id, each with its context
+    :param told: the events with this correlation id
     """
     found = [*_of_sagas(correlation_id), *_of_events(told)]
     return tuple(sorted(found, key=lambda hop: hop.at)[:MOST])
@@ -59,17 +57,16 @@ def _of_sagas(correlation_id: str) -> Iterator[Hop]:
         yield Hop(at=fault.at, context=context, kind="fault", what=what)
 
 
-def _of_events(told: Iterable[tuple[str, Any]]) -> Iterator[Hop]:
-    rows: dict[UUID, Any] = {}
-    for context, row in told:
-        rows[row.id] = row
-        what = f"{row.type} #{row.sequence}"
-        yield Hop(at=row.created_at, context=context, kind="event", what=what)
+def _of_events(told: Iterable[ToldEvent]) -> Iterator[Hop]:
+    events = {event.id: event for event in told}
+    for event in events.values():
+        what = f"{event.name} #{event.sequence}"
+        yield Hop(at=event.at, context=event.context, kind="event", what=what)
     for context in contexts():
         inbox = apps.get_model(context, "Inbox")._default_manager
-        for row in inbox.filter(consumer=context, event_id__in=rows):
-            what = f"{row.type} #{rows[row.event_id].sequence}"
+        for row in inbox.filter(consumer=context, event_id__in=events):
+            what = f"{row.type} #{events[row.event_id].sequence}"
             yield Hop(at=row.applied_at, context=context, kind="heard", what=what)
-    for letter in DeadLetter.objects.filter(event_id__in=rows):
+    for letter in DeadLetter.objects.filter(event_id__in=events):
         what = f"{letter.event_name} #{letter.sequence}: {letter.reason}"
         yield Hop(at=letter.first_at, context=letter.context, kind="dead letter", what=what)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from django.apps import apps
@@ -13,7 +12,9 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
+from sagas.admin.clicks import ToldEvent, click_of
 from sagas.admin.detail import outbox_of
+from sagas.admin.past import past_url
 from sagas.contexts import contexts
 from sagas.models import DeadLetter, SagaInstance, StepFault, StepRun, WatchedFlow
 from sagas.models.step_run import RunState
@@ -46,6 +47,8 @@ class Story:
     """What the sagas and the events are about: the orders, say."""
     traceparent: str
     passages: tuple[Passage, ...]
+    freshness: str
+    """Of the timeline that the events come from; empty where no context keeps one."""
 
 
 Source = Callable[[Story], Iterable[Passage]]
@@ -72,16 +75,22 @@ def gather(correlation_id: str) -> Story:
         ._default_manager.filter(correlation_id=correlation_id)
         .order_by("position")[:MOST]
     ]
+    click = click_of(correlation_id, events)
     rows = [row for _, row in events]
     flows = list(WatchedFlow.objects.filter(correlation_id=correlation_id).order_by("id")[:MOST])
     traces = [one.traceparent for one in (*sagas, *rows, *flows) if one.traceparent]
-    subjects = {saga.subject_id for saga in sagas} | {row.aggregateid for row in rows}
+    subjects = {saga.subject_id for saga in sagas} | {event.aggregate_id for event in click.events}
     return Story(
         correlation_id=correlation_id,
         sagas=sagas,
         subjects=frozenset(one for one in subjects if one is not None),
         traceparent=traces[0] if traces else "",
-        passages=(*_of_sagas(sagas), *_of_events(events), *_of_flows(flows)),
+        passages=(
+            *_of_sagas(sagas),
+            *_of_events(click.events, {row.id: row.pk for row in rows}),
+            *_of_flows(flows),
+        ),
+        freshness=click.freshness,
     )
 
 
@@ -116,16 +125,15 @@ def _of_sagas(sagas: tuple[SagaInstance, ...]) -> Iterator[Passage]:
         )
 
 
-def _of_events(events: list[tuple[str, Any]]) -> Iterator[Passage]:
-    found: dict[UUID, Any] = {}
-    for context, row in events:
-        found[row.id] = row
-        yield _told(context, row)
+def _of_events(events: Iterable[ToldEvent], in_outbox: dict[UUID, int]) -> Iterator[Passage]:
+    found = {event.id: event for event in events}
+    for event in found.values():
+        yield _told(event, in_outbox.get(event.id))
     for context in contexts():
         inbox = apps.get_model(context, "Inbox")._default_manager
         for heard in inbox.filter(consumer=context, event_id__in=list(found)):
-            row = found[heard.event_id]
-            names = [one.handler.__name__ for one in readers_of(row.type, row.version, context)]
+            event = found[heard.event_id]
+            names = [one.handler.__name__ for one in readers_of(event.name, event.version, context)]
             yield Passage(
                 at=heard.applied_at,
                 kind="handler",
@@ -144,14 +152,22 @@ def _of_events(events: list[tuple[str, Any]]) -> Iterator[Passage]:
         )
 
 
-def _told(context: str, row: Any) -> Passage:
+def _told(event: ToldEvent, position: int | None) -> Passage:
+    text = f"{event.name} v{event.version}{f' by {event.actor}' if event.actor else ''}"
+    if event.is_missing:
+        text += " (not in the timeline)"
+    elif event.sentence:
+        text += f": {event.sentence}"
     return Passage(
-        at=row.created_at,
+        at=event.at,
         kind="event",
-        context=context,
-        text=f"{row.type} v{row.version}{f' by {row.actor}' if row.actor else ''}",
-        url=reverse(f"admin:{context}_outbox_change", args=[row.pk]),
-        cause=row.causation_id or "",
+        context=event.context,
+        text=text,
+        # Pruned from its outbox, it is read in the history of its aggregate.
+        url=past_url(f"{event.aggregate_type}:{event.aggregate_id}")
+        if position is None
+        else reverse(f"admin:{event.context}_outbox_change", args=[position]),
+        cause=event.cause,
     )
 
 

@@ -17,7 +17,7 @@ from sagas.models.event import EventBase
 from sagas.models.messaging import Barrier, Inbox, Position
 from sagas.models.operator_action import OperatorAction
 from sagas.models.outside import OutsideLease
-from sagas.models.projection import ProjectionBase, ProjectionRow
+from sagas.models.projection import ProjectionBase, ProjectionRow, TimelineRow
 from sagas.models.rollout import Rollout
 from sagas.models.saga import SagaInstance, Status
 from sagas.models.semantic_lock import SemanticLock
@@ -55,6 +55,7 @@ __all__ = [
     "StepRun",
     "StreamDueBase",
     "StreamLeaseBase",
+    "TimelineRow",
     "UnreadableMessage",
     "WatchedFlow",
 ]

@@ -1,5 +1,7 @@
 """What a context has of its projections: their rows, and how far each of them has come."""
 
+from typing import ClassVar
+
 from django.db import models
 from django.db.models.functions import Now
 
@@ -13,6 +15,36 @@ class ProjectionRow(models.Model):
 
     class Meta:
         abstract = True
+
+
+class TimelineRow(ProjectionRow):
+    """An event of any context, so that all that came of one click is read in one place.
+
+    A context with a timeline subclasses it; the operators' pages read the one that is there.
+    """
+
+    event_id = models.UUIDField(primary_key=True)
+    correlation_id = models.TextField()
+    causation_id = models.TextField(null=True)
+    at = models.DateTimeField(help_text="When it was written, by the database's clock.")
+    context = models.TextField()
+    name = models.TextField()
+    version = models.PositiveIntegerField()
+    aggregate_type = models.TextField()
+    aggregate_id = models.UUIDField()
+    sequence = models.BigIntegerField()
+    actor = models.TextField(null=True)
+    sentence = models.TextField(help_text="What it says, in words.")
+
+    class Meta:
+        abstract = True
+        indexes: ClassVar = [
+            models.Index(fields=["correlation_id", "at"], name="%(app_label)s_%(class)s_click"),
+        ]
+
+    def __str__(self) -> str:
+        """Return the event's name and number in its aggregate."""
+        return f"{self.name} #{self.sequence}"
 
 
 class ProjectionBase(models.Model):

@@ -26,6 +26,7 @@ class Told:
     correlation_id: str
     causation_id: str | None
     traceparent: str | None
+    recorded_at: datetime
     payload: Any
 
 

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 _DUE = """
 SELECT position, id, aggregatetype, aggregateid, sequence, type, version, occurred_at,
-    correlation_id, causation_id, traceparent, payload
+    correlation_id, causation_id, traceparent, created_at, payload
 FROM {outbox} WHERE outside_due AND (aggregatetype, aggregateid) NOT IN
     (SELECT * FROM unnest(%s::text[], %s::uuid[]))
 ORDER BY position LIMIT %s
@@ -159,7 +159,8 @@ def _due(context: str, most: int) -> list[Told]:
                 correlation_id=row[8],
                 causation_id=row[9],
                 traceparent=row[10],
-                payload=json.loads(row[11]),
+                recorded_at=row[11],
+                payload=json.loads(row[12]),
             )
             for row in cursor.fetchall()
         ]

@@ -19,7 +19,7 @@ LOOK_AGAIN = 0.01
 
 _EVENTS = """
 SELECT position, id, type, version, aggregatetype, aggregateid, sequence, occurred_at,
-    correlation_id, causation_id, traceparent, payload
+    correlation_id, causation_id, traceparent, payload, created_at, actor
 FROM {past} AS past WHERE position > %s AND position <= %s AND type = ANY(%s)
 ORDER BY position LIMIT %s
 """
@@ -39,11 +39,12 @@ class PastEvent:
 # What the history has was sent some time after it was recorded: what is old counts as late there.
 _KEPT = """
 (SELECT position, id, type, version, aggregatetype, aggregateid, number AS sequence, occurred_at,
-    correlation_id, causation_id, traceparent, payload, recorded_at AS published_at
+    correlation_id, causation_id, traceparent, payload, actor, recorded_at AS created_at,
+    recorded_at AS published_at
 FROM {event}
 UNION ALL
 SELECT position, id, type, version, aggregatetype, aggregateid, sequence, occurred_at,
-    correlation_id, causation_id, traceparent, payload, published_at
+    correlation_id, causation_id, traceparent, payload, actor, created_at, published_at
 FROM {outbox} AS o WHERE NOT EXISTS (SELECT FROM {event} AS e WHERE e.position = o.position))
 """
 
@@ -91,6 +92,8 @@ def _event(row: tuple[Any, ...]) -> PastEvent:
             correlation_id=row[8],
             causation_id=row[9],
             traceparent=row[10],
+            recorded_at=row[12],
+            actor=row[13],
             position=row[0],
         ),
         payload=json.loads(row[11]),

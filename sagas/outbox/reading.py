@@ -14,7 +14,8 @@ PAGE: Final = 100
 
 _READ = """
 SELECT id, type, version, sequence, occurred_at, correlation_id, causation_id, traceparent, payload,
-    coalesce(published_at <= clock_timestamp() - make_interval(secs => %s), false), position
+    coalesce(published_at <= clock_timestamp() - make_interval(secs => %s), false), position,
+    created_at, actor
 FROM {outbox} AS told
 WHERE aggregatetype = %s AND aggregateid = %s AND sequence > %s AND position > %s
 ORDER BY sequence LIMIT %s
@@ -70,6 +71,8 @@ def _message(aggregate_type: str, aggregate_id: UUID, row: tuple[Any, ...]) -> M
             correlation_id=row[5],
             causation_id=row[6],
             traceparent=row[7],
+            recorded_at=row[11],
+            actor=row[12],
             position=row[10],
         ),
         payload=json.loads(row[8]),

@@ -48,6 +48,8 @@ def note(producer: str, told: Told, refusal: Refused, took: float) -> None:
         correlation_id=told.correlation_id,
         causation_id=told.causation_id,
         traceparent=told.traceparent,
+        recorded_at=told.recorded_at,
+        actor=None,  # who did it is told to nobody outside
         position=told.position,
     )
     reason = f"the exchange {exchange().name} did not take it: {refusal}"

@@ -57,6 +57,9 @@ class Envelope:
     correlation_id: str
     causation_id: str | None
     traceparent: str | None
+    recorded_at: datetime
+    """By the database's clock, which is nobody's to set."""
+    actor: str | None
     position: int
     """In the events of its producer."""
 

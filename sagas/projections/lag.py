@@ -41,8 +41,8 @@ WHERE s.as_of IS NULL OR s.as_of < excluded.as_of
 """
 
 _NOTED = """
-SELECT behind, extract(epoch FROM clock_timestamp() - as_of)::float8 FROM {states}
-WHERE name = %s AND as_of IS NOT NULL
+SELECT behind, extract(epoch FROM clock_timestamp() - as_of)::float8, as_of, version FROM {states}
+WHERE name = %s
 """
 
 Row = tuple[int, str, UUID, int, datetime, str, datetime]
@@ -70,7 +70,7 @@ class Lag:
     @property
     def is_out_of_date(self) -> bool:
         """Return whether it was built by other handlers than those that run."""
-        return self.built_version not in (None, self.version)
+        return _is_old(self.version, self.built_version)
 
 
 def lags() -> list[Lag]:
@@ -112,19 +112,32 @@ class Noted:
     behind: int
     seconds: float
     """Since everything that was told is in it; infinite where no tick has looked."""
+    as_of: datetime | None
+    is_out_of_date: bool
 
 
 def noted() -> list[Noted]:
     """Return how every projection stands by what the ticks wrote beside it: a row for each."""
-    return [_noted(projection) for _, projection in sorted(PROJECTIONS.items())]
+    return [noted_of(projection) for _, projection in sorted(PROJECTIONS.items())]
 
 
-def _noted(projection: Projection) -> Noted:
+def noted_of(projection: Projection) -> Noted:
+    """Return how one projection stands by what the ticks wrote beside it."""
     states = table(projection.context, "projection")
     with connection_of(projection.context).cursor() as cursor:
         cursor.execute(_NOTED.format(states=states), [projection.name])
-        behind, seconds = cursor.fetchone() or (0, inf)
-    return Noted(name=projection.name, behind=behind, seconds=max(seconds, 0.0))
+        behind, seconds, as_of, version = cursor.fetchone() or (0, None, None, None)
+    return Noted(
+        name=projection.name,
+        behind=behind,
+        seconds=inf if seconds is None else max(seconds, 0.0),
+        as_of=as_of,
+        is_out_of_date=_is_old(projection.version, version),
+    )
+
+
+def _is_old(version: int, built_version: int | None) -> bool:
+    return built_version not in (None, version)
 
 
 def note() -> None:

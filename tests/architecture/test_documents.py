@@ -111,6 +111,7 @@ def test_the_map_of_events_is_the_same_for_other_programs(capsys):
     assert captured["heard_by"] == [
         {"context": "billing", "handler": "billing.handlers.book_payment"},
         {"context": "orders", "handler": "orders.projections.captured"},
+        {"context": "orders", "handler": "orders.timeline.line_of_capture"},
     ]
 
 

@@ -101,6 +101,7 @@ ASKED = {
         "tests/integration/orders/test_rebuild.py",
         "tests/integration/orders/test_board.py",
     ),
+    "sagas.admin.clicks": ("tests/integration/admin/test_story_timeline.py",),
     "sagas.outbox.resending": ("tests/integration/admin/test_acts.py",),
 }
 ALL = "all of them"
@@ -191,6 +192,21 @@ BY_HAND = {
         "sagas.outbox.bell",
         "*([ASKED] * came_by_ring)",
         "ASKED",
+    ),
+    "what is not in the timeline is shown from the outbox": (
+        "sagas.admin.clicks",
+        "others = [pair for key, pair in recent.items() if key not in found]",
+        "others: list[tuple[str, Any]] = []",
+    ),
+    "what a timeline does not hear of is not called missing": (
+        "sagas.admin.clicks",
+        "is_missing=pair[1].type in kept.names",
+        "is_missing=True",
+    ),
+    "what is more than is shown is not called missing": (
+        "sagas.admin.clicks",
+        "        rows += table.filter(event_id__in=list(recent))\n",
+        "        pass\n",
     ),
     "a rebuild leaves out what was discarded": (
         "sagas.projections.letters",

@@ -38,6 +38,8 @@ def told(event, number, *, stream, aggregate_id, version=1):
             correlation_id="click",
             causation_id=None,
             traceparent=None,
+            recorded_at=clock.now(),
+            actor=None,
             position=1,
         ),
         payload=codec.encode(event),

@@ -3,13 +3,12 @@
 import json
 import threading
 from collections import Counter
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import OperationalError, connections
+from django.db import OperationalError
 
 from orders.models import OrderBoard, Outbox, Projection
 from orders.projections import ACCESS, BOARD
@@ -23,7 +22,7 @@ from sagas.projections.lag import lag_of, note
 from sagas.projections.rebuild import NeverQuiet, TakenOver, rebuild
 from tests.databases import rows
 from tests.integration.orders.board import close, ending, events_told, place, spread
-from tests.together import PATIENCE, raised, together
+from tests.together import PATIENCE, going_on, raised, together
 
 pytestmark = pytest.mark.usefixtures("committed_db")
 
@@ -129,32 +128,6 @@ def test_pages_smaller_than_the_past_build_the_same(three_orders, monkeypatch):
 
 
 # -- while events come -----------------------------------------------------------------------------
-
-
-@contextmanager
-def going_on(*acts):
-    """Does these again and again, each in a thread of its own, until the block ends."""
-    over, failures = threading.Event(), []
-
-    def run(act):
-        try:
-            while not over.is_set():
-                act()
-        except Exception as error:  # noqa: BLE001 - the test looks at it
-            failures.append(error)
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run, args=(act,), daemon=True) for act in acts]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join(PATIENCE)
-    assert failures == []
 
 
 def test_rebuilt_again_and_again_under_load_it_is_row_by_row_what_it_is_after_quiet(monkeypatch):

@@ -61,7 +61,7 @@ def test_after_the_block_it_is_the_one_before():
     assert (actor_of(inner), actor_of(outer)) == ("operator:alice", "customer:7")
 
 
-def test_a_handler_tells_what_it_does_as_the_system_whoever_delivers_the_event():
+def test_a_handler_tells_what_it_does_as_the_system_whoever_delivers_the_event(nobody_listens):
     """The terminal that drains, or the request whose commit rings, has not done it."""
     teller = a_teller()
     told = []

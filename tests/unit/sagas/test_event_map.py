@@ -86,6 +86,7 @@ def test_what_is_heard_stands_beside_who_tells_it():
     assert [(heard.context, heard.handler.__name__) for heard in one.listeners] == [
         ("billing", "book_payment"),
         ("orders", "captured"),
+        ("orders", "line_of_capture"),
     ]
 
 

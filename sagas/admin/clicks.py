@@ -1,0 +1,123 @@
+"""What was told under one correlation id: the timeline's rows, and what is not in it.
+
+The timeline is fed by deliveries, and it is looked at when those stand still. So what the outboxes
+have and it has not is shown with the rest, and said to be missing there.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sagas.admin.display import absolute
+from sagas.models import TimelineRow
+from sagas.projections.lag import Noted, noted_of
+from sagas.projections.timeline import timeline
+
+MOST = 500
+"""Rows of the timeline that are shown."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ToldEvent:
+    """An event, wherever it was found."""
+
+    id: UUID
+    at: datetime
+    context: str
+    name: str
+    version: int
+    aggregate_type: str
+    aggregate_id: UUID
+    sequence: int
+    actor: str
+    cause: str
+    sentence: str
+    """Empty where only the outbox has it."""
+    is_missing: bool
+    """There is a timeline that hears of such events, and this one is not in it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Click:
+    """The events of a correlation id, the earliest first, and how fresh the timeline is."""
+
+    events: tuple[ToldEvent, ...]
+    freshness: str
+
+
+def click_of(correlation_id: str, told: Iterable[tuple[str, Any]]) -> Click:
+    """Return what was told under a correlation id.
+
+    :param told: the outbox rows that have it, each with its context; read before the timeline is,
+        so that what is applied in between is not called missing
+    """
+    kept = timeline()
+    if kept is None:
+        whole = (_from_outbox(context, row, is_missing=False) for context, row in told)
+        return Click(events=tuple(sorted(whole, key=lambda event: event.at)), freshness="")
+    recent = {row.id: (context, row) for context, row in told}
+    table: Any = kept.into._default_manager
+    rows = list(table.filter(correlation_id=correlation_id).order_by("at")[:MOST])
+    if len(rows) == MOST:
+        rows += table.filter(event_id__in=list(recent))
+    found = {row.event_id: row for row in rows}
+    others = [pair for key, pair in recent.items() if key not in found]
+    events = (
+        *(_from_timeline(row) for row in found.values()),
+        # What a context asks of the engine is in its outbox as well, and is no event of a timeline.
+        *(_from_outbox(*pair, is_missing=pair[1].type in kept.names) for pair in others),
+    )
+    return Click(
+        events=tuple(sorted(events, key=lambda event: event.at)),
+        freshness=" ".join(_freshness(noted_of(kept), sum(one.is_missing for one in events))),
+    )
+
+
+def _freshness(noted: Noted, missing: int) -> Iterator[str]:
+    if noted.as_of is None:
+        yield f"No tick has looked yet how far {noted.name} has come."
+    else:
+        yield f"Events up to {absolute(noted.as_of)} are in {noted.name}."
+    if missing == 1:
+        yield "Of the events below 1 is not in it: it is read from its outbox."
+    elif missing:
+        yield f"Of the events below {missing} are not in it: they are read from their outboxes."
+    if noted.is_out_of_date:
+        remedy = f"manage.py projections rebuild {noted.name}"
+        yield f"{noted.name} lacks what was told before it: {remedy}"
+
+
+def _from_timeline(row: TimelineRow) -> ToldEvent:
+    return ToldEvent(
+        id=row.event_id,
+        at=row.at,
+        context=row.context,
+        name=row.name,
+        version=row.version,
+        aggregate_type=row.aggregate_type,
+        aggregate_id=row.aggregate_id,
+        sequence=row.sequence,
+        actor=row.actor or "",
+        cause=row.causation_id or "",
+        sentence=row.sentence,
+        is_missing=False,
+    )
+
+
+def _from_outbox(context: str, row: Any, *, is_missing: bool) -> ToldEvent:
+    return ToldEvent(
+        id=row.id,
+        at=row.created_at,
+        context=context,
+        name=row.type,
+        version=row.version,
+        aggregate_type=row.aggregatetype,
+        aggregate_id=row.aggregateid,
+        sequence=row.sequence,
+        actor=row.actor or "",
+        cause=row.causation_id or "",
+        sentence="",
+        is_missing=is_missing,
+    )
