@@ -194,7 +194,7 @@ def test_a_beat_without_a_detail_leaves_the_last_one(broker):
     assert row(at_the_call(broker, call)).status == "completed"
 
 
-def test_a_beat_of_a_branch_without_a_detail_leaves_the_last_one(broker):
+def test_a_beat_of_a_branch_without_a_detail_leaves_the_last_one(broker, fan_saga):
     def call():
         heartbeat({"parcel": 1})
         heartbeat()
