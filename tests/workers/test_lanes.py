@@ -24,12 +24,14 @@ WHERE type = 'orders.CustomerRegistered'
 
 def overtaken(email):
     """How many older events were applied while a fresh one waited; nothing until it is applied."""
+    [(event_id, told_at)] = rows(
+        "SELECT id, created_at FROM orders_outbox WHERE payload->>'email' = %s", [email]
+    )
     return rows(
         "SELECT (SELECT count(*) FROM billing_inbox"
-        "  WHERE applied_at BETWEEN o.created_at AND i.applied_at)"
-        " FROM billing_inbox i JOIN orders_outbox o ON o.id = i.event_id"
-        " WHERE o.payload->>'email' = %s",
-        [email],
+        "  WHERE applied_at BETWEEN %s AND i.applied_at)"
+        " FROM billing_inbox i WHERE event_id = %s",
+        [told_at, event_id],
     )
 
 

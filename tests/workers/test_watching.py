@@ -1,5 +1,7 @@
 """Real workers and a real beat: an event is lost for good, and the watchdog brings it back."""
 
+import pytest
+
 from sagas.models import WatchedFlow
 from tests.databases import rows
 from tests.integration.sagas.flows import coupons, flow, make_due, messages
@@ -7,6 +9,7 @@ from tests.processes import eventually
 from tests.workers.shop import one, open_shop
 
 
+@pytest.mark.colocated  # over two databases no saga starts while nobody relays
 def test_an_event_that_the_relay_will_never_send_is_found_by_its_missing_hop(processes):
     processes.provider()
     processes.worker(queues=["steps"])  # nobody relays yet

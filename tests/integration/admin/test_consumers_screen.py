@@ -1,7 +1,6 @@
 """Which context listens to which, and the figures of how far the read models are behind."""
 
 import pytest
-from django.db import connection
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -10,6 +9,8 @@ from orders.models import Projection
 from sagas.models import Consumer
 from sagas.outbox import starts
 from sagas.projections.lag import note, noted
+from sagas.transactions import connection_of
+from tests.databases import rows
 from tests.integration.admin.world import signed_in
 from tests.integration.orders.board import close, place, spread
 from tests.integration.sagas.test_measured import figure, scrape
@@ -100,13 +101,13 @@ def test_what_is_told_and_not_in_a_projection_is_seen_in_a_scrape():
 
 def test_where_no_tick_runs_any_more_the_lag_grows_all_the_same():
     note()
-    with connection.cursor() as cursor:
-        cursor.execute("UPDATE orders_projection SET as_of = as_of - interval '5 minutes'")
+    rows("UPDATE orders_projection SET as_of = as_of - interval '5 minutes'")
 
     assert int(scrape()[figure("concord_projection_lag_seconds", projection=BOARD)]) == 300
 
 
 def test_a_scrape_reads_one_row_of_each_projection_whatever_is_behind():
+    connection = connection_of("orders")
     with CaptureQueriesContext(connection) as few:
         noted()
     for _ in range(5):
