@@ -34,7 +34,7 @@ from sagas.orchestration import compensation, limits, steps, store
 from sagas.orchestration.carried import Carried, correlation_of
 from sagas.orchestration.handlers import handler_of
 from sagas.orchestration.handover import has_no_lock
-from sagas.orchestration.store import StaleFencingToken, Target, engine_cursor
+from sagas.orchestration.store import StaleFencingToken, engine_cursor
 from sagas.orchestration.work import Done, Work, done, entry, running
 from sagas.orchestration.worker import is_spent
 from sagas.sometimes import sometimes
@@ -213,9 +213,11 @@ def _direction(work: Work) -> Direction:
 def _move(parts: list[_Part]) -> list[Done]:
     first = parts[0].work
     direction = _direction(first)
-    forward = direction is Direction.DO
     # Of where they go, all but the state is the same for those who stand side by side.
-    to = steps.target_of(first, first.state) if forward else compensation.target_of(first)
+    if direction is Direction.DO:
+        to = steps.target_of(first, first.state)
+    else:
+        to = compensation.target_of(first)
     told = store.parameters(first.claimed, entry(first, direction, RunState.DONE), to)
     with engine_cursor() as cursor:
         sql = store.with_barrier(_for_many(store.MOVE), first.context)
@@ -223,7 +225,7 @@ def _move(parts: list[_Part]) -> list[Done]:
         moved, barred, *_ = cursor.fetchone()
     if [moved, barred] != [len(parts)] * 2:
         raise StaleFencingToken
-    return [_done(part, to) for part in parts]
+    return [done(to, part.state, RunState.DONE) for part in parts]
 
 
 def _of_each(parts: list[_Part], direction: Direction) -> dict[str, Any]:
@@ -238,7 +240,3 @@ def _of_each(parts: list[_Part], direction: Direction) -> dict[str, Any]:
         "tries": [claim.attempts for claim in claims],
         "begins": [claim.claimed_at for claim in claims],
     }
-
-
-def _done(part: _Part, to: Target) -> Done:
-    return done(to, part.state, RunState.DONE)

@@ -555,6 +555,28 @@ def test_a_worker_that_froze_before_a_shared_commit_changes_nothing_when_it_thaw
     assert sorted(trial.effects()) == sorted(["take", "lift", "send"] * 3)
 
 
+def test_a_time_limit_right_after_a_shared_commit_does_no_step_twice(shared):
+    ids = begin(shared, 3)
+    struck = []
+
+    def strike(name, detail):
+        if name == "together.committed" and not struck:
+            struck.append(name)
+            raise SoftTimeLimitExceeded
+
+    with failpoints.listening(strike):
+        go(ids)
+    assert trial.effects() == ["take"] * 3
+    for _ in range(3):
+        for saga in SagaInstance.objects.filter(id__in=ids, finished_at=None):
+            make_due(saga.id)
+        sweep()
+        shared.drain()
+
+    assert statuses(ids) == ["completed"] * 3
+    assert sorted(trial.effects()) == sorted(["take", "lift", "send"] * 3)
+
+
 # -- the statement --------------------------------------------------------------------------------
 
 
