@@ -29,17 +29,20 @@ _FRESH = """
     AND s.leased_until IS NULL AND s.not_before IS NULL
 """
 
+_CLAIMABLE = claiming("true").partition("WHERE true AND ")[2].partition("RETURNING")[0]
+
 # The saga of the message is locked first, while nothing else is: two batches that each have the
 # other's saga on their list would otherwise wait for each other. The others are locked only if
-# nobody else has them, and not at all when the first one is not fresh: it may be poison.
+# nobody else has them, and not at all when the first one is not fresh: it may be poison. One that
+# another has taken along meanwhile is not claimed, and so keeps nobody from being taken.
 _COMPANY = f"""
 WITH own AS MATERIALIZED (
-    SELECT id, attempts FROM sagas_saga WHERE id = %(id)s FOR UPDATE),
+    SELECT id, attempts FROM sagas_saga WHERE id = %(id)s AND {_CLAIMABLE} FOR UPDATE),
 company AS MATERIALIZED (
     SELECT s.id FROM sagas_saga AS s
     WHERE (SELECT coalesce(max(attempts), 0) FROM own) = 0 AND {_FRESH}
     ORDER BY s.due_at LIMIT %(most)s FOR UPDATE SKIP LOCKED)
-"""  # noqa: S608 - constants of this module
+"""  # noqa: S608 - constants of this module and of the store
 
 _NEXT = f"""
 SELECT s.id, s.cursor, s.traceparent FROM sagas_saga AS s WHERE {_FRESH}

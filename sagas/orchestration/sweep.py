@@ -147,4 +147,12 @@ def continue_saga(saga_id: UUID) -> bool:
     trace = row.traceparent
     if direction is Direction.DO and saga.branches(row.cursor):
         return branches.send_claimable(saga, saga_id, traceparent=trace)
-    return canvas.send(saga, saga_id, cursor=row.cursor, direction=direction, traceparent=trace)
+    # One that was tried is not fresh: nobody would take it along.
+    return canvas.send(
+        saga,
+        saga_id,
+        cursor=row.cursor,
+        direction=direction,
+        traceparent=trace,
+        alone=row.attempts > 0,
+    )

@@ -257,6 +257,31 @@ def test_a_message_whose_saga_is_gone_carries_the_others(shared):
     assert statuses(others) == ["completed"] * 2
 
 
+def test_a_message_whose_saga_another_batch_has_carries_those_who_relied_on_it(shared):
+    """Rung for by a full batch, taken by the next one: those who came then rang no more."""
+    own = trial.begin()
+    taken = claim_all(None)
+    late = begin(2)
+    assert len(shared.take()) == 1, "the unread message stands for all of them"
+
+    assert forward(own) is LinkEnd.STOPPED
+    assert [claim.saga_id for claim in taken] == [own]
+    assert row(own).cursor == 1, "it is still in the other hand"
+    shared.drain()
+    assert statuses(late) == ["completed"] * 2
+
+
+def test_a_saga_that_was_tried_before_rings_for_those_who_relied_on_its_message(shared):
+    own, neighbor = begin(2)
+    shared.take()
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE sagas_saga SET attempts = 1 WHERE id = %s", [own])
+
+    assert forward(own) is LinkEnd.PASSED
+    assert sent(shared) == [(str(neighbor), (1, 4, False, "orders.trial/1"))]
+    assert statuses([own, neighbor]) == ["completed", "running"]
+
+
 def test_a_message_whose_saga_is_remembered_as_done_carries_the_others(shared):
     own, other = begin(2)
     shared.take()

@@ -391,10 +391,9 @@ def test_a_slot_that_is_read_keeps_little_log_however_much_the_server_writes(her
     write_much()
     before = slots.look(here).retained
 
-    for _ in range(3):
-        tail(here)
     assert before > 3 * 16 * slots.MEGABYTE
-    assert slots.look(here).retained < slots.MEGABYTE
+    # A transaction of another database on the same server may hold the log a little longer.
+    eventually(lambda: tail(here) == 0 and slots.look(here).retained < slots.MEGABYTE)
 
 
 def test_what_is_in_the_log_and_not_yet_seen_by_others_waits_for_the_next_look(broker, here):
