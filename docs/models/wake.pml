@@ -8,11 +8,14 @@
  *   AFTER      who makes a saga ready rings after its commit, not before
  *   FIRST      who takes a message up removes the key before it looks for sagas, not after
  *   FULL       whoever claims as many as it may rings for the rest
+ *   HELD       a message whose saga another task has taken along carries the others all the same
+ *   ALONE      a saga that was tried before is claimed by itself, and then rings for the others
  *   TAKE_BACK  whoever set the key and could not send removes it
  *   SWEEP      the sweeper rings, whatever the key says, for whoever has waited too long
  *
  * SAGAS, BATCH (most sagas of a claim), REFUSED (messages that the broker does not take), LOSS
- * (messages that it loses), COPY (messages that come twice).
+ * (messages that it loses), COPY (messages that come twice), TRIED (sagas that are tried before
+ * their message comes, and taken along by nobody).
  */
 #ifndef SAGAS
 #define SAGAS 3
@@ -29,18 +32,24 @@
 #ifndef COPY
 #define COPY 1
 #endif
+#ifndef TRIED
+#define TRIED 0
+#endif
 
-byte ready, done, messages, busy, refused = REFUSED, loss = LOSS, copy = COPY;
+mtype = { none, fresh, old, held, done };
+mtype at[SAGAS] = none;
+chan messages = [SAGAS + 4] of { byte, bit };       /* whose it is, and whether it is for that one alone */
+byte busy, refused = REFUSED, loss = LOSS, copy = COPY, tried = TRIED, ended;
 bit  key, swept;
 
 /* SET NX, and then the message */
-inline ring() {
+inline ring(whom) {
     atomic { mine = !key; key = 1 };
     if
     :: mine ->
         atomic {
             if
-            :: messages++
+            :: messages ! whom, 0
             :: refused > 0 -> refused--;
 #ifdef TAKE_BACK
                 key = 0
@@ -52,58 +61,127 @@ inline ring() {
     fi
 }
 
-proctype Start() {
+/* One of those that wait, if any does */
+inline look_for_one() {
+    n = 0;
+    do
+    :: n < SAGAS && at[n] != fresh -> n++
+    :: else -> break
+    od
+}
+
+proctype Start(byte me) {
     bit mine;
 #ifndef AFTER
-    ring();
+    ring(me);
 #endif
-    atomic { ready++; swept = 0 };
+    atomic { at[me] = fresh; swept = 0 };
 #ifdef AFTER
-    ring();
+    ring(me);
 #endif
     busy--
 }
 
 proctype Task() {
-    bit mine;
-    byte had;
+    bit mine, lone, rest, only;
+    byte own, n, had;
+    bit hand[SAGAS];
 again:
 end_task:
-    atomic { messages > 0 -> if :: messages-- :: copy > 0 -> copy-- fi; busy++ };
+    atomic {
+        messages ? own, only ->
+        if
+        :: skip
+        :: copy > 0 -> copy--; messages ! own, only
+        fi;
+        busy++
+    };
 #ifdef FIRST
-    key = 0;
+    key = (only -> key : 0);
 #endif
     atomic {
-        had = (ready > BATCH -> BATCH : ready);
-        ready = ready - had; done = done + had
+        if
+        :: at[own] == old -> at[own] = held; hand[own] = 1; had = 1; lone = 1
+        :: only && at[own] != old -> lone = 1
+#ifndef HELD
+        :: !only && at[own] == held -> lone = 1
+#endif
+        :: else ->
+            if
+            :: at[own] == fresh -> at[own] = held; hand[own] = 1; had = 1
+            :: else
+            fi;
+            n = 0;
+            do
+            :: n < SAGAS && had < BATCH && at[n] == fresh -> at[n] = held; hand[n] = 1; had++; n++
+            :: n < SAGAS && !(had < BATCH && at[n] == fresh) -> n++
+            :: n == SAGAS -> break
+            od
+        fi;
+        n = 0
     };
 #ifndef FIRST
-    key = 0;
+    key = (only -> key : 0);
 #endif
+    rest = 0;
 #ifdef FULL
     if
-    :: had == BATCH && ready > 0 -> ring()
+    :: had == BATCH && !lone -> rest = 1
     :: else
     fi;
 #endif
-    atomic { had = 0; mine = 0; busy--; goto again }
+#ifdef ALONE
+    if
+    :: had > 0 && lone && !only -> rest = 1
+    :: else
+    fi;
+#endif
+    if
+    :: rest ->
+        atomic { look_for_one() };
+        if
+        :: n < SAGAS -> ring(n)
+        :: else
+        fi
+    :: else
+    fi;
+    atomic {
+        n = 0;
+        do
+        :: n < SAGAS && hand[n] -> at[n] = done; ended++; hand[n] = 0; n++
+        :: n < SAGAS && !hand[n] -> n++
+        :: n == SAGAS -> break
+        od;
+        n = 0; own = 0; had = 0; mine = 0; only = 0; lone = 0; rest = 0; busy--; goto again
+    }
 }
 
+/* Whoever is tried before its message comes has one of its own, whatever the key says. */
 proctype World() {
+    byte n;
 end_world:
     do
-    :: atomic { loss > 0 && messages > 0 -> loss--; messages-- }
+    :: atomic { loss > 0 && nempty(messages) -> messages ? n, _; loss--; n = 0 }
+    :: atomic { tried > 0 && nempty(messages) && at[0] == fresh -> tried--; at[0] = old; messages ! 0, 1 }
 #ifdef SWEEP
-    :: atomic { ready > 0 && messages == 0 && busy == 0 && !swept -> swept = 1; messages++ }
-    :: atomic { swept && messages == 0 && busy == 0 && ready > 0 -> swept = 0 }
+    :: atomic {
+        ended < SAGAS && empty(messages) && busy == 0 && !swept ->
+        swept = 1; look_for_one();
+        if
+        :: n < SAGAS -> messages ! n, 0
+        :: n == SAGAS && at[0] == old -> messages ! 0, 1
+        :: else
+        fi;
+        n = 0
+    }
+    :: atomic { swept && empty(messages) && busy == 0 && ended < SAGAS -> swept = 0 }
 #endif
     od
 }
 
 active proctype Judge() {
     atomic { timeout;
-        assert(ready == 0);                         /* BREAK a saga waits and nobody is under way */
-        assert(done == SAGAS);
+        assert(ended == SAGAS);                     /* BREAK a saga waits and nobody is under way */
         assert(!key || loss < LOSS)                     /* BREAK the key silences for nothing */
     }
 }
@@ -112,7 +190,7 @@ init {
     byte n;
     atomic {
         busy = SAGAS;
-        do :: n < SAGAS -> run Start(); n++ :: else -> break od;
+        do :: n < SAGAS -> run Start(n); n++ :: else -> break od;
         run Task(); run Task(); run World()
     }
 }
