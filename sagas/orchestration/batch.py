@@ -45,7 +45,7 @@ def run_batch(
         failpoint("claim.committed")
     has_own = bool(claimed) and claimed[0].saga_id == own
     # Full, or all by itself since it was tried before: those who did not ring relied on this one.
-    if known and (len(claimed) >= most or has_own and claimed[0].attempts > 1):
+    if known and (len(claimed) >= most or (has_own and claimed[0].attempts > 1)):
         _ring_for_the_rest(wake)
     if has_own and len(claimed) == 1:
         return Carried(claimed[0], low, high, direction).carry_on()

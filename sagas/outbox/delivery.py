@@ -39,7 +39,8 @@ from sagas.outbox.subscriptions import (
 )
 from sagas.sometimes import sometimes
 from sagas.spans import span
-from sagas.transactions import ENGINE, connection_of, table, transaction
+from sagas.statements import cursor_of
+from sagas.transactions import ENGINE, table, transaction
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ def _aggregates(producer: str, event_ids: list[str]) -> list[tuple[str, UUID, st
     of = "SELECT aggregatetype, aggregateid, id::text FROM {} WHERE id = ANY(%s::uuid[])".format
     told = f"{of(table(producer, 'outbox'))} UNION {of(table(producer, 'event'))}"
     once = "DISTINCT ON (aggregatetype, aggregateid) aggregatetype, aggregateid, id"
-    with connection_of(producer).cursor() as cursor:
+    with cursor_of(producer) as cursor:
         cursor.execute(
             f"SELECT {once} FROM ({told}) AS told ORDER BY 1, 2",  # noqa: S608
             [event_ids, event_ids],
@@ -263,7 +264,7 @@ def _handlers(consumer: str, envelope: Envelope) -> list[Subscription]:
 def _take_position(consumer: str, envelope: Envelope | DeadLetter) -> bool:
     """Move the position by one; the row lock makes a second copy wait, then refuses it."""
     name = table(consumer, "position")
-    with connection_of(consumer).cursor() as cursor:
+    with cursor_of(consumer) as cursor:
         # The first event that the outbox still has of an aggregate opens its position.
         cursor.execute(
             f"INSERT INTO {name} AS p (aggregatetype, aggregateid, sequence)"  # noqa: S608
@@ -275,7 +276,7 @@ def _take_position(consumer: str, envelope: Envelope | DeadLetter) -> bool:
 
 
 def _write_inbox(consumer: str, event_id: UUID, name: str) -> None:
-    with connection_of(consumer).cursor() as cursor:
+    with cursor_of(consumer) as cursor:
         cursor.execute(
             f"INSERT INTO {table(consumer, 'inbox')} (consumer, event_id, type)"  # noqa: S608
             " VALUES (%s, %s, %s)",

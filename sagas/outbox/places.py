@@ -7,7 +7,8 @@ from uuid import UUID
 from sagas.outbox import dead_letters, starts
 from sagas.outbox.dead_letters import Standing
 from sagas.outbox.positions import position
-from sagas.transactions import connection_of, is_detached, table
+from sagas.statements import cursor_of
+from sagas.transactions import is_detached, table
 
 _LOOK: Final = """
 SELECT count(*) FILTER (WHERE next_at IS NULL OR next_at > statement_timestamp()), count(*),
@@ -45,7 +46,7 @@ def place_of(producer: str, consumer: str, aggregate_type: str, aggregate_id: UU
         "type": aggregate_type,
         "id": aggregate_id,
     }
-    with connection_of(consumer).cursor() as cursor:
+    with cursor_of(consumer) as cursor:
         cursor.execute(_LOOK.format(position=table(consumer, "position")), told)
         held, letters_there, after, border = cursor.fetchone()
     standing = Standing.of(held=held, all_of_them=letters_there)

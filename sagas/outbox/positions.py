@@ -2,12 +2,13 @@
 
 from uuid import UUID
 
-from sagas.transactions import connection_of, table
+from sagas.statements import cursor_of
+from sagas.transactions import table
 
 
 def position(consumer: str, aggregate_type: str, aggregate_id: UUID) -> int:
     """Return the number of the last event of an aggregate that a consumer has applied."""
-    with connection_of(consumer).cursor() as cursor:
+    with cursor_of(consumer) as cursor:
         cursor.execute(
             f"SELECT sequence FROM {table(consumer, 'position')}"  # noqa: S608
             " WHERE aggregatetype = %s AND aggregateid = %s",

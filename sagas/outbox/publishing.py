@@ -16,6 +16,7 @@ from sagas.correlation import current_or_new
 from sagas.ids import uuid7
 from sagas.models.contextual import Aggregate
 from sagas.outbox import bell, exchange, stream
+from sagas.statements import cursor_of
 from sagas.transactions import after_commit_once, connection_of, table, transaction_required
 
 
@@ -82,7 +83,7 @@ def publish(event: Event, *, aggregate: Aggregate, expected: int | None = None) 
     quoted = connection_of(context).ops.quote_name(_table_of(aggregate))
     due = _DUE.format(due=table(context, "streamdue")) if stream.address() else ""
     sql = _PUBLISH.format(aggregate=quoted, outbox=table(context, "outbox"), due=due)
-    with connection_of(context).cursor() as cursor:
+    with cursor_of(context) as cursor:
         cursor.execute(sql, parameters)
         row = cursor.fetchone()
         if row is None:

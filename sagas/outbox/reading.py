@@ -8,7 +8,8 @@ from uuid import UUID
 from sagas.conf import conf
 from sagas.outbox import past
 from sagas.outbox.subscriptions import Envelope
-from sagas.transactions import connection_of, table
+from sagas.statements import cursor_of
+from sagas.transactions import table
 
 PAGE: Final = 100
 
@@ -47,7 +48,7 @@ def read(
     :param news_only: what the outbox has pruned is of no interest
     """
     asked: list[Any] = [conf.REPUBLISH_AFTER, aggregate_type, aggregate_id, after, border, PAGE]
-    with connection_of(producer).cursor() as cursor:
+    with cursor_of(producer) as cursor:
         cursor.execute(_READ.format(outbox=table(producer, "outbox")), asked)
         rows = cursor.fetchall()
         # What the outbox has pruned, the history has: who begins late reads the two as one, and

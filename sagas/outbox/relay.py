@@ -28,7 +28,8 @@ from sagas.outbox import bell, starts
 from sagas.outbox.history import KEEP, filled
 from sagas.outbox.subscriptions import consumers_of
 from sagas.spans import span
-from sagas.transactions import connection_of, table
+from sagas.statements import cursor_of
+from sagas.transactions import table
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +147,7 @@ def hand_over(context: str, rows: Sequence[Row], on_the_spot: Deliver | None = N
             return False
     failpoint("relay.published", context)
     unheard = [row[0] for row, consumers in heard if not consumers]
-    with connection_of(context).cursor() as cursor:
+    with cursor_of(context) as cursor:
         cursor.execute(
             filled(_MARK, context, keep=KEEP),
             {"positions": [row[0] for row in rows], "unheard": unheard},
@@ -169,7 +170,7 @@ def _lease(context: str, *, newest: bool = False, spared: float = 0.0) -> list[R
         "age": FRESH_FOR if newest else spared,
         "fresh": FRESH_FOR,
     }
-    with connection_of(context).cursor() as cursor:
+    with cursor_of(context) as cursor:
         cursor.execute(statement, parameters)
         return sorted(cursor.fetchall(), key=itemgetter(0))
 

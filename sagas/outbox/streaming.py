@@ -24,7 +24,8 @@ from sagas.contexts import contexts
 from sagas.failpoints import failpoint
 from sagas.outbox import bell, stream
 from sagas.outbox.subscriptions import REQUEST
-from sagas.transactions import connection_of, outside_transaction, table
+from sagas.statements import cursor_of
+from sagas.transactions import outside_transaction, table
 
 log = logging.getLogger(__name__)
 
@@ -154,6 +155,6 @@ def _execute(statement: str, context: str, parameters: dict[str, Any]) -> list[t
         "lease": table(context, "streamlease"),
         "outbox": table(context, "outbox"),
     }
-    with connection_of(context).cursor() as cursor:
+    with cursor_of(context) as cursor:
         cursor.execute(statement.format(columns=stream.COLUMNS, **names), parameters)
         return list(cursor.fetchall()) if cursor.description else []
