@@ -15,16 +15,17 @@ from sagas.outbox.delivery import deliver
 from sagas.outbox.pruning import prune
 from sagas.outbox.relay import relay_batch
 from sagas.outbox.republish import republish
+from sagas.outbox.streaming import send_batch
 
 PORTION: Final = 20_000
 HEARD: Final = 50
 """One in so many events is also delivered and applied."""
-TABLES: Final = ("orders_outbox", "billing_inbox", "billing_position")
+TABLES: Final = ("orders_outbox", "orders_streamdue", "billing_inbox", "billing_position")
 _WAL = "SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn"
 
 
 def run(events: int, say: Callable[[str], None]) -> dict[str, Any]:
-    """Let events pass through in portions, each written, relayed, applied, settled and pruned.
+    """Let events pass through in portions, each written, relayed, streamed, applied, settled and pruned.
 
     Nothing is retained here, so that what is left after a portion is only what the tables keep of
     rows that are gone. Some events are of few aggregates, as a hot one would be.
@@ -70,6 +71,8 @@ def _pass_through(count: int, of: str) -> None:
         cursor.execute("SELECT id::text FROM orders_outbox WHERE type = %s", [news.Told.name])
         ids = [row[0] for row in cursor.fetchall()]
     while relay_batch(news.PRODUCER):
+        pass
+    while send_batch(news.PRODUCER):
         pass
     for start in range(0, len(ids), 50):
         deliver(news.PRODUCER, news.CONSUMER, ids[start : start + 50])
