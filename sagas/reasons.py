@@ -9,7 +9,7 @@ class ReasonMissing(SagasError):
 
 
 class UnfitText(SagasError):
-    """A text has a zero byte or half of a surrogate pair, which no database holds."""
+    """A text has a zero byte or half of a surrogate pair, or is longer than an index holds."""
 
 
 def refuse_unfit(**texts: str) -> None:

@@ -184,9 +184,16 @@ def outside(ring: Callable[[], None]) -> None:
 
 
 def after_commit_once(name: str, ring: Callable[[], None]) -> None:
-    """Call a doorbell once after the current transaction, however often it is asked for."""
+    """Call a doorbell once after the current transaction, however often it is asked for.
+
+    Each asking has a hook, of which the first that runs rings: one is dropped with its savepoint.
+    """
     transaction_required()
     rung = _rung.get()
-    if rung is not None and name not in rung:
-        rung.add(name)
-        after_commit(ring)
+
+    def once() -> None:
+        if rung is not None and name not in rung:
+            rung.add(name)
+            ring()
+
+    after_commit(once)

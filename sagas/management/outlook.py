@@ -5,6 +5,7 @@ from typing import Any
 from sagas import clock, standing
 from sagas.models import SagaInstance, StepFault, StepRun
 from sagas.orchestration import pressable, seen
+from sagas.orchestration.asleep import wait_of
 
 
 def document(saga: SagaInstance) -> dict[str, Any]:
@@ -17,7 +18,7 @@ def sentence(saga: SagaInstance) -> str:
     """Return the sentence that the admin shows."""
     faults = list(StepFault.objects.filter(saga_id=saga.id).order_by("at", "id"))
     runs = list(StepRun.objects.filter(saga_id=saga.id).order_by("committed_at", "id"))
-    return standing.sentence(saga, faults, clock.real(), runs)
+    return standing.sentence(saga, faults, clock.real(), runs, wait_of(saga))
 
 
 def lines(saga: SagaInstance) -> list[str]:

@@ -43,24 +43,33 @@ def run_batch(
     claimed = claims.claim_batch(own, wake, status=STATUS[direction], most=most)
     if claimed:
         failpoint("claim.committed")
-    has_own = bool(claimed) and claimed[0].saga_id == own
-    # Full, or all by itself since it was tried before: those who did not ring relied on this one.
-    if known and (len(claimed) >= most or (has_own and claimed[0].attempts > 1)):
+    if len(claimed) >= most > 1:
+        failpoint("batch.claimed")
+        sometimes("batch.full")
         _ring_for_the_rest(wake)
+    end = _carry_out(claimed, own, saga_id, wake)
+    if known:
+        # Others relied on this message, whom it has not taken: its own saga was tried before, or
+        # is in another hand, or somebody held their rows at that moment.
+        _ring_for_the_rest(wake)
+    return end
+
+
+def _carry_out(claimed: list[Claim], own: UUID | None, saga_id: UUID, wake: Wake) -> LinkEnd:
+    link = (wake.low, wake.high, wake.direction)
+    has_own = bool(claimed) and claimed[0].saga_id == own
     if has_own and len(claimed) == 1:
-        return Carried(claimed[0], low, high, direction).carry_on()
+        return Carried(claimed[0], *link).carry_on()
     if claimed:
         _Batch(claimed, wake).run()
     if own is None:
         sometimes("link.remembered")
         return LinkEnd.PASSED
-    return LinkEnd.STOPPED if has_own else not_claimed(saga_id, low, high, direction)
+    return LinkEnd.STOPPED if has_own else not_claimed(saga_id, *link)
 
 
 def _ring_for_the_rest(wake: Wake) -> None:
-    """Let another worker begin with what is left, before this one begins with what it has."""
-    failpoint("batch.claimed")
-    sometimes("batch.full")
+    """Ring for one of those that nobody has: before a full batch begins, and after every one."""
     ready = claims.next_ready(wake, status=STATUS[wake.direction])
     if ready is None:
         return

@@ -7,17 +7,24 @@ then only ever claimed by a message of its own, and cannot spend its neighbors' 
 See Note [One message for many] in ``wakes.py``.
 """
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
+
+from django.db import OperationalError
 
 from sagas.conf import conf
 from sagas.orchestration.store import Claim, claim_of, claiming, engine_cursor
 from sagas.orchestration.wakes import Wake
 
+log = logging.getLogger(__name__)
+
 # Rows that have been due for longer are the sweeper's alone. The bound keeps the scan away from
 # the dead entries that finished sagas leave at the old end of the index until the next vacuum.
 OLDEST = 600.0
+WOKEN = 1.0
+"""Seconds in which a parent is due that the trigger has woken when its child has ended."""
 
 # Not clock_timestamp(), which no index can be searched for: every saga that sleeps would be read.
 _FRESH = """
@@ -49,7 +56,7 @@ SELECT s.id, s.cursor, s.traceparent FROM sagas_saga AS s WHERE {_FRESH}
 ORDER BY s.due_at LIMIT 1
 """  # noqa: S608 - constants of this module
 
-# Whoever holds one of the rows for long must not keep the others leased.
+# Whoever holds one of the rows must not keep the others leased; those rows come after the others.
 _GIVE_BACK = """
 WITH held AS MATERIALIZED (
     SELECT s.id, held.token FROM sagas_saga AS s
@@ -62,6 +69,7 @@ FROM held
 WHERE s.id = held.id AND s.fencing_token = held.token AND s.leased_until IS NOT NULL
 RETURNING s.id
 """
+_GIVE_BACK_WAITING = _GIVE_BACK.replace(" SKIP LOCKED", "")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,7 +116,7 @@ def _parameters(saga_id: UUID | None, wake: Wake, status: str) -> dict[str, Any]
         "low": wake.low,
         "high": wake.high,
         "first": wake.first,
-        "grace": conf.HINT_GRACE,
+        "grace": max(conf.HINT_GRACE, WOKEN),
         "oldest": OLDEST,
     }
 
@@ -118,9 +126,22 @@ def give_back(claims: list[Claim]) -> set[UUID]:
 
     A worker that froze in between gives back nothing of another's: the token says whose it is.
     """
+    freed = _free(_GIVE_BACK, claims)
+    for claim in claims:
+        if claim.saga_id in freed:
+            continue
+        try:
+            freed |= _free(_GIVE_BACK_WAITING, [claim])
+        except OperationalError as held:
+            log.warning("batch_held", extra={"saga_id": str(claim.saga_id), "error": str(held)})
+            break  # whoever holds it does so for long: what is left is free when its lease ends
+    return freed
+
+
+def _free(statement: str, claims: list[Claim]) -> set[UUID]:
     with engine_cursor() as cursor:
         cursor.execute(
-            _GIVE_BACK,
+            statement,
             {
                 "ids": [claim.saga_id for claim in claims],
                 "tokens": [claim.token for claim in claims],

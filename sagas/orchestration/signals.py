@@ -25,9 +25,10 @@ from sagas.models.operator_action import OperatorAction
 from sagas.models.saga import SagaInstance, Status
 from sagas.models.signal import Signal
 from sagas.orchestration import canvas, requests, versions
+from sagas.orchestration.starting import LONGEST_KEY
 from sagas.orchestration.status import NoSuchSaga
 from sagas.orchestration.store import engine_cursor
-from sagas.reasons import refuse_unfit, refuse_untold
+from sagas.reasons import UnfitText, refuse_unfit, refuse_untold
 from sagas.sometimes import sometimes
 from sagas.transactions import ENGINE, after_commit, current_context, is_detached, transaction
 
@@ -44,7 +45,8 @@ class Signaled(Enum):
     DUPLICATE = "duplicate"
     """A signal of this name has come under this key before; nothing was changed."""
     TOO_LATE = "too_late"
-    """The saga has gone past the step that listens; kept for the record."""
+    """The saga has gone past the step that listens, or another signal is before it; kept for the
+    record."""
     FINISHED = "finished"
     """The saga has ended, or compensates; nothing was kept."""
     ASKED = "asked"
@@ -74,8 +76,11 @@ SELECT name, def_version, fingerprint, last_step, status, cursor, waiting_for,
 FROM sagas_saga WHERE id = %(id)s FOR UPDATE
 """
 
+# The same signal, else one that the step will consume in place of this one.
 _KNOWN = """
-SELECT 1 FROM sagas_signal WHERE saga_id = %(id)s AND name = %(name)s AND key = %(key)s
+SELECT key = %(key)s FROM sagas_signal WHERE saga_id = %(id)s AND name = %(name)s
+    AND (key = %(key)s OR consumed_at IS NULL)
+ORDER BY key = %(key)s DESC LIMIT 1
 """
 
 # A transaction that inserts under the same key holds the same row, so nobody is in the way.
@@ -106,9 +111,10 @@ def signal(saga_id: UUID, name: str, payload: Any, *, key: str) -> Signaled:
     :raises UnfitPayload: if a field of the payload is missing, unknown, or of another type
     :raises UnknownSaga: if the running code does not have the saga's definition, or has another
         one in its place
-    :raises UnfitText: if name or key has a zero byte, or half of a surrogate pair
+    :raises UnfitText: if name or key has a zero byte, or half of a surrogate pair, or the key is
+        longer than 1000 bytes
     """
-    refuse_unfit(name=name, key=key)
+    _refuse_unfit(name, key)
     context = current_context()
     if context is not None and is_detached(context):
         return _ask(saga_id, name, payload, key)
@@ -124,10 +130,11 @@ def signal_by_operator(
     """Do what ``signal`` does for an operator, and keep who did it and why.
 
     :raises ReasonMissing: if the reason is empty
-    :raises UnfitText: if a text has a zero byte, or half of a surrogate pair
+    :raises UnfitText: if a text has a zero byte, or half of a surrogate pair, or the key is longer
+        than 1000 bytes
     """
     refuse_untold(by=by, reason=reason)
-    refuse_unfit(name=name, key=key)
+    _refuse_unfit(name, key)
     with transaction(ENGINE):
         outcome = _receive(saga_id, name, payload, key)
         OperatorAction.objects.create(
@@ -143,6 +150,12 @@ def signal_by_operator(
     return outcome
 
 
+def _refuse_unfit(name: str, key: str) -> None:
+    refuse_unfit(name=name, key=key)
+    if (length := len(key.encode())) > LONGEST_KEY:
+        raise UnfitText(f"key has {length} bytes; {LONGEST_KEY} are the most")
+
+
 def _receive(saga_id: UUID, name: str, payload: Any, key: str) -> Signaled:
     told: dict[str, Any] = {"id": saga_id, "name": name, "key": key}
     with engine_cursor() as cursor:
@@ -156,13 +169,14 @@ def _receive(saga_id: UUID, name: str, payload: Any, key: str) -> Signaled:
         number, awaits = _listener(saga, name)
         told |= {"signal": uuid7(), "payload": Jsonb(_fit(saga, name, awaits.payload, payload))}
         cursor.execute(_KNOWN, told)
-        if cursor.fetchone() is not None:
+        before = cursor.fetchone()
+        if before is not None and before[0]:
             sometimes("signal.duplicate")
             return Signaled.DUPLICATE
         if status != Status.RUNNING:
             return Signaled.FINISHED
         cursor.execute(_KEEP, told)
-    if at > number:
+    if at > number or before is not None:
         return Signaled.TOO_LATE
     if waiting_for == f"signal:{name}" and not parked:
         wake(saga_id, waiting_for)

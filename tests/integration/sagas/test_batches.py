@@ -271,6 +271,19 @@ def test_a_message_whose_saga_another_batch_has_carries_those_who_relied_on_it(s
     assert statuses(late) == ["completed"] * 2
 
 
+@pytest.mark.parametrize("most", [1, 2, 20])
+def test_a_message_whose_saga_another_has_leaves_nobody_to_the_sweeper(shared, settings, most):
+    settings.SAGAS = {**settings.SAGAS, "CLAIM_BATCH": most}
+    own = trial.begin()
+    assert claim_all(None, most=1) != []
+    late = begin(most + 2)
+    assert len(shared.take()) == 1, "the unread message stands for all of them"
+
+    forward(own)
+    shared.drain(200)
+    assert statuses(late) == ["completed"] * len(late)
+
+
 def test_a_saga_that_was_tried_before_rings_for_those_who_relied_on_its_message(shared):
     own, neighbor = begin(2)
     shared.take()

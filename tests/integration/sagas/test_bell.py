@@ -2,8 +2,10 @@
 
 import pytest
 import redis
+from django.db import transaction as django_transaction
 from django.urls import reverse
 
+from sagas.api import publish, transaction
 from sagas.conf import conf
 from sagas.orchestration import canvas
 from sagas.orchestration.donekeys import client
@@ -11,7 +13,7 @@ from sagas.outbox import bell
 from sagas.outbox.relay import relay
 from sagas.tasks import relay_outboxes, republish_events
 from tests.integration.admin.world import signed_in
-from tests.integration.sagas.news import a_teller, listen, tell
+from tests.integration.sagas.news import Told, a_teller, listen, tell
 
 pytestmark = pytest.mark.usefixtures("nobody_listens")
 
@@ -123,3 +125,19 @@ def test_that_nobody_takes_the_queue_is_seen_by_monitoring_and_by_operators(clie
     assert "No worker has taken anything from the queue fresh for 3 min" in page
     figures = client.get("/metrics").content.decode()
     assert "concord_fresh_unanswered_seconds 18" in figures
+
+
+def test_an_event_is_rung_for_although_an_earlier_one_was_rolled_back_to_a_savepoint(
+    broker, monkeypatch
+):
+    rung = []
+    teller = a_teller()
+    monkeypatch.setattr(bell, "ring", rung.append)
+    with transaction("orders"):
+        with pytest.raises(ValueError, match="no"), django_transaction.atomic():
+            publish(Told(text="never"), aggregate=teller)
+            raise ValueError("no")
+        publish(Told(text="told"), aggregate=teller)
+        publish(Told(text="told too"), aggregate=teller)
+
+    assert rung == ["orders"]

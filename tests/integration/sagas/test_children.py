@@ -19,7 +19,7 @@ from sagas.api import (
 )
 from sagas.failpoints import FailpointHit
 from sagas.models import SagaInstance, Signal, StepFault, StepRun
-from sagas.orchestration import orchestrator, pressable
+from sagas.orchestration import canvas, donekeys, orchestrator, pressable
 from sagas.orchestration.starting import key_of_a_child
 from sagas.orchestration.sweep import sweep
 from tests.integration.sagas import trial, waiting
@@ -347,3 +347,24 @@ def test_the_invariants_hold_of_parents_and_children_however_they_end(broker):
     assert end(broker, left) == "compensated"
 
     assert_invariants()
+
+
+@pytest.mark.parametrize("grace", [2.0, 0.3])
+def test_parents_whose_children_have_ended_share_a_message_whatever_the_grace_is(
+    broker, monkeypatch, settings, grace
+):
+    monkeypatch.undo()
+    monkeypatch.setattr(canvas, "publish", broker)
+    settings.STEP_QUEUES = "shared"
+    settings.SAGAS = {**settings.SAGAS, "HINT_GRACE": grace}
+    donekeys.client().flushdb()
+    parents = [waiting.begin_parent() for _ in range(2)]
+    broker.drain()
+    children = [SagaInstance.objects.get(parent_id=parent).id for parent in parents]
+    donekeys.client().flushdb()
+    for child in children:
+        assert signal(child, "go", Go(), key="1") is Signaled.DELIVERED
+    broker.drain()
+
+    assert [row(child).status for child in children] == ["completed"] * 2
+    assert [row(parent).waiting_for for parent in parents] == ["signal:approve"] * 2

@@ -1,5 +1,6 @@
 """A saga that waits: what wakes it, what ends the wait, and what it costs meanwhile."""
 
+import secrets
 from datetime import timedelta
 
 import pytest
@@ -25,6 +26,7 @@ from sagas.orchestration.carried import LinkEnd
 from sagas.orchestration.executor import run_link
 from sagas.orchestration.status import NoSuchSaga
 from sagas.orchestration.sweep import sweep
+from sagas.reasons import UnfitText
 from sagas.transactions import is_detached
 from tests.integration.sagas import trial, waiting
 from tests.integration.sagas.conftest import make_due, row
@@ -94,10 +96,27 @@ def test_a_signal_that_comes_before_the_wait_is_kept(broker):
     assert row(saga_id).state["approved_by"] == "alice"
 
 
+def test_a_signal_behind_one_that_was_delivered_is_said_to_be_late(broker):
+    saga_id = asleep(broker)
+    assert approve(saga_id, key="1") is Signaled.DELIVERED
+    second = signal(saga_id, "approve", Approved(by="bob"), key="2")
+    broker.drain()
+
+    assert second is Signaled.TOO_LATE, "nobody will ever read it"
+    assert row(saga_id).state["approved_by"] == "alice"
+
+
+def test_a_key_of_a_signal_that_no_index_holds_is_refused(broker):
+    saga_id = waiting.begin()
+    with pytest.raises(UnfitText, match="key has 10000 bytes; 1000 are the most"):
+        approve(saga_id, key=secrets.token_hex(5000))
+    assert approve(saga_id, key="k" * 1000) is Signaled.KEPT
+
+
 def test_the_same_key_is_one_signal_and_the_first_of_two_counts(broker):
     saga_id = waiting.begin()
     assert [approve(saga_id), approve(saga_id)] == [Signaled.KEPT, Signaled.DUPLICATE]
-    assert signal(saga_id, "approve", Approved(by="bob"), key="2") is Signaled.KEPT
+    assert signal(saga_id, "approve", Approved(by="bob"), key="2") is Signaled.TOO_LATE
 
     broker.drain()
     assert row(saga_id).state["approved_by"] == "alice"

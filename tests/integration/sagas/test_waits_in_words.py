@@ -10,6 +10,7 @@ from django.core.management import CommandError
 from sagas import clock
 from sagas.admin.detail import gather
 from sagas.api import park, saga_status
+from sagas.management import outlook
 from sagas.models import OperatorAction, SagaInstance
 from sagas.orchestration.asleep import wait_of
 from sagas.standing import word
@@ -156,3 +157,13 @@ def test_a_signal_by_hand_that_is_wrong_is_refused_with_the_reason(broker, words
 def test_a_signal_by_hand_for_no_saga_is_refused(broker):
     with pytest.raises(CommandError, match="there is no saga"):
         by_hand(waiting.uuid7())
+
+
+@pytest.mark.parametrize("begin", [waiting.begin, waiting.begin_parent])
+def test_a_terminal_says_of_a_saga_that_waits_what_the_admin_says(broker, begin):
+    saga_id = begin()
+    broker.drain()
+    saga = row(saga_id)
+
+    assert outlook.sentence(saga) == gather(saga).sentence
+    assert outlook.sentence(saga).startswith("It waits for ")

@@ -1,0 +1,103 @@
+"""A row that somebody else holds for a moment is passed by, and not forgotten for it."""
+
+import threading
+from contextlib import contextmanager
+
+import pytest
+from django.db import connection, connections
+
+from tests.concurrency.sagas.races import Gate, row_locked, until_somebody_waits_for_a_lock
+from tests.integration.sagas import trial
+from tests.integration.sagas.conftest import row
+from tests.integration.sagas.test_batches import (
+    begin,
+    sent,
+    shared,  # noqa: F401 - a fixture
+    statuses,
+)
+from tests.together import PATIENCE
+
+pytestmark = pytest.mark.usefixtures("shared")
+
+
+@contextmanager
+def held(saga_id):
+    """Hold the row of a saga in another session, as a signal that comes early does."""
+    gate = Gate()
+
+    def hold():
+        try:
+            with row_locked(saga_id):
+                gate.wait_here()
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=hold, daemon=True)
+    thread.start()
+    gate.when_reached()
+    try:
+        yield gate
+    finally:
+        gate.open()
+        thread.join(PATIENCE)
+
+
+@contextmanager
+def short_patience():
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '50ms'")
+        yield
+        cursor.execute("RESET lock_timeout")
+
+
+def spent_batch(shared, settings, saga_id):  # noqa: F811
+    """Return a message whose batch gives a saga back while somebody holds its row."""
+    settings.SAGAS = {**settings.SAGAS, "TIME_SLICE": 0.0}
+    holding = held(saga_id)
+    gates = []
+    trial.SCRIPT["take"] = lambda: gates or gates.append(holding.__enter__())
+    [message] = shared.take()
+    return message, gates, holding
+
+
+def test_a_saga_whose_row_is_held_while_its_message_is_taken_up_is_rung_for(shared):  # noqa: F811
+    first, relies = begin(2)
+    [message] = shared.take()
+    with held(relies):
+        shared.run_chain(message)
+
+    assert statuses([first, relies]) == ["completed", "running"]
+    assert sent(shared) == [(str(relies), (1, 4, False, "orders.trial/1"))]
+
+
+def test_a_saga_whose_row_is_held_while_its_batch_gives_it_back_is_waited_for(shared, settings):  # noqa: F811
+    _, second = begin(2)
+    message, gates, holding = spent_batch(shared, settings, second)
+    worker = threading.Thread(
+        target=lambda: (shared.run_chain(message), connections.close_all()), daemon=True
+    )
+    worker.start()
+    until_somebody_waits_for_a_lock()
+    gates[0].open()
+    worker.join(PATIENCE)
+    holding.__exit__(None, None, None)
+
+    assert (row(second).leased_until, row(second).attempts) == (None, 0)
+    assert str(second) in dict(sent(shared))
+
+
+def test_a_saga_whose_row_is_held_for_long_keeps_its_lease_and_nobody_elses(
+    shared,  # noqa: F811
+    settings,
+    caplog,
+):
+    first, second, third = begin(3)
+    message, _, holding = spent_batch(shared, settings, second)
+    with short_patience():
+        shared.run_chain(message)
+    holding.__exit__(None, None, None)
+
+    assert "batch_held" in {record.message for record in caplog.records}
+    assert row(second).leased_until is not None
+    assert [row(saga_id).leased_until for saga_id in (first, third)] == [None, None]
+    assert {str(first), str(third)} == dict(sent(shared)).keys()
