@@ -26,7 +26,7 @@ _WAL = "SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn"
 
 
 def run(events: int, say: Callable[[str], None]) -> dict[str, Any]:
-    """Let events pass through in portions, each written, relayed, streamed, applied, settled and pruned.
+    """Let events pass through in portions, each written, relayed, streamed, applied and pruned.
 
     Nothing is retained here, so that what is left after a portion is only what the tables keep of
     rows that are gone. Some events are of few aggregates, as a hot one would be.

@@ -9,13 +9,14 @@
  *   FIRST      who takes a message up removes the key before it looks for sagas, not after
  *   FULL       whoever claims as many as it may rings for the rest
  *   HELD       a message whose saga another task has taken along carries the others all the same
- *   ALONE      a saga that was tried before is claimed by itself, and then rings for the others
+ *   REST       whoever has done what a message could looks once more, and rings for one that is left
  *   TAKE_BACK  whoever set the key and could not send removes it
  *   SWEEP      the sweeper rings, whatever the key says, for whoever has waited too long
  *
  * SAGAS, BATCH (most sagas of a claim), REFUSED (messages that the broker does not take), LOSS
  * (messages that it loses), COPY (messages that come twice), TRIED (sagas that are tried before
- * their message comes, and taken along by nobody).
+ * their message comes, and taken along by nobody), HOLD (rows that somebody holds at the moment of a
+ * claim, which passes them by).
  */
 #ifndef SAGAS
 #define SAGAS 3
@@ -35,11 +36,14 @@
 #ifndef TRIED
 #define TRIED 0
 #endif
+#ifndef HOLD
+#define HOLD 0
+#endif
 
 mtype = { none, fresh, old, held, done };
 mtype at[SAGAS] = none;
 chan messages = [SAGAS + 4] of { byte, bit };       /* whose it is, and whether it is for that one alone */
-byte busy, refused = REFUSED, loss = LOSS, copy = COPY, tried = TRIED, ended;
+byte busy, refused = REFUSED, loss = LOSS, copy = COPY, tried = TRIED, hold = HOLD, ended;
 bit  key, swept;
 
 /* SET NX, and then the message */
@@ -83,7 +87,7 @@ proctype Start(byte me) {
 }
 
 proctype Task() {
-    bit mine, lone, rest, only;
+    bit mine, lone, only;
     byte own, n, had;
     bit hand[SAGAS];
 again:
@@ -114,6 +118,7 @@ end_task:
             n = 0;
             do
             :: n < SAGAS && had < BATCH && at[n] == fresh -> at[n] = held; hand[n] = 1; had++; n++
+            :: n < SAGAS && had < BATCH && at[n] == fresh && hold > 0 -> hold--; n++
             :: n < SAGAS && !(had < BATCH && at[n] == fresh) -> n++
             :: n == SAGAS -> break
             od
@@ -123,21 +128,9 @@ end_task:
 #ifndef FIRST
     key = (only -> key : 0);
 #endif
-    rest = 0;
 #ifdef FULL
     if
-    :: had == BATCH && !lone -> rest = 1
-    :: else
-    fi;
-#endif
-#ifdef ALONE
-    if
-    :: had > 0 && lone && !only -> rest = 1
-    :: else
-    fi;
-#endif
-    if
-    :: rest ->
+    :: had == BATCH && !lone ->
         atomic { look_for_one() };
         if
         :: n < SAGAS -> ring(n)
@@ -145,6 +138,7 @@ end_task:
         fi
     :: else
     fi;
+#endif
     atomic {
         n = 0;
         do
@@ -152,8 +146,20 @@ end_task:
         :: n < SAGAS && !hand[n] -> n++
         :: n == SAGAS -> break
         od;
-        n = 0; own = 0; had = 0; mine = 0; only = 0; lone = 0; rest = 0; busy--; goto again
-    }
+        n = 0
+    };
+#ifdef REST
+    if
+    :: !only ->
+        atomic { look_for_one() };
+        if
+        :: n < SAGAS -> ring(n)
+        :: else
+        fi
+    :: else
+    fi;
+#endif
+    atomic { n = 0; own = 0; had = 0; mine = 0; only = 0; lone = 0; busy--; goto again }
 }
 
 /* Whoever is tried before its message comes has one of its own, whatever the key says. */

@@ -23,7 +23,7 @@ WORDS = {
     Signaled.DELIVERED: "delivered: the saga goes on",
     Signaled.KEPT: "kept: the saga does not wait for it yet, or is parked",
     Signaled.DUPLICATE: "duplicate: a signal has come under this key before",
-    Signaled.TOO_LATE: "too late: the saga has gone past the step that listens, or another signal came first",
+    Signaled.TOO_LATE: "too late: the saga has gone past the step, or another signal came first",
     Signaled.FINISHED: "finished: the saga has ended, or compensates",
 }
 TAKEN = {Signaled.DELIVERED, Signaled.KEPT, Signaled.DUPLICATE}

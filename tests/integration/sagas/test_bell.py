@@ -134,9 +134,9 @@ def test_an_event_is_rung_for_although_an_earlier_one_was_rolled_back_to_a_savep
     teller = a_teller()
     monkeypatch.setattr(bell, "ring", rung.append)
     with transaction("orders"):
-        with pytest.raises(ValueError, match="no"), django_transaction.atomic():
+        with django_transaction.atomic():
             publish(Told(text="never"), aggregate=teller)
-            raise ValueError("no")
+            django_transaction.set_rollback(True)
         publish(Told(text="told"), aggregate=teller)
         publish(Told(text="told too"), aggregate=teller)
 
