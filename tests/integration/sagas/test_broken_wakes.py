@@ -1,0 +1,59 @@
+"""What must hold of wake-ups when a row is held for a moment by somebody who changes nothing."""
+
+import threading
+from contextlib import contextmanager
+
+import pytest
+from django.db import connections
+
+from sagas.api import Signaled, signal, transaction
+from tests.integration.sagas import waiting
+from tests.integration.sagas.conftest import row
+from tests.integration.sagas.test_batches import shared  # noqa: F401 - a fixture
+from tests.integration.sagas.waiting import Approved
+from tests.together import PATIENCE
+
+
+@pytest.fixture(autouse=True)
+def waiting_sagas(trial_saga):
+    waiting.register()
+
+
+@contextmanager
+def signaling(saga_id):
+    """A webhook's transaction that has signaled early, and commits when the block ends."""
+    signaled, over = threading.Event(), threading.Event()
+    heard = []
+
+    def run():
+        try:
+            with transaction("orders"):
+                heard.append(signal(saga_id, "approve", Approved(by="bob"), key="1"))
+                signaled.set()
+                over.wait(PATIENCE)
+        finally:
+            signaled.set()
+            connections.close_all()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    assert signaled.wait(PATIENCE)
+    try:
+        yield heard
+    finally:
+        over.set()
+        thread.join(PATIENCE)
+
+
+def test_a_saga_that_is_signaled_early_while_its_message_is_taken_up_needs_no_sweeper(shared):  # noqa: F811
+    ids = [waiting.begin() for _ in range(2)]
+    [message] = shared.take()  # the second one relies on it
+    with signaling(ids[1]) as heard:
+        shared.run_chain(message)
+        shared.drain()
+    shared.drain()  # whatever was sent by the end of the transaction
+
+    assert heard == [Signaled.KEPT]
+    assert row(ids[0]).waiting_for == "signal:approve"
+    # No fault, nobody died, no message is left: it must not be the sweeper who finds it.
+    assert row(ids[1]).status == "completed"
