@@ -7,7 +7,7 @@ import pytest
 from django.db import connections
 
 from sagas.api import Signaled, signal, transaction
-from tests.integration.sagas import waiting
+from tests.integration.sagas import trial, waiting
 from tests.integration.sagas.conftest import row
 from tests.integration.sagas.test_batches import shared  # noqa: F401 - a fixture
 from tests.integration.sagas.waiting import Approved
@@ -57,3 +57,28 @@ def test_a_saga_that_is_signaled_early_while_its_message_is_taken_up_needs_no_sw
     assert row(ids[0]).waiting_for == "signal:approve"
     # No fault, nobody died, no message is left: it must not be the sweeper who finds it.
     assert row(ids[1]).status == "completed"
+
+
+def test_a_saga_that_is_signaled_early_while_its_batch_gives_it_back_is_not_left_leased(
+    shared,  # noqa: F811
+    settings,
+):
+    settings.SAGAS = {**settings.SAGAS, "TIME_SLICE": 0.0}
+    ids = [waiting.begin() for _ in range(2)]
+    [message] = shared.take()
+    holding = []
+
+    def take():
+        if not holding:
+            holding.append(signaling(ids[1]))
+            holding[0].__enter__()
+
+    trial.SCRIPT["take"] = take
+    shared.run_chain(message)  # the slice is spent: the second one is given back unbegun
+    holding[0].__exit__(None, None, None)
+    settings.SAGAS = {**settings.SAGAS, "TIME_SLICE": 1.0}
+    shared.drain()
+
+    saga = row(ids[1])
+    # No fault and nobody died: it must not wait for the end of a lease that nobody uses.
+    assert (saga.status, saga.leased_until) == ("completed", None)
