@@ -9,7 +9,12 @@ from django.db import connections
 from sagas.api import Signaled, signal, transaction
 from tests.integration.sagas import trial, waiting
 from tests.integration.sagas.conftest import row
-from tests.integration.sagas.test_batches import shared  # noqa: F401 - a fixture
+from tests.integration.sagas.test_batches import (
+    claim_all,
+    forward,
+    shared,  # noqa: F401 - a fixture
+    statuses,
+)
 from tests.integration.sagas.waiting import Approved
 from tests.together import PATIENCE
 
@@ -82,3 +87,21 @@ def test_a_saga_that_is_signaled_early_while_its_batch_gives_it_back_is_not_left
     saga = row(ids[1])
     # No fault and nobody died: it must not wait for the end of a lease that nobody uses.
     assert (saga.status, saga.leased_until) == ("completed", None)
+
+
+@pytest.mark.parametrize("most", [1, 2, 20])
+def test_a_message_whose_saga_another_has_leaves_nobody_who_relied_on_it_to_the_sweeper(
+    shared,  # noqa: F811
+    settings,
+    most,
+):
+    """As the batch that is full does: who finds more than it may take has to ring for the rest."""
+    settings.SAGAS = {**settings.SAGAS, "CLAIM_BATCH": most}
+    own = trial.begin()
+    assert claim_all(None, most=1) != []  # rung for by a full batch, taken along by another one
+    late = [trial.begin() for _ in range(most + 2)]
+    assert len(shared.take()) == 1, "the unread message stands for all of them"
+
+    forward(own)
+    shared.drain(200)
+    assert statuses(late) == ["completed"] * len(late)
