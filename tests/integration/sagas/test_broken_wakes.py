@@ -7,6 +7,8 @@ import pytest
 from django.db import connections
 
 from sagas.api import Signaled, signal, transaction
+from sagas.models import SagaInstance
+from sagas.orchestration import donekeys
 from tests.integration.sagas import trial, waiting
 from tests.integration.sagas.conftest import row
 from tests.integration.sagas.test_batches import (
@@ -15,7 +17,7 @@ from tests.integration.sagas.test_batches import (
     shared,  # noqa: F401 - a fixture
     statuses,
 )
-from tests.integration.sagas.waiting import Approved
+from tests.integration.sagas.waiting import Approved, Go
 from tests.together import PATIENCE
 
 
@@ -105,3 +107,23 @@ def test_a_message_whose_saga_another_has_leaves_nobody_who_relied_on_it_to_the_
     forward(own)
     shared.drain(200)
     assert statuses(late) == ["completed"] * len(late)
+
+
+@pytest.mark.parametrize("grace", [2.0, 0.3])
+def test_parents_whose_children_have_ended_share_a_message_whatever_the_grace_is(
+    shared,  # noqa: F811
+    settings,
+    grace,
+):
+    settings.SAGAS = {**settings.SAGAS, "HINT_GRACE": grace}
+    parents = [waiting.begin_parent() for _ in range(2)]
+    shared.drain()
+    children = [SagaInstance.objects.get(parent_id=parent).id for parent in parents]
+    donekeys.client().flushdb()
+    for child in children:
+        assert signal(child, "go", Go(), key="1") is Signaled.DELIVERED
+    shared.drain()
+
+    # Their children have ended; nobody failed, no message is left.
+    assert statuses(children) == ["completed"] * 2
+    assert [row(parent).waiting_for for parent in parents] == ["signal:approve"] * 2
