@@ -172,15 +172,22 @@ UPDATE sagas_saga SET status = 'compensating', cursor = last_step, failure = %(f
 WHERE id = %(id)s AND status = 'running'
     AND (NOT past_return OR waiting_for ^@ 'lock:' AND parent_id IS NULL)
     AND (%(at)s::smallint IS NULL OR cursor = %(at)s)
+    AND (%(token)s::bigint IS NULL OR fencing_token = %(token)s)
 """
 
 
 def begin_compensation(
-    saga_id: UUID, *, failure: str, by: str | None, at: Standing | None = None
+    saga_id: UUID,
+    *,
+    failure: str,
+    by: str | None,
+    at: Standing | None = None,
+    token: int | None = None,
 ) -> bool:
     """Turn a running saga round, for whoever asks: customer, operator or deadline.
 
     :param at: only if it still stands there, so that a step which ends in time has ended in time
+    :param token: only under that one, so that nobody has let it go on since it was read
 
     Also raises the fencing token and ends the lease, so that a worker in the middle of a step is
     refused when it wants to commit, and clears a parking. False = past the point of no return, or
@@ -195,6 +202,7 @@ def begin_compensation(
                 "by": by,
                 "at": at.cursor if at else None,
                 "step": at.step if at else None,
+                "token": token,
                 "grace": conf.HINT_GRACE,
             },
         )
@@ -204,17 +212,21 @@ def begin_compensation(
     return begun
 
 
-def resume(saga_id: UUID) -> bool:
-    """Let a parked saga go on where it stopped; False when it is not parked."""
+def resume(saga_id: UUID, *, token: int | None = None) -> bool:
+    """Let a parked saga go on where it stopped; False when it is not parked.
+
+    :param token: only under that one, so that it is the parking that was read
+    """
     with engine_cursor() as cursor:
         cursor.execute(
             "UPDATE sagas_saga SET parked_at = NULL, parked_reason = NULL, attempts = 0,"
             " hints = 0, not_before = NULL, leased_until = NULL,"
             " fencing_token = fencing_token + 1,"
-            " due_at = clock_timestamp() + make_interval(secs => %s),"
+            " due_at = clock_timestamp() + make_interval(secs => %(grace)s),"
             " updated_at = clock_timestamp()"
-            " WHERE id = %s AND parked_at IS NOT NULL",
-            [conf.HINT_GRACE, saga_id],
+            " WHERE id = %(id)s AND parked_at IS NOT NULL"
+            " AND (%(token)s::bigint IS NULL OR fencing_token = %(token)s)",
+            {"id": saga_id, "token": token, "grace": conf.HINT_GRACE},
         )
         return bool(cursor.rowcount == 1)
 

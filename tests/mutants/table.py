@@ -49,7 +49,11 @@ ASKED = {
     "sagas.orchestration.children": (_I + "test_children.py",),
     "sagas.orchestration.requests": (DETACHED,),
     "sagas.orchestration.branch_stops": (*GROUPS[:2], _I + "test_skip.py", *GROUPS[2:]),
-    "sagas.orchestration.stops": (_I + "test_postponements.py", *STEPS),
+    "sagas.orchestration.stops": (
+        _I + "test_postponements.py",
+        *STEPS,
+        _I + "test_operating_by_terminal.py",
+    ),
     "sagas.orchestration.skipping": (
         _I + "test_skip.py",
         _I + "test_skip_seen.py",
