@@ -160,9 +160,13 @@ class Standing:
 
 
 # A saga that waits for its lock has done nothing yet, whatever its first step will be; but a child
-# of retriable steps may have a parent that cannot go back, and has to succeed.
+# has to succeed whose parent can only go forward. Until the child ends, its parent stands there.
+MAY_TURN = """(NOT s.past_return OR s.waiting_for ^@ 'lock:' AND NOT EXISTS (
+    SELECT FROM sagas_saga p WHERE p.id = s.parent_id AND p.status = 'running' AND p.past_return))"""
+"""Whether a saga ``s`` that runs can still be turned round, as ``SagaInstance.may_turn`` says it."""
+
 _COMPENSATE = """
-UPDATE sagas_saga SET status = 'compensating', cursor = last_step, failure = %(failure)s,
+UPDATE sagas_saga AS s SET status = 'compensating', cursor = last_step, failure = %(failure)s,
     canceled_by = %(by)s, fencing_token = fencing_token + 1, attempts = 0, hints = 0, pending = 0,
     leased_until = NULL, not_before = NULL, parked_at = NULL, parked_reason = NULL,
     waiting_for = NULL, wait_until = NULL, past_return = false,
@@ -170,10 +174,10 @@ UPDATE sagas_saga SET status = 'compensating', cursor = last_step, failure = %(f
     due_at = clock_timestamp() + make_interval(secs => %(grace)s),
     updated_at = clock_timestamp()
 WHERE id = %(id)s AND status = 'running'
-    AND (NOT past_return OR waiting_for ^@ 'lock:' AND parent_id IS NULL)
+    AND {may_turn}
     AND (%(at)s::smallint IS NULL OR cursor = %(at)s)
     AND (%(token)s::bigint IS NULL OR fencing_token = %(token)s)
-"""
+""".replace("{may_turn}", MAY_TURN)
 
 
 def begin_compensation(

@@ -40,10 +40,9 @@ UPDATE sagas_saga AS s SET hints = hints + 1, leased_until = NULL, not_before = 
         least(%(grace)s * power(1.7, least(hints, 20)), %(cap)s))
 FROM due WHERE s.id = due.id
 RETURNING s.id, s.name, s.def_version, s.fingerprint, s.last_step, s.status, s.cursor,
-    s.past_return AND (s.parent_id IS NOT NULL OR s.waiting_for ^@ 'lock:' IS NOT TRUE),
-    s.parked_at IS NOT NULL, s.deadline_at, s.traceparent, s.attempts = 0 AND s.hints = 1,
+    {may_turn}, s.parked_at IS NOT NULL, s.deadline_at, s.traceparent, s.attempts = 0 AND s.hints = 1,
     s.step_deadline_at, due.due_at
-"""
+""".replace("{may_turn}", stops.MAY_TURN)
 
 
 def sweep() -> int:
@@ -77,14 +76,14 @@ def sweep() -> int:
 
 
 def _take_up(row: tuple[Any, ...], now: Any) -> None:
-    saga_id, name, version, fingerprint, last_step, status, cursor, past_return, parked = row[:9]
+    saga_id, name, version, fingerprint, last_step, status, cursor, may_turn, parked = row[:9]
     deadline, trace, is_fresh, limit = row[9:13]
     began = versions.Beginning(
         name=name, def_version=version, fingerprint=fingerprint, last_step=last_step
     )
     at = None if deadline <= now or limit is None else _standing(began, cursor)
     overdue = min(filter(None, (deadline, limit))) <= now
-    turns = status == Status.RUNNING and not past_return and overdue
+    turns = status == Status.RUNNING and may_turn and overdue
     if turns and stops.begin_compensation(saga_id, failure=stops.DEADLINE, by=None, at=at):
         failpoint("deadline.committed")
         status, cursor = Status.COMPENSATING, last_step

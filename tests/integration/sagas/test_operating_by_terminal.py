@@ -333,9 +333,7 @@ def test_what_a_colleague_has_resumed_meanwhile_is_not_compensated_for_its_forme
 @pytest.mark.parametrize(
     "words", [("resume",), ("compensate",), ("skip", "--seen", "forward:take")]
 )
-def test_what_was_parked_again_meanwhile_for_something_else_is_left_parked(
-    stuck, meanwhile, words
-):
+def test_what_was_parked_again_meanwhile_for_something_else_is_left_parked(stuck, meanwhile, words):
     def again():
         assert orchestrator.resume(stuck[1], by="bob", reason="mended")
         assert orchestrator.park(stuck[1], by="bob", reason="fraud")
