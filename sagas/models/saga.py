@@ -176,7 +176,7 @@ class SagaInstance(models.Model):
         """
         if not self.past_return:
             return True
-        if not str(self.waiting_for).startswith("lock:"):
-            return False
-        needed_by = SagaInstance.objects.filter(id=self.parent_id, status=Status.RUNNING)
-        return not needed_by.filter(past_return=True).exists()
+        waits = str(self.waiting_for).startswith("lock:")
+        if not waits or self.parent_id is None:
+            return waits
+        return not SagaInstance.objects.filter(id=self.parent_id, past_return=True).exists()

@@ -162,8 +162,8 @@ class Standing:
 # A saga that waits for its lock has done nothing yet, whatever its first step will be; but a child
 # has to succeed whose parent can only go forward. Until the child ends, its parent stands there.
 MAY_TURN = """(NOT s.past_return OR s.waiting_for ^@ 'lock:' AND NOT EXISTS (
-    SELECT FROM sagas_saga p WHERE p.id = s.parent_id AND p.status = 'running' AND p.past_return))"""
-"""Whether a saga ``s`` that runs can still be turned round, as ``SagaInstance.may_turn`` says it."""
+    SELECT FROM sagas_saga p WHERE p.id = s.parent_id AND p.past_return))"""
+"""Whether a saga ``s`` that runs can still be turned round; ``SagaInstance.may_turn`` too."""
 
 _COMPENSATE = """
 UPDATE sagas_saga AS s SET status = 'compensating', cursor = last_step, failure = %(failure)s,

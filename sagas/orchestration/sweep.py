@@ -40,8 +40,8 @@ UPDATE sagas_saga AS s SET hints = hints + 1, leased_until = NULL, not_before = 
         least(%(grace)s * power(1.7, least(hints, 20)), %(cap)s))
 FROM due WHERE s.id = due.id
 RETURNING s.id, s.name, s.def_version, s.fingerprint, s.last_step, s.status, s.cursor,
-    {may_turn}, s.parked_at IS NOT NULL, s.deadline_at, s.traceparent, s.attempts = 0 AND s.hints = 1,
-    s.step_deadline_at, due.due_at
+    {may_turn}, s.parked_at IS NOT NULL, s.deadline_at, s.traceparent,
+    s.attempts = 0 AND s.hints = 1, s.step_deadline_at, due.due_at
 """.replace("{may_turn}", stops.MAY_TURN)
 
 
