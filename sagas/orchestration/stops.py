@@ -42,6 +42,16 @@ class Fault:
     """False for one that the saga could do nothing about: its attempt is given back."""
 
 
+# A saga that waits for its lock has done nothing yet, whatever its first step will be; but a child
+# has to succeed whose parent can only go forward. Until the child ends, its parent stands there.
+MAY_TURN = """(NOT s.past_return OR s.waiting_for ^@ 'lock:' AND NOT EXISTS (
+    SELECT FROM sagas_saga p WHERE p.id = s.parent_id AND p.past_return))"""
+"""Whether a saga ``s`` that runs can still be turned round; ``SagaInstance.may_turn`` too."""
+
+AT_DEADLINE = f"""CASE WHEN s.status = 'running' AND {MAY_TURN} THEN
+    least(s.deadline_at, s.step_deadline_at) - (sagas.now() - clock_timestamp()) END"""
+"""When the time of a saga ``s`` is over, as real time; NULL where that turns nothing round."""
+
 # Each fault is a row of its own; what is put off again and again is one row that counts.
 # Only who holds the saga, or the branch, gets here, so that no two count one row at once.
 FAULT = """
@@ -66,25 +76,20 @@ SELECT count(*) FROM stopped
 
 _FAULT = """
 WITH stopped AS (
-    UPDATE sagas_saga SET leased_until = NULL,
+    UPDATE sagas_saga AS s SET leased_until = NULL,
         attempts = CASE WHEN %(counts)s THEN greatest(attempts, %(attempts)s)
             ELSE %(attempts)s - 1 END,
         not_before = statement_timestamp() + make_interval(secs => %(delay)s),
-        due_at = CASE WHEN %(parked)s::text IS NOT NULL
-            THEN CASE WHEN status = 'running' AND NOT past_return
-                THEN least(deadline_at, step_deadline_at) END
-            WHEN status <> 'running' OR past_return
-            THEN statement_timestamp() + make_interval(secs => %(delay)s)
-            ELSE least(statement_timestamp() + make_interval(secs => %(delay)s),
-                greatest(statement_timestamp(), statement_timestamp()
-                    + (least(deadline_at, step_deadline_at) - sagas.now()))) END,
+        due_at = CASE WHEN %(parked)s::text IS NOT NULL THEN {at_deadline}
+            ELSE greatest(statement_timestamp(), least({at_deadline},
+                statement_timestamp() + make_interval(secs => %(delay)s))) END,
         parked_at = CASE WHEN %(parked)s::text IS NOT NULL THEN statement_timestamp() END,
         parked_reason = %(parked)s, updated_at = statement_timestamp()
     WHERE id = %(id)s AND status = %(status)s AND cursor = %(step_no)s
         AND fencing_token = %(token)s
     RETURNING id, attempts, not_before),
 {fault}
-"""
+""".replace("{fault}", FAULT).replace("{at_deadline}", AT_DEADLINE)
 
 
 def record_fault(claimed: Claim, fault: Fault, *, delay: float, parked: str | None) -> None:
@@ -116,7 +121,7 @@ def record_fault(claimed: Claim, fault: Fault, *, delay: float, parked: str | No
         "task": task_id(),
     }
     with engine_cursor() as cursor:
-        cursor.execute(_FAULT.replace("{fault}", FAULT), parameters)
+        cursor.execute(_FAULT, parameters)
         if cursor.fetchone() != (1,):
             raise StaleFencingToken
     if parked is not None:
@@ -158,12 +163,6 @@ class Standing:
     step: str | None
     """The step's name; None where this release does not know it."""
 
-
-# A saga that waits for its lock has done nothing yet, whatever its first step will be; but a child
-# has to succeed whose parent can only go forward. Until the child ends, its parent stands there.
-MAY_TURN = """(NOT s.past_return OR s.waiting_for ^@ 'lock:' AND NOT EXISTS (
-    SELECT FROM sagas_saga p WHERE p.id = s.parent_id AND p.past_return))"""
-"""Whether a saga ``s`` that runs can still be turned round; ``SagaInstance.may_turn`` too."""
 
 _COMPENSATE = """
 UPDATE sagas_saga AS s SET status = 'compensating', cursor = last_step, failure = %(failure)s,
@@ -239,12 +238,12 @@ def park(saga_id: UUID, *, reason: str) -> bool:
     """Stop an unfinished saga for an operator; False when it has ended or is parked."""
     with engine_cursor() as cursor:
         cursor.execute(
-            "UPDATE sagas_saga SET parked_at = clock_timestamp(), parked_reason = %s,"
-            " fencing_token = fencing_token + 1, leased_until = NULL,"
-            " due_at = CASE WHEN status = 'running' AND NOT past_return"
-            " THEN least(deadline_at, step_deadline_at) END,"
+            "UPDATE sagas_saga AS s SET parked_at = clock_timestamp(), parked_reason = %s,"
+            " fencing_token = fencing_token + 1, leased_until = NULL, due_at = {at_deadline},"
             " updated_at = clock_timestamp()"
-            " WHERE id = %s AND parked_at IS NULL AND finished_at IS NULL",
+            " WHERE id = %s AND parked_at IS NULL AND finished_at IS NULL".replace(
+                "{at_deadline}", AT_DEADLINE
+            ),
             [reason, saga_id],
         )
         return bool(cursor.rowcount == 1)

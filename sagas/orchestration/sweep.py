@@ -117,10 +117,8 @@ def _wait_for_deadline(saga_id: UUID) -> None:
     """Let a parked saga rest until its deadline can compensate it."""
     with engine_cursor() as cursor:
         cursor.execute(
-            "UPDATE sagas_saga SET due_at = CASE WHEN status = 'running' AND NOT past_return"
-            " THEN greatest(least(deadline_at, step_deadline_at),"
-            " clock_timestamp() + interval '1 minute') END"
-            " WHERE id = %s AND parked_at IS NOT NULL",
+            "UPDATE sagas_saga AS s SET due_at = {at_deadline}"
+            " WHERE id = %s AND parked_at IS NOT NULL".replace("{at_deadline}", stops.AT_DEADLINE),
             [saga_id],
         )
 

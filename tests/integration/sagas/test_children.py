@@ -351,7 +351,10 @@ def circle(broker):
     return parents
 
 
-def test_a_circle_of_children_that_wait_for_a_lock_is_broken_by_a_deadline(broker, circle):
+@pytest.mark.parametrize("parked", [False, True])
+def test_a_circle_of_children_that_wait_for_a_lock_is_broken_by_a_deadline(broker, circle, parked):
+    for each in circle if parked else ():
+        assert park(child_of(each).id, by="alice", reason="look into it")
     clock.travel(timedelta(hours=3))
     ends = [end(broker, each) for each in circle]
 
