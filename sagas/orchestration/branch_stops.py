@@ -19,7 +19,7 @@ UPDATE sagas_saga AS s SET parked_at = clock_timestamp(), parked_reason = %(park
     due_at = {at_deadline}, updated_at = clock_timestamp()
 WHERE id = %(id)s AND status = 'running' AND parked_at IS NULL
     AND pending > 0 AND cursor <= %(step_no)s
-""".replace("{at_deadline}", AT_DEADLINE)
+"""
 
 _FAULT = """
 WITH stopped AS (
@@ -59,7 +59,7 @@ def record_fault(claimed: Claim, fault: Fault, *, delay: float, parked: str | No
     }
     with transaction(ENGINE), engine_cursor() as cursor:
         if parked is not None:
-            cursor.execute(_PARK, parameters)
+            cursor.execute(_PARK.replace("{at_deadline}", AT_DEADLINE), parameters)
         cursor.execute(_FAULT.replace("{fault}", FAULT), parameters)
         if cursor.fetchone() != (1,):
             raise StaleFencingToken

@@ -89,7 +89,7 @@ WITH stopped AS (
         AND fencing_token = %(token)s
     RETURNING id, attempts, not_before),
 {fault}
-""".replace("{fault}", FAULT).replace("{at_deadline}", AT_DEADLINE)
+"""
 
 
 def record_fault(claimed: Claim, fault: Fault, *, delay: float, parked: str | None) -> None:
@@ -121,7 +121,8 @@ def record_fault(claimed: Claim, fault: Fault, *, delay: float, parked: str | No
         "task": task_id(),
     }
     with engine_cursor() as cursor:
-        cursor.execute(_FAULT, parameters)
+        statement = _FAULT.replace("{fault}", FAULT).replace("{at_deadline}", AT_DEADLINE)
+        cursor.execute(statement, parameters)
         if cursor.fetchone() != (1,):
             raise StaleFencingToken
     if parked is not None:
@@ -176,7 +177,7 @@ WHERE id = %(id)s AND status = 'running'
     AND {may_turn}
     AND (%(at)s::smallint IS NULL OR cursor = %(at)s)
     AND (%(token)s::bigint IS NULL OR fencing_token = %(token)s)
-""".replace("{may_turn}", MAY_TURN)
+"""
 
 
 def begin_compensation(
@@ -198,7 +199,7 @@ def begin_compensation(
     """
     with engine_cursor() as cursor:
         cursor.execute(
-            _COMPENSATE,
+            _COMPENSATE.replace("{may_turn}", MAY_TURN),
             {
                 "id": saga_id,
                 "failure": failure,

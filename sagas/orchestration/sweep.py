@@ -42,7 +42,7 @@ FROM due WHERE s.id = due.id
 RETURNING s.id, s.name, s.def_version, s.fingerprint, s.last_step, s.status, s.cursor,
     {may_turn}, s.parked_at IS NOT NULL, s.deadline_at, s.traceparent,
     s.attempts = 0 AND s.hints = 1, s.step_deadline_at, due.due_at
-""".replace("{may_turn}", stops.MAY_TURN)
+"""
 
 
 def sweep() -> int:
@@ -54,7 +54,7 @@ def sweep() -> int:
     busy = conf.BUSY_GRACE * (1 + waiting / conf.SWEEP_BATCH)
     with engine_cursor() as cursor:
         cursor.execute(
-            _SWEEP,
+            _SWEEP.replace("{may_turn}", stops.MAY_TURN),
             {
                 "patience": busy if waiting else 0.0,
                 "batch": int(conf.SWEEP_BATCH),

@@ -219,7 +219,7 @@ NEEDED = {
         a_link_comes_before_its_turn,
     ),
     "point of no return in the start of a compensation": (
-        [(stops, "_COMPENSATE", f"AND {stops.MAY_TURN}", "")],
+        [(stops, "_COMPENSATE", "AND {may_turn}", "")],
         canceled_in_the_pivot,
     ),
     "status in the start of a compensation": (
