@@ -183,7 +183,7 @@ def _time_for_it(saga: SagaInstance) -> str:
 
 
 def _until_somebody_acts(saga: SagaInstance) -> str:
-    if saga.status == Status.COMPENSATING or saga.past_return:
+    if saga.status == Status.COMPENSATING or not saga.may_turn:
         return "Nothing happens until a person acts."
     until = _at(min(filter(None, (saga.deadline_at, saga.step_deadline_at))), clock.now())
     return f"Nothing happens until a person acts, or its deadline compensates it {until}."

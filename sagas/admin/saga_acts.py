@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import ClassVar
 from uuid import UUID
 
@@ -96,9 +97,18 @@ class Compensate(SagaAct):
     )
     service = staticmethod(orchestrator.compensate)
 
+    def carry_out(self, key: str, seen: str, *, by: str, reason: str) -> bool:
+        """Call the service, which leaves alone what somebody has resumed since it was seen."""
+        saw = seen_of_saga.read(seen)
+        return orchestrator.compensate(UUID(key), by=by, reason=reason, seen=saw)
+
     def mark(self, saga: SagaInstance) -> str:
-        """Return which steps there are to undo; a worker's claim alone changes nothing."""
-        return f"{saga.status}:{saga.cursor}"
+        """Return where it stands, and of a parked one under which token.
+
+        A worker's claim changes the token too, but not what there is to undo.
+        """
+        seen = seen_of_saga.look(saga)
+        return str(seen if saga.parked_at is not None else replace(seen, token=None))
 
     def refusal(self, row: SagaInstance) -> str | None:
         """Return why the saga cannot be turned round."""

@@ -170,6 +170,13 @@ class SagaInstance(models.Model):
 
     @property
     def may_turn(self) -> bool:
-        """Return whether a cancel or the deadline can still turn it round, while it runs."""
-        waits = str(self.waiting_for).startswith("lock:") and self.parent_id is None
-        return waits or not self.past_return
+        """Return whether a cancel or the deadline can still turn it round, while it runs.
+
+        Past the point of no return only as long as it waits for its lock, and no parent needs it.
+        """
+        if not self.past_return:
+            return True
+        waits = str(self.waiting_for).startswith("lock:")
+        if not waits or self.parent_id is None:
+            return waits
+        return not SagaInstance.objects.filter(id=self.parent_id, past_return=True).exists()

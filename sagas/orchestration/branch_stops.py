@@ -8,15 +8,15 @@ from uuid import UUID
 
 from sagas.conf import conf
 from sagas.ids import uuid7
-from sagas.orchestration.stops import FAULT, Fault
+from sagas.orchestration.stops import AT_DEADLINE, FAULT, Fault
 from sagas.orchestration.store import Claim, StaleFencingToken, engine_cursor, with_barrier
 from sagas.orchestration.worker import task_id, worker_name
 from sagas.sometimes import sometimes
 from sagas.transactions import ENGINE, transaction
 
 _PARK = """
-UPDATE sagas_saga SET parked_at = clock_timestamp(), parked_reason = %(parked)s,
-    due_at = CASE WHEN NOT past_return THEN deadline_at END, updated_at = clock_timestamp()
+UPDATE sagas_saga AS s SET parked_at = clock_timestamp(), parked_reason = %(parked)s,
+    due_at = {at_deadline}, updated_at = clock_timestamp()
 WHERE id = %(id)s AND status = 'running' AND parked_at IS NULL
     AND pending > 0 AND cursor <= %(step_no)s
 """
@@ -59,7 +59,7 @@ def record_fault(claimed: Claim, fault: Fault, *, delay: float, parked: str | No
     }
     with transaction(ENGINE), engine_cursor() as cursor:
         if parked is not None:
-            cursor.execute(_PARK, parameters)
+            cursor.execute(_PARK.replace("{at_deadline}", AT_DEADLINE), parameters)
         cursor.execute(_FAULT.replace("{fault}", FAULT), parameters)
         if cursor.fetchone() != (1,):
             raise StaleFencingToken

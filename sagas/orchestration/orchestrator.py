@@ -196,14 +196,15 @@ def _ring_undo(saga_id: UUID) -> None:
     after_commit(ring)
 
 
-def resume(saga_id: UUID, *, by: str, reason: str) -> bool:
+def resume(saga_id: UUID, *, by: str, reason: str, seen: Seen | None = None) -> bool:
     """Let a parked saga go on where it stopped, for an operator.
 
     Safe when two press at once: the second finds it no longer parked and gets False.
 
+    :param seen: what a person saw who decided; under another token by now, it is left alone
     :raises ReasonMissing: if the reason is empty
     """
-    return act("resume", saga_id, by=by, reason=reason, done=lambda: _resume(saga_id))
+    return act("resume", saga_id, by=by, reason=reason, done=lambda: _resume(saga_id, seen))
 
 
 def park(saga_id: UUID, *, by: str, reason: str) -> bool:
@@ -247,8 +248,8 @@ def skip(
         return act("skip", saga_id, by=by, reason=reason, done=lambda: False)
 
 
-def _resume(saga_id: UUID) -> bool:
-    accepted = stops.resume(saga_id)
+def _resume(saga_id: UUID, seen: Seen | None) -> bool:
+    accepted = stops.resume(saga_id, token=seen.token if seen else None)
     if accepted:
         branch_stops.reset(saga_id)
     return accepted
@@ -261,15 +262,15 @@ def _park(saga_id: UUID, reason: str) -> bool:
     return accepted
 
 
-def compensate(saga_id: UUID, *, by: str, reason: str) -> bool:
+def compensate(saga_id: UUID, *, by: str, reason: str, seen: Seen | None = None) -> bool:
     """Turn a running saga round, for an operator; False past the point of no return.
 
+    :param seen: what a person saw who decided; under another token by now, it is left alone
     :raises ReasonMissing: if the reason is empty
     """
-    return act(
-        "compensate",
-        saga_id,
-        by=by,
-        reason=reason,
-        done=lambda: stops.begin_compensation(saga_id, failure=reason, by=by),
-    )
+    token = seen.token if seen else None
+
+    def done() -> bool:
+        return stops.begin_compensation(saga_id, failure=reason, by=by, token=token)
+
+    return act("compensate", saga_id, by=by, reason=reason, done=done)

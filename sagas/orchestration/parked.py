@@ -49,15 +49,15 @@ def groups(name: str | None = None) -> list[Group]:
     return sorted(found.values(), key=lambda group: (-group.count, group.oldest))
 
 
-def alike(cause: str, name: str | None = None, at: Seen | None = None) -> list[UUID]:
+def alike(cause: str, name: str | None = None, at: Seen | None = None) -> dict[UUID, Seen]:
     """Return the sagas that are parked for a cause, who has waited longest first.
+
+    Each with how it stands: an act on it is refused when somebody was faster.
 
     :param at: only those that stand there
     """
-    rows = _parked(name).filter(cause=cause).order_by("parked_at", "id")
-    if at is None:
-        return list(rows.values_list("id", flat=True))
-    return [row.id for row in rows if seen.changed(at, row) is None]
+    rows = _parked(name).filter(cause=cause).order_by("parked_at", "id").defer("state")
+    return {row.id: seen.look(row) for row in rows if at is None or not seen.changed(at, row)}
 
 
 def _parked(name: str | None) -> Any:

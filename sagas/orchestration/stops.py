@@ -42,6 +42,16 @@ class Fault:
     """False for one that the saga could do nothing about: its attempt is given back."""
 
 
+# A saga that waits for its lock has done nothing yet, whatever its first step will be; but a child
+# has to succeed whose parent can only go forward. Until the child ends, its parent stands there.
+MAY_TURN = """(NOT s.past_return OR s.waiting_for ^@ 'lock:' AND NOT EXISTS (
+    SELECT FROM sagas_saga p WHERE p.id = s.parent_id AND p.past_return))"""
+"""Whether a saga ``s`` that runs can still be turned round; ``SagaInstance.may_turn`` too."""
+
+AT_DEADLINE = f"""CASE WHEN s.status = 'running' AND {MAY_TURN} THEN
+    least(s.deadline_at, s.step_deadline_at) - (sagas.now() - clock_timestamp()) END"""
+"""When the time of a saga ``s`` is over, as real time; NULL where that turns nothing round."""
+
 # Each fault is a row of its own; what is put off again and again is one row that counts.
 # Only who holds the saga, or the branch, gets here, so that no two count one row at once.
 FAULT = """
@@ -66,18 +76,13 @@ SELECT count(*) FROM stopped
 
 _FAULT = """
 WITH stopped AS (
-    UPDATE sagas_saga SET leased_until = NULL,
+    UPDATE sagas_saga AS s SET leased_until = NULL,
         attempts = CASE WHEN %(counts)s THEN greatest(attempts, %(attempts)s)
             ELSE %(attempts)s - 1 END,
         not_before = statement_timestamp() + make_interval(secs => %(delay)s),
-        due_at = CASE WHEN %(parked)s::text IS NOT NULL
-            THEN CASE WHEN status = 'running' AND NOT past_return
-                THEN least(deadline_at, step_deadline_at) END
-            WHEN status <> 'running' OR past_return
-            THEN statement_timestamp() + make_interval(secs => %(delay)s)
-            ELSE least(statement_timestamp() + make_interval(secs => %(delay)s),
-                greatest(statement_timestamp(), statement_timestamp()
-                    + (least(deadline_at, step_deadline_at) - sagas.now()))) END,
+        due_at = CASE WHEN %(parked)s::text IS NOT NULL THEN {at_deadline}
+            ELSE greatest(statement_timestamp(), least({at_deadline},
+                statement_timestamp() + make_interval(secs => %(delay)s))) END,
         parked_at = CASE WHEN %(parked)s::text IS NOT NULL THEN statement_timestamp() END,
         parked_reason = %(parked)s, updated_at = statement_timestamp()
     WHERE id = %(id)s AND status = %(status)s AND cursor = %(step_no)s
@@ -116,7 +121,8 @@ def record_fault(claimed: Claim, fault: Fault, *, delay: float, parked: str | No
         "task": task_id(),
     }
     with engine_cursor() as cursor:
-        cursor.execute(_FAULT.replace("{fault}", FAULT), parameters)
+        statement = _FAULT.replace("{fault}", FAULT).replace("{at_deadline}", AT_DEADLINE)
+        cursor.execute(statement, parameters)
         if cursor.fetchone() != (1,):
             raise StaleFencingToken
     if parked is not None:
@@ -159,10 +165,8 @@ class Standing:
     """The step's name; None where this release does not know it."""
 
 
-# A saga that waits for its lock has done nothing yet, whatever its first step will be; but a child
-# of retriable steps may have a parent that cannot go back, and has to succeed.
 _COMPENSATE = """
-UPDATE sagas_saga SET status = 'compensating', cursor = last_step, failure = %(failure)s,
+UPDATE sagas_saga AS s SET status = 'compensating', cursor = last_step, failure = %(failure)s,
     canceled_by = %(by)s, fencing_token = fencing_token + 1, attempts = 0, hints = 0, pending = 0,
     leased_until = NULL, not_before = NULL, parked_at = NULL, parked_reason = NULL,
     waiting_for = NULL, wait_until = NULL, past_return = false,
@@ -170,17 +174,24 @@ UPDATE sagas_saga SET status = 'compensating', cursor = last_step, failure = %(f
     due_at = clock_timestamp() + make_interval(secs => %(grace)s),
     updated_at = clock_timestamp()
 WHERE id = %(id)s AND status = 'running'
-    AND (NOT past_return OR waiting_for ^@ 'lock:' AND parent_id IS NULL)
+    AND {may_turn}
     AND (%(at)s::smallint IS NULL OR cursor = %(at)s)
+    AND (%(token)s::bigint IS NULL OR fencing_token = %(token)s)
 """
 
 
 def begin_compensation(
-    saga_id: UUID, *, failure: str, by: str | None, at: Standing | None = None
+    saga_id: UUID,
+    *,
+    failure: str,
+    by: str | None,
+    at: Standing | None = None,
+    token: int | None = None,
 ) -> bool:
     """Turn a running saga round, for whoever asks: customer, operator or deadline.
 
     :param at: only if it still stands there, so that a step which ends in time has ended in time
+    :param token: only under that one, so that nobody has let it go on since it was read
 
     Also raises the fencing token and ends the lease, so that a worker in the middle of a step is
     refused when it wants to commit, and clears a parking. False = past the point of no return, or
@@ -188,13 +199,14 @@ def begin_compensation(
     """
     with engine_cursor() as cursor:
         cursor.execute(
-            _COMPENSATE,
+            _COMPENSATE.replace("{may_turn}", MAY_TURN),
             {
                 "id": saga_id,
                 "failure": failure,
                 "by": by,
                 "at": at.cursor if at else None,
                 "step": at.step if at else None,
+                "token": token,
                 "grace": conf.HINT_GRACE,
             },
         )
@@ -204,17 +216,21 @@ def begin_compensation(
     return begun
 
 
-def resume(saga_id: UUID) -> bool:
-    """Let a parked saga go on where it stopped; False when it is not parked."""
+def resume(saga_id: UUID, *, token: int | None = None) -> bool:
+    """Let a parked saga go on where it stopped; False when it is not parked.
+
+    :param token: only under that one, so that it is the parking that was read
+    """
     with engine_cursor() as cursor:
         cursor.execute(
             "UPDATE sagas_saga SET parked_at = NULL, parked_reason = NULL, attempts = 0,"
             " hints = 0, not_before = NULL, leased_until = NULL,"
             " fencing_token = fencing_token + 1,"
-            " due_at = clock_timestamp() + make_interval(secs => %s),"
+            " due_at = clock_timestamp() + make_interval(secs => %(grace)s),"
             " updated_at = clock_timestamp()"
-            " WHERE id = %s AND parked_at IS NOT NULL",
-            [conf.HINT_GRACE, saga_id],
+            " WHERE id = %(id)s AND parked_at IS NOT NULL"
+            " AND (%(token)s::bigint IS NULL OR fencing_token = %(token)s)",
+            {"id": saga_id, "token": token, "grace": conf.HINT_GRACE},
         )
         return bool(cursor.rowcount == 1)
 
@@ -223,12 +239,12 @@ def park(saga_id: UUID, *, reason: str) -> bool:
     """Stop an unfinished saga for an operator; False when it has ended or is parked."""
     with engine_cursor() as cursor:
         cursor.execute(
-            "UPDATE sagas_saga SET parked_at = clock_timestamp(), parked_reason = %s,"
-            " fencing_token = fencing_token + 1, leased_until = NULL,"
-            " due_at = CASE WHEN status = 'running' AND NOT past_return"
-            " THEN least(deadline_at, step_deadline_at) END,"
+            "UPDATE sagas_saga AS s SET parked_at = clock_timestamp(), parked_reason = %s,"
+            " fencing_token = fencing_token + 1, leased_until = NULL, due_at = {at_deadline},"
             " updated_at = clock_timestamp()"
-            " WHERE id = %s AND parked_at IS NULL AND finished_at IS NULL",
+            " WHERE id = %s AND parked_at IS NULL AND finished_at IS NULL".replace(
+                "{at_deadline}", AT_DEADLINE
+            ),
             [reason, saga_id],
         )
         return bool(cursor.rowcount == 1)

@@ -40,9 +40,8 @@ UPDATE sagas_saga AS s SET hints = hints + 1, leased_until = NULL, not_before = 
         least(%(grace)s * power(1.7, least(hints, 20)), %(cap)s))
 FROM due WHERE s.id = due.id
 RETURNING s.id, s.name, s.def_version, s.fingerprint, s.last_step, s.status, s.cursor,
-    s.past_return AND (s.parent_id IS NOT NULL OR s.waiting_for ^@ 'lock:' IS NOT TRUE),
-    s.parked_at IS NOT NULL, s.deadline_at, s.traceparent, s.attempts = 0 AND s.hints = 1,
-    s.step_deadline_at, due.due_at
+    {may_turn}, s.parked_at IS NOT NULL, s.deadline_at, s.traceparent,
+    s.attempts = 0 AND s.hints = 1, s.step_deadline_at, due.due_at
 """
 
 
@@ -55,7 +54,7 @@ def sweep() -> int:
     busy = conf.BUSY_GRACE * (1 + waiting / conf.SWEEP_BATCH)
     with engine_cursor() as cursor:
         cursor.execute(
-            _SWEEP,
+            _SWEEP.replace("{may_turn}", stops.MAY_TURN),
             {
                 "patience": busy if waiting else 0.0,
                 "batch": int(conf.SWEEP_BATCH),
@@ -77,14 +76,14 @@ def sweep() -> int:
 
 
 def _take_up(row: tuple[Any, ...], now: Any) -> None:
-    saga_id, name, version, fingerprint, last_step, status, cursor, past_return, parked = row[:9]
+    saga_id, name, version, fingerprint, last_step, status, cursor, may_turn, parked = row[:9]
     deadline, trace, is_fresh, limit = row[9:13]
     began = versions.Beginning(
         name=name, def_version=version, fingerprint=fingerprint, last_step=last_step
     )
     at = None if deadline <= now or limit is None else _standing(began, cursor)
     overdue = min(filter(None, (deadline, limit))) <= now
-    turns = status == Status.RUNNING and not past_return and overdue
+    turns = status == Status.RUNNING and may_turn and overdue
     if turns and stops.begin_compensation(saga_id, failure=stops.DEADLINE, by=None, at=at):
         failpoint("deadline.committed")
         status, cursor = Status.COMPENSATING, last_step
@@ -118,10 +117,8 @@ def _wait_for_deadline(saga_id: UUID) -> None:
     """Let a parked saga rest until its deadline can compensate it."""
     with engine_cursor() as cursor:
         cursor.execute(
-            "UPDATE sagas_saga SET due_at = CASE WHEN status = 'running' AND NOT past_return"
-            " THEN greatest(least(deadline_at, step_deadline_at),"
-            " clock_timestamp() + interval '1 minute') END"
-            " WHERE id = %s AND parked_at IS NOT NULL",
+            "UPDATE sagas_saga AS s SET due_at = {at_deadline}"
+            " WHERE id = %s AND parked_at IS NOT NULL".replace("{at_deadline}", stops.AT_DEADLINE),
             [saga_id],
         )
 

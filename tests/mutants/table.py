@@ -49,7 +49,12 @@ ASKED = {
     "sagas.orchestration.children": (_I + "test_children.py",),
     "sagas.orchestration.requests": (DETACHED,),
     "sagas.orchestration.branch_stops": (*GROUPS[:2], _I + "test_skip.py", *GROUPS[2:]),
-    "sagas.orchestration.stops": (_I + "test_postponements.py", *STEPS),
+    "sagas.orchestration.stops": (
+        _I + "test_postponements.py",
+        _I + "test_children.py",
+        *STEPS,
+        _I + "test_operating_by_terminal.py",
+    ),
     "sagas.orchestration.skipping": (
         _I + "test_skip.py",
         _I + "test_skip_seen.py",
@@ -267,6 +272,16 @@ BY_HAND = {
         "sagas.orchestration.stops",
         "canceled_by = %(by)s, fencing_token = fencing_token + 1,",
         "canceled_by = %(by)s,",
+    ),
+    "a child that waits is turned unless its parent needs it": (
+        "sagas.orchestration.stops",
+        " AND p.past_return",
+        "",
+    ),
+    "a child that its parent needs is not turned": (
+        "sagas.orchestration.stops",
+        "p.id = s.parent_id AND p.past_return",
+        "false",
     ),
     "a parking raises the token": (
         "sagas.orchestration.stops",

@@ -226,20 +226,23 @@ class Command(OperatorCommand):
     def _act(self, verb: str, options: dict[str, Any]) -> None:
         if bool(options["id"]) == bool(options.get("cause")):
             raise CommandError("name either an id or a --cause", returncode=2)
-        chosen = {name: options[name] for name in ("step", "seen") if verb == "skip"}
-        at = chosen.get("seen")
+        step = {"step": options["step"]} if verb == "skip" else {}
+        at = options.get("seen")
         if options["id"] and at is not None and at.token is None:
             said = "of one saga --seen has a number too, like forward:take:17; `sagas show` says it"
             raise CommandError(said, returncode=2)
 
+        alike = {} if options["id"] else parked.alike(options["cause"], options["name"], at)
+
         def do(saga_id: UUID) -> bool:
-            return ACTS[verb](saga_id, by=options["by"], reason=options["reason"], **chosen)
+            saw = alike.get(saga_id, at)
+            told = step if saw is None else {**step, "seen": saw}
+            return ACTS[verb](saga_id, by=options["by"], reason=options["reason"], **told)
 
         if options["id"]:
             self._act_on_one(verb, options, do)
-            return
-        ids = parked.alike(options["cause"], options["name"], at)
-        acting.on_each(self, verb, ids, do, as_json=options["json"])
+        else:
+            acting.on_each(self, verb, list(alike), do, as_json=options["json"])
 
     def _act_on_one(self, verb: str, options: dict[str, Any], do: acting.Do) -> None:
         saga_id = _id(options["id"])

@@ -219,14 +219,7 @@ NEEDED = {
         a_link_comes_before_its_turn,
     ),
     "point of no return in the start of a compensation": (
-        [
-            (
-                stops,
-                "_COMPENSATE",
-                "AND (NOT past_return OR waiting_for ^@ 'lock:' AND parent_id IS NULL)",
-                "",
-            )
-        ],
+        [(stops, "_COMPENSATE", "AND {may_turn}", "")],
         canceled_in_the_pivot,
     ),
     "status in the start of a compensation": (

@@ -10,15 +10,15 @@ import pytest
 
 from sagas.api import Locked, cancel, start, transaction, uuid7
 from sagas.core.keys import Direction
-from sagas.models import SagaInstance, SemanticLock
+from sagas.models import SagaInstance, SemanticLock, StepRun
 from sagas.orchestration import handover, insertion, locks
 from sagas.orchestration.executor import run_link
 from sagas.transactions import is_detached
 from tests.concurrency.sagas.races import Gate, until_somebody_waits_for_a_lock
-from tests.concurrency.sagas.test_races import bring_to_an_end
+from tests.concurrency.sagas.test_races import after_some_queries, bring_to_an_end
 from tests.integration.sagas import locking, trial
 from tests.integration.sagas.conftest import row
-from tests.integration.sagas.locking import CHANGE, RETURN, begin
+from tests.integration.sagas.locking import CHANGE, RETURN, begin, begin_owner
 from tests.together import raised, together
 
 
@@ -261,3 +261,34 @@ def test_twenty_times_starters_ends_and_cancels_at_once(broker, order_id):
         assert_all_end(broker, [holder, waiter, *started])
         ends[row(waiter).status] += 1
     assert set(ends) <= {"completed", "compensated"}
+
+
+def test_twenty_times_a_child_gets_its_lock_while_its_parent_calls_it_back(broker, order_id):
+    """Either it turns with nothing done, or it completes and its parent undoes it."""
+    chance, ends = random.Random(7), Counter()
+    for _ in range(20):
+        holder = begin(CHANGE, order_id)
+        parent = begin_owner(uuid7(), order_id)
+        broker.take()
+        assert raised(together(lambda parent=parent: to_the_end(parent))) == []
+        child = SagaInstance.objects.get(parent_id=parent).id
+        assert row(child).waiting_for is not None
+
+        def call_back(parent=parent):
+            cancel(parent, reason="no", by="bob")
+            return run_link(parent, 0, 1, Direction.UNDO, swept=True)
+
+        acts = [
+            lambda holder=holder: to_the_end(holder),
+            after_some_queries(chance, call_back),
+            lambda child=child: to_the_end(child),
+        ]
+        chance.shuffle(acts)
+        assert raised(together(*acts)) == []
+        broker.take()
+        bring_to_an_end(broker, holder, parent, child)
+        assert row(parent).status == "compensated"
+        undone = StepRun.objects.get(saga_id=parent, step_no=0, direction="undo").state
+        ends[row(child).status, undone] += 1
+        assert SemanticLock.objects.count() == 0
+    assert set(ends) <= {("completed", "done"), ("compensated", "nothing")}

@@ -1,6 +1,7 @@
 """Resume, compensate, park and resend: previewed, with a reason, audited, and safe when doubled."""
 
 import pytest
+from django.db.models import F
 from django.urls import reverse
 
 from sagas.models import DeadLetter, OperatorAction, SagaInstance
@@ -121,6 +122,44 @@ def test_a_saga_that_was_parked_again_meanwhile_is_not_resumed_on_an_old_look(br
     assert "moved on" in refusal
     assert row(saga_id).parked_reason == "another trouble"
     assert audit() == [("resume", "done"), ("resume", "refused")]
+
+
+def test_what_a_colleague_has_resumed_meanwhile_is_not_compensated_on_an_old_look(broker):
+    saga_id = a_parked_saga(broker)
+    client = signed_in("administrator")
+    seen = look(client, SAGA, "compensate", saga_id)
+    orchestrator.resume(saga_id, by="somebody else", reason="mended")
+
+    [refusal] = outcomes(press(client, SAGA, "compensate", saga_id, seen=seen))
+
+    assert "moved on" in refusal
+    go_on(saga_id, broker)
+    assert row(saga_id).status == "completed"
+
+
+def test_what_is_resumed_at_the_moment_of_the_press_is_not_compensated(broker, monkeypatch):
+    saga_id = a_parked_saga(broker)
+    compensate = orchestrator.compensate
+
+    def late(saga_id, **told):
+        orchestrator.resume(saga_id, by="somebody else", reason="mended")
+        return compensate(saga_id, **told)
+
+    monkeypatch.setattr(orchestrator, "compensate", late)
+    [refusal] = outcomes(press(signed_in("administrator"), SAGA, "compensate", saga_id))
+
+    assert "moved on" in refusal
+    assert (row(saga_id).status, row(saga_id).parked_at) == ("running", None)
+
+
+def test_a_worker_that_has_claimed_it_meanwhile_is_in_nobodys_way(broker):
+    saga_id = a_running_saga()
+    client = signed_in("administrator")
+    seen = look(client, SAGA, "compensate", saga_id)
+    SagaInstance.objects.update(fencing_token=F("fencing_token") + 1)
+
+    assert outcomes(press(client, SAGA, "compensate", saga_id, seen=seen)) == [None]
+    assert row(saga_id).status == "compensating"
 
 
 def test_past_the_point_of_no_return_nothing_is_compensated(broker):

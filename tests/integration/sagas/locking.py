@@ -1,10 +1,20 @@
-"""Two sagas of the tests' own that change an order: one that refuses to meet another, one waits."""
+"""Sagas of the tests' own that change an order: one refuses to meet another, the others wait."""
 
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sagas.api import Lock, Meeting, Saga, compensatable, retriable, start, transaction, uuid7
+from sagas.api import (
+    Lock,
+    Meeting,
+    Saga,
+    child,
+    compensatable,
+    retriable,
+    start,
+    transaction,
+    uuid7,
+)
 from sagas.orchestration import registry
 from tests.integration.sagas.trial import Book, PutBack, Take
 
@@ -52,8 +62,63 @@ CHANGE = Saga(
 )
 
 
+# -- one that has an order, and whose child of retriable steps wants another one -------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OwnerState:
+    has: UUID
+    wants: UUID
+
+
+def owned(state: OwnerState) -> tuple[str, UUID]:
+    return "orders.order", state.has
+
+
+def errand_of(state: OwnerState) -> ChangeState:
+    return ChangeState(order_id=state.wants)
+
+
+def key_of_errand(state: OwnerState) -> str:
+    return f"of {state.has}"
+
+
+def undo_errand(state: OwnerState) -> PutBack:
+    return PutBack()
+
+
+def book_too(state: OwnerState) -> Book:
+    return Book()
+
+
+ERRAND = Saga(
+    name="orders.errand",
+    version=1,
+    state=ChangeState,
+    deadline=timedelta(hours=1),
+    steps=(retriable("book", do=build_book),),
+    lock=Lock(on=the_order, meeting=Meeting.WAIT),
+)
+OWNER = Saga(
+    name="orders.owner",
+    version=1,
+    state=OwnerState,
+    deadline=timedelta(hours=2),
+    steps=(
+        child("errand", of=ERRAND, start=errand_of, key=key_of_errand, undo=undo_errand),
+        retriable("last", do=book_too),
+    ),
+    lock=Lock(on=owned, meeting=Meeting.WAIT),
+)
+
+
+def begin_owner(has: UUID, wants: UUID) -> UUID:
+    with transaction("orders"):
+        return start(OWNER, OwnerState(has=has, wants=wants), key=str(has))
+
+
 def register() -> None:
-    for saga in (RETURN, CHANGE):
+    for saga in (RETURN, CHANGE, ERRAND, OWNER):
         if (saga.name, saga.version) not in registry.SAGAS:
             registry.add(saga)
 

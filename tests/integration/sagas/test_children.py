@@ -8,6 +8,7 @@ import pytest
 from sagas import clock, failpoints
 from sagas.api import (
     Again,
+    Cancellation,
     Signaled,
     cancel,
     compensate,
@@ -16,13 +17,14 @@ from sagas.api import (
     signal,
     skip,
     transaction,
+    uuid7,
 )
 from sagas.failpoints import FailpointHit
 from sagas.models import SagaInstance, Signal, StepFault, StepRun
 from sagas.orchestration import canvas, donekeys, orchestrator, pressable
 from sagas.orchestration.starting import key_of_a_child
 from sagas.orchestration.sweep import sweep
-from tests.integration.sagas import trial, waiting
+from tests.integration.sagas import locking, trial, waiting
 from tests.integration.sagas.conftest import make_due, row
 from tests.integration.sagas.waiting import ERRAND, ErrandState, Go
 from tests.workers.shop import assert_invariants
@@ -332,6 +334,71 @@ def test_two_keys_of_children_stay_two():
 
     assert len({key_of_a_child(key) for key in set(keys)}) == len(set(keys))
     assert key_of_a_child("of order-7") == "of order-7"
+
+
+# -- parents whose children want what the other one has --------------------------------------------
+
+
+@pytest.fixture
+def circle(broker):
+    """Two that have an order each, and whose children wait for that of the other."""
+    locking.register()
+    orders = uuid7(), uuid7()
+    parents = [locking.begin_owner(*pair) for pair in (orders, orders[::-1])]
+    broker.drain()
+    assert [row(each).waiting_for for each in parents] == ["child:errand"] * 2
+    assert [child_of(each).past_return for each in parents] == [True] * 2
+    return parents
+
+
+@pytest.mark.parametrize("parked", [False, True])
+def test_a_circle_of_children_that_wait_for_a_lock_is_broken_by_a_deadline(broker, circle, parked):
+    for each in circle if parked else ():
+        assert park(child_of(each).id, by="alice", reason="look into it")
+    clock.travel(timedelta(hours=3))
+    ends = [end(broker, each) for each in circle]
+
+    assert ends == ["compensated"] * 2
+    assert [row(each).failure for each in circle] == ["deadline"] * 2
+    assert trial.effects() == []
+
+
+@pytest.mark.parametrize("whose", [row, child_of])
+@pytest.mark.parametrize("act", [cancel, compensate])
+def test_whoever_turns_one_of_a_circle_round_lets_the_other_go_on(broker, circle, whose, act):
+    target = whose(circle[0])
+    assert pressable.compensate(target) is None
+    act(target.id, reason="they wait for each other", by="alice")
+
+    assert [end(broker, each) for each in circle] == ["compensated", "completed"]
+    assert trial.effects() == ["book", "book"]
+    assert pressable.compensate(child_of(circle[1])) == "it has ended (completed)"
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["cancel.before_commit", "cancel.committed", "wait.before_commit/undo.errand"],
+)
+def test_a_circle_outlives_whoever_is_killed_while_it_is_broken(broker, circle, fail_at, place):
+    compensate(circle[0], by="alice", reason="they wait for each other")
+    fail_at(place)
+
+    assert [end(broker, each) for each in circle] == ["compensated", "completed"]
+    assert trial.effects() == ["book", "book"]
+
+
+def test_a_child_that_is_needed_past_the_return_of_its_parent_breaks_no_circle(broker, circle):
+    """What makes it needed is where the parent stands, and not that there is one."""
+    SagaInstance.objects.filter(id=circle[0]).update(past_return=True)
+    child = child_of(circle[0])
+
+    assert pressable.compensate(child) == "it is past the point of no return"
+    assert compensate(child.id, by="alice", reason="they wait for each other") is False
+    assert cancel(child.id, by="alice", reason="so it is asked for") is Cancellation.TOO_LATE
+    clock.travel(timedelta(hours=3))
+    sweep()
+    assert child_of(circle[0]).status == "running"
+    assert [end(broker, each) for each in circle] == ["completed", "compensated"]
 
 
 def test_the_invariants_hold_of_parents_and_children_however_they_end(broker):

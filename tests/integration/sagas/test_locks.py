@@ -32,9 +32,10 @@ from sagas.api import (
     uuid7,
 )
 from sagas.models import SagaInstance, SemanticLock
-from sagas.orchestration import pressable, registry, requests
+from sagas.orchestration import pressable, registry, requests, stops, store
 from sagas.orchestration.orchestrator import compensate, new_saga
 from sagas.orchestration.sweep import sweep
+from sagas.standing import sentence
 from sagas.transactions import engine_transaction
 from tests.architecture.source import modules
 from tests.integration.sagas import locking, trial
@@ -267,6 +268,42 @@ def test_who_has_got_the_lock_past_the_return_is_not_turned_round(broker, order_
 
     assert holder(order_id) == second
     assert cancel(second, reason="changed my mind", by="customer") is Cancellation.TOO_LATE
+
+
+def by_hand(saga_id):
+    assert park(saga_id, by="alice", reason="look")
+
+
+def by_a_fault(saga_id):
+    """Its claims have killed their processes."""
+    make_due(saga_id)
+    claimed = store.claim(saga_id, status="running", low=0, high=0)
+    fault = stops.Fault(
+        step_no=0, name="book", direction="do", kind="fault", error="worn out", traceback=""
+    )
+    stops.record_fault(claimed, fault, delay=0, parked="worn out")
+
+
+@pytest.mark.parametrize("parks", [by_hand, by_a_fault])
+def test_the_deadline_turns_a_waiter_of_retriable_steps_round_also_when_it_is_parked(
+    broker, order_id, monkeypatch, parks
+):
+    alone = book_alone(CHANGE)
+    monkeypatch.setitem(registry.SAGAS, (alone.name, 1), alone)
+    first, second = begin(RETURN, order_id), begin(alone, order_id)
+    broker.take()
+    parks(second)
+    assert row(second).parked_at is not None
+    assert "or its deadline compensates it in" in sentence(row(second), (), clock.real())
+    make_due(second)
+    sweep()
+    assert seconds_ahead(row(second).due_at) == pytest.approx(3600, abs=60)
+
+    clock.travel(timedelta(minutes=61))
+    SagaInstance.objects.filter(id=first).update(deadline_at=clock.now() + timedelta(hours=1))
+    sweep()
+    broker.drain()
+    assert (row(second).status, row(second).failure) == ("compensated", "deadline")
 
 
 def test_the_deadline_turns_a_waiter_of_retriable_steps_round(broker, order_id, monkeypatch):

@@ -14,8 +14,9 @@ from django.urls import reverse
 from orders.models import Outbox
 from sagas.api import uuid7
 from sagas.management import outlook
+from sagas.management.commands import sagas as terminal
 from sagas.models import DeadLetter, OperatorAction
-from sagas.orchestration import canvas, parked, pressable, stops
+from sagas.orchestration import canvas, orchestrator, parked, pressable, stops
 from sagas.outbox import discarding
 from sagas.outbox.delivery import deliver
 from tests.integration.admin.world import press, signed_in
@@ -298,6 +299,52 @@ def test_of_two_who_resume_a_group_at_once_each_saga_goes_on_once(stuck, broker)
     asked = [(outcome, by) for _, by, outcome in acts()]
     assert sorted(outcome for outcome, _ in asked).count("done") == 2
     assert len(asked) == sum(len(each["done"] + each["refused"]) for each in (first, second))
+
+
+@pytest.fixture
+def meanwhile(stuck, monkeypatch):
+    """Let a colleague do something while the first saga of a cause is seen to."""
+
+    def faster(verb, act):
+        done = terminal.ACTS[verb]
+
+        def press(saga_id, **told):
+            if saga_id == stuck[0]:
+                act()
+            return done(saga_id, **told)
+
+        monkeypatch.setitem(terminal.ACTS, verb, press)
+
+    return faster
+
+
+def test_what_a_colleague_has_resumed_meanwhile_is_not_compensated_for_its_former_cause(
+    stuck, broker, meanwhile
+):
+    meanwhile("compensate", lambda: orchestrator.resume(stuck[1], by="bob", reason="mended"))
+
+    told, code = document("sagas", "compensate", "--cause", BANK, "--reason", "hopeless")
+
+    assert (told["done"], told["refused"], code) == ([str(stuck[0])], [str(stuck[1])], 1)
+    broker.drain()
+    assert [row(key).status for key in stuck[:2]] == ["compensated", "completed"]
+
+
+@pytest.mark.parametrize(
+    "words", [("resume",), ("compensate",), ("skip", "--seen", "forward:take")]
+)
+def test_what_was_parked_again_meanwhile_for_something_else_is_left_parked(stuck, meanwhile, words):
+    def again():
+        assert orchestrator.resume(stuck[1], by="bob", reason="mended")
+        assert orchestrator.park(stuck[1], by="bob", reason="fraud")
+
+    meanwhile(words[0], again)
+
+    told, code = document("sagas", *words, "--cause", BANK, "--reason", "the bank is back")
+
+    assert (told["refused"], code) == ([str(stuck[1])], 1)
+    left = row(stuck[1])
+    assert (left.status, left.cursor, left.parked_reason) == ("running", 1, "fraud")
 
 
 @pytest.mark.parametrize(

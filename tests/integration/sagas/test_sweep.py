@@ -12,8 +12,9 @@ from sagas.conf import conf
 from sagas.orchestration import canvas, stops, store
 from sagas.orchestration import sweep as sweeping
 from sagas.orchestration.sweep import sweep
-from tests.integration.sagas import trial
+from tests.integration.sagas import fan, trial
 from tests.integration.sagas.conftest import make_due, row
+from tests.integration.sagas.test_link_ends import raising
 from tests.together import raised, together
 
 WAITS = {
@@ -114,7 +115,7 @@ def test_the_truth_table(broker, queue, status, wait, parked, deadline, past, bu
         assert (after.status, after.parked_reason) == (status, "by hand")
         assert after.fencing_token == before.fencing_token
         if status == "running" and not past:
-            assert after.due_at == after.deadline_at
+            assert after.due_at - after.deadline_at < timedelta(seconds=1)
         else:
             assert after.due_at is None, "it waits for a person"
     else:
@@ -333,6 +334,48 @@ def test_a_parked_saga_waits_for_its_deadline_also_on_the_business_clock(broker,
     sweep()
     broker.drain()
     assert row(saga_id).status == "compensated"
+
+
+def by_hand(broker):
+    saga_id = trial.begin()
+    broker.take()
+    stops.park(saga_id, reason="by hand")
+    return saga_id
+
+
+def by_hand_and_looked_at(broker):
+    saga_id = by_hand(broker)
+    make_due(saga_id)
+    sweep()
+    return saga_id
+
+
+def by_its_faults(broker):
+    trial.SCRIPT["take"] = raising(RuntimeError("down"))
+    saga_id = trial.begin()
+    broker.drain()
+    return saga_id
+
+
+def by_a_branch(broker):
+    trial.SCRIPT["pack"] = raising(RuntimeError("down"))
+    saga_id = fan.begin()
+    broker.drain()
+    return saga_id
+
+
+@pytest.mark.parametrize("parked", [by_hand, by_hand_and_looked_at, by_its_faults, by_a_branch])
+def test_a_parked_saga_is_due_at_its_deadline_although_the_clock_was_moved_before(
+    broker, fan_saga, settings, parked
+):
+    settings.SAGAS = {**settings.SAGAS, "MAX_ATTEMPTS": 1}
+    clock.travel(timedelta(days=1))
+
+    saga = row(parked(broker))
+    assert saga.parked_at is not None
+    left = (saga.deadline_at - clock.now()).total_seconds()
+    assert 0 < left < 300
+    assert seconds_ahead(saga.due_at) == pytest.approx(left, abs=1)
 
 
 # -- what the database refuses ---------------------------------------------------------------------

@@ -196,7 +196,7 @@ def test_who_has_turned_it_round_and_dies_is_followed_by_the_next_sweep(broker, 
 def test_a_parked_saga_is_turned_round_when_the_time_is_over(broker, at_hold):
     assert stops.park(at_hold, reason="by hand") is True
     saga = row(at_hold)
-    assert saga.due_at == saga.step_deadline_at
+    assert saga.due_at - saga.step_deadline_at < timedelta(seconds=1)
     assert "or its deadline compensates it in" in told(at_hold)
 
     clock.travel(3 * MINUTE)
