@@ -1,0 +1,195 @@
+"""More of what an attack on events and watched flows has found broken."""
+
+import io
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+import pytest
+from django.core.management import call_command
+
+from billing.choreographies import REWARD
+from orders.models import Customer, Outbox
+from sagas.api import publish, transaction
+from sagas.choreography import flows as registered
+from sagas.choreography import operating, watchdog
+from sagas.core import upcasting
+from sagas.core.choreography import Hop
+from sagas.core.upcasting import upcast, upcasts
+from sagas.outbox import relay
+from sagas.outbox.delivery import deliver
+from sagas.streams import folding, showing
+from sagas.streams.verifying import verify
+from tests.databases import rows
+from tests.integration.sagas import trial
+from tests.integration.sagas.flows import a_flow, flow, make_due
+from tests.integration.sagas.news import Told, a_teller, listen, tell
+
+
+def watch():
+    make_due()
+    return watchdog.watch()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnyOrder:
+    order_id: UUID
+
+
+# -- upcasting -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parcel:
+    grams: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ParcelsSeen:
+    parcels: tuple[Parcel, ...]
+
+    @property
+    def text(self):
+        return str(self.parcels[0].grams)
+
+
+@pytest.fixture
+def grams(monkeypatch):
+    monkeypatch.setattr(upcasting, "UPCASTERS", {})
+
+    @upcasts(Told.name, 1)
+    def to_grams(payload):
+        for parcel in payload["parcels"]:
+            parcel["grams"] *= 1000
+        return payload
+
+
+def test_a_payload_that_was_given_to_an_upcaster_stays_as_it_is(grams):
+    payload = {"parcels": [{"grams": 2}]}
+    upcast(Told.name, payload, 1, 2)
+    assert payload == {"parcels": [{"grams": 2}]}
+
+
+def test_two_handlers_of_a_context_are_given_the_same_of_an_old_row(broker, nobody_listens, grams):
+    listen(version=2, payload=ParcelsSeen)
+    listen(version=2, payload=ParcelsSeen)
+    [event_id] = tell(a_teller(), "a")
+    rows("UPDATE orders_outbox SET payload = '{\"parcels\": [{\"grams\": 2}]}'")
+    deliver("orders", "billing", [event_id])
+    assert trial.effects() == ["billing:2000#1", "billing:2000#1"]
+
+
+# -- appending -------------------------------------------------------------------------------------
+
+
+def test_a_proxy_of_an_aggregate_tells_of_the_same_stream(broker, nobody_listens):
+    class Regular(Customer):
+        class Meta:
+            proxy = True
+            app_label = "orders"
+
+    teller = a_teller()
+    tell(teller, "a")
+    with transaction("orders"):
+        publish(Told(text="b"), aggregate=Regular.objects.get(id=teller.id))
+    tell(teller, "c")
+    told = Outbox.objects.order_by("position").values_list("aggregatetype", "sequence")
+    assert list(told) == [("orders.customer", 1), ("orders.customer", 2), ("orders.customer", 3)]
+
+
+# -- verify ----------------------------------------------------------------------------------------
+
+
+def test_a_stream_whose_positions_are_not_in_the_order_of_its_numbers_is_named(
+    broker, nobody_listens
+):
+    teller = a_teller()
+    tell(teller, "a")
+    relay.relay()
+    # A database that was put back, or moved, without the place of its sequence.
+    rows("SELECT setval(pg_get_serial_sequence('orders_outbox', 'position'), 500)")
+    tell(teller, "b")
+    rows("SELECT setval(pg_get_serial_sequence('orders_outbox', 'position'), 300)")
+    tell(teller, "c")
+    relay.relay()
+    named = [each for each in verify(("orders",)).differences if each.field in ("numbers", "positions")]
+    assert [each.stream for each in named] == [f"orders.customer:{teller.id}"]
+
+
+# -- as of an instant ------------------------------------------------------------------------------
+
+
+def test_a_stream_that_nothing_folds_is_not_said_to_have_been_away(broker, monkeypatch):
+    monkeypatch.setattr(showing, "FOLDS", {})
+    assert folding.FOLDS
+    teller = a_teller()
+    tell(teller, "a")
+    out = io.StringIO()
+    call_command("events", "show", f"orders.customer:{teller.id}", stdout=out)
+    assert "orders.TrialTold" in out.getvalue()
+    assert "it was not there" not in out.getvalue()
+
+
+# -- watched flows ---------------------------------------------------------------------------------
+
+
+def test_an_undo_that_ends_its_process_waits_for_an_operator_after_as_many_attempts(
+    broker, monkeypatch, settings
+):
+    settings.SAGAS = {**settings.SAGAS, "MAX_ATTEMPTS": 2}
+    a_flow(broker)
+    killed = []
+
+    def take_back(order: AnyOrder) -> None:
+        killed.append(order)
+        raise SystemExit("out of memory")
+
+    hops = (
+        Hop(context="billing", tells="billing.CouponGranted", undo=take_back),
+        Hop(context="orders"),
+    )
+    monkeypatch.setitem(registered.FLOWS, REWARD.name, replace(REWARD, hops=hops))
+    operating.compensate(flow().id, by="alice", reason="a mistake")
+    for _ in range(6):
+        try:
+            watch()
+        except SystemExit:
+            continue
+    assert flow().parked_at is not None
+    assert len(killed) <= 3
+
+
+def test_a_flow_that_is_parked_half_undone_is_undone_to_its_end_by_a_release_with_one_more_hop(
+    broker, monkeypatch, settings
+):
+    settings.SAGAS = {**settings.SAGAS, "MAX_ATTEMPTS": 1}
+    a_flow(broker)
+    undone, closed = [], ["the books are closed"]
+
+    def give_back(order: AnyOrder) -> None:
+        if closed:
+            raise RuntimeError(closed[0])
+        undone.append("billing gave back")
+
+    def write(order: AnyOrder) -> None:
+        undone.append("orders wrote")
+
+    def unpack(order: AnyOrder) -> None:
+        undone.append("orders unpacked")
+
+    hops = (
+        Hop(context="billing", tells="billing.CouponGranted", undo=give_back),
+        Hop(context="orders", undo=write),
+    )
+    monkeypatch.setitem(registered.FLOWS, REWARD.name, replace(REWARD, hops=hops))
+    operating.compensate(flow().id, by="alice", reason="a mistake")
+    watch()
+    assert (undone, flow().undone, flow().parked_at is not None) == (["orders wrote"], [1], True)
+
+    more = (Hop(context="orders", tells="orders.OrderPlaced", undo=unpack), *hops)
+    monkeypatch.setitem(registered.FLOWS, REWARD.name, replace(REWARD, hops=more))
+    closed.clear()
+    operating.resume(flow().id, by="alice", reason="they are open")
+    watch()
+    assert flow().state == "compensated"
+    assert "billing gave back" in undone
+    assert undone.count("orders wrote") == 1
