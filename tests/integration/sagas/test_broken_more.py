@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -9,20 +10,27 @@ from django.core.management import call_command
 
 from billing.choreographies import REWARD
 from orders.models import Customer, Outbox
+from sagas.admin import story
 from sagas.api import publish, transaction
+from sagas.choreography import checks, operating, watchdog
 from sagas.choreography import flows as registered
-from sagas.choreography import operating, watchdog
 from sagas.core import upcasting
 from sagas.core.choreography import Hop
 from sagas.core.upcasting import upcast, upcasts
-from sagas.outbox import relay
+from sagas.correlation import Correlation, correlated
+from sagas.outbox import lag as outbox_lag
+from sagas.outbox import relay, slots, subscriptions, tailing
 from sagas.outbox.delivery import deliver
+from sagas.outbox.pruning import prune
+from sagas.outbox.republish import republish
 from sagas.streams import folding, showing
 from sagas.streams.verifying import verify
 from tests.databases import rows
+from tests.factories import a_customer
+from tests.integration.orders.board import place
 from tests.integration.sagas import trial
-from tests.integration.sagas.flows import a_flow, flow, make_due
-from tests.integration.sagas.news import Told, a_teller, listen, tell
+from tests.integration.sagas.flows import a_flow, carry, flow, make_due, publish_all
+from tests.integration.sagas.news import Told, Whispered, a_teller, grow_old, listen, tell
 
 
 def watch():
@@ -193,3 +201,111 @@ def test_a_flow_that_is_parked_half_undone_is_undone_to_its_end_by_a_release_wit
     assert flow().state == "compensated"
     assert "billing gave back" in undone
     assert undone.count("orders wrote") == 1
+
+
+NO_UNDO = (Hop(context="billing", tells="billing.CouponGranted"), Hop(context="orders"))
+
+
+def test_a_parked_flow_whose_hops_are_all_through_is_finished_at_its_resume_also_after_months(
+    broker, monkeypatch
+):
+    monkeypatch.setitem(registered.FLOWS, REWARD.name, replace(REWARD, hops=NO_UNDO))
+    a_flow(broker)
+    publish_all()
+    [grant] = [one for one in broker.take() if "billing" in one.args[1:2]]
+    broker.run_chain(grant)  # the first hop is through; the event of the second is lost for now
+    for _ in range(REWARD.redrives + 1):
+        make_due(overdue=True)
+        watchdog.watch()
+        broker.take()
+    assert flow().parked_reason.startswith("hop 2 of 2: orders has not handled")
+    assert [one["context"] for one in flow().seen] == ["billing"]
+
+    for _ in range(3):
+        carry(broker)
+        republish()
+        grow_old()
+    for name in ("billing_inbox", "orders_inbox"):
+        rows(f"UPDATE {name} SET applied_at = applied_at - interval '90 days'")
+    for name in ("billing_outbox", "orders_outbox"):
+        rows(f"UPDATE {name} SET settled_at = settled_at - interval '90 days'")
+    prune()
+    operating.resume(flow().id, by="alice", reason="all is mended")
+    for _ in range(REWARD.redrives + 1):
+        make_due(overdue=True)
+        watchdog.watch()
+        carry(broker)
+    assert (flow().state, flow().parked_reason) == ("completed", "")
+
+
+def test_a_flow_that_outlasts_what_pruning_leaves_is_refused_for_a_broken_number_of_days_too(
+    monkeypatch, settings
+):
+    settings.SAGAS = {**settings.SAGAS, "RETENTION_DAYS": 2.9}
+    long = replace(REWARD, within=timedelta(days=2.5))
+    monkeypatch.setattr(registered, "FLOWS", {REWARD.name: long})
+    monkeypatch.setattr(checks, "FLOWS", registered.FLOWS)
+    rows(
+        "INSERT INTO billing_inbox (consumer, event_id, type, applied_at) VALUES"
+        " ('billing', gen_random_uuid(), 'a', clock_timestamp() - interval '2.4 days')"
+    )
+    prune()
+    [(left,)] = rows("SELECT count(*) FROM billing_inbox")
+    refused = [one.id for one in checks.check_choreographies() if one.id == "sagas.E023"]
+    assert left == 1 or refused == ["sagas.E023"]
+
+
+# -- what operators see ----------------------------------------------------------------------------
+
+
+def test_an_event_that_is_in_no_timeline_is_shown_however_many_a_click_has_led_to(broker):
+    cause = Correlation(correlation_id="one-click-with-many-orders")
+    buyer = a_customer()
+    with correlated(cause):
+        orders = [place(buyer) for _ in range(201)]
+    told = Outbox.objects.filter(type="orders.OrderPlaced", aggregateid__in=[o.id for o in orders])
+    ids = [str(one) for one in told.order_by("position").values_list("id", flat=True)]
+    deliver("orders", "orders", ids[:200])
+    shown = story.gather(cause.correlation_id)
+    last = [one for one in shown.passages if str(orders[-1].id) in one.url + one.text]
+    assert last != [] or "is not in it" in shown.freshness
+
+
+def test_a_consumer_is_behind_also_where_many_older_events_wait_for_somebody_else(
+    broker, nobody_listens, monkeypatch
+):
+    monkeypatch.setattr(outbox_lag, "MOST", 3)
+    monkeypatch.setattr(outbox_lag, "SUBSCRIPTIONS", subscriptions.SUBSCRIPTIONS)
+    listen("billing")
+    listen("payments", event=Whispered.name)
+    teller = a_teller()
+    tell(teller, *"abc")
+    tell(a_teller(), *"de", event=Whispered)
+    found = {one.consumer: one.count for one in outbox_lag.behind()}
+    assert (found["billing"], found["payments"] > 0) == (3, True)
+
+
+# -- tailing the log -------------------------------------------------------------------------------
+
+
+def test_once_goes_up_to_the_end_of_the_log_also_past_what_the_relay_has_marked(
+    broker, nobody_listens, monkeypatch
+):
+    for alias in slots.databases():
+        slots.set_up(alias)
+    try:
+        monkeypatch.setattr(tailing, "MOST_CHANGES", 2)
+        listen()
+        for text in "abcd":
+            tell(a_teller(), text)
+        relay.relay()  # which runs beside, as ever
+        [late] = tell(a_teller(), "late")
+        rows(
+            "BEGIN; SET LOCAL synchronous_commit = on;"
+            " SELECT pg_logical_emit_message(true, 'trial', ''); COMMIT"
+        )
+        call_command("outbox", "tail", "--once", stdout=io.StringIO())
+        assert Outbox.objects.get(id=late).published_at is not None
+    finally:
+        for alias in slots.databases():
+            slots.drop(alias)
