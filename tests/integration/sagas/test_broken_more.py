@@ -19,10 +19,11 @@ from sagas.core.choreography import Hop
 from sagas.core.upcasting import upcast, upcasts
 from sagas.correlation import Correlation, correlated
 from sagas.outbox import lag as outbox_lag
-from sagas.outbox import relay, slots, subscriptions, tailing
+from sagas.outbox import catching_up, relay, slots, subscriptions, tailing
 from sagas.outbox.delivery import deliver
 from sagas.outbox.pruning import prune
 from sagas.outbox.republish import republish
+from sagas.outbox.starts import begin_new
 from sagas.streams import folding, showing
 from sagas.streams.verifying import verify
 from tests.databases import rows
@@ -309,3 +310,22 @@ def test_once_goes_up_to_the_end_of_the_log_also_past_what_the_relay_has_marked(
     finally:
         for alias in slots.databases():
             slots.drop(alias)
+
+
+# -- a new consumer, and one aggregate that cannot go on -------------------------------------------
+
+
+def test_one_aggregate_with_a_hole_does_not_keep_a_new_consumer_from_all_others(
+    broker, nobody_listens, monkeypatch
+):
+    monkeypatch.setattr(catching_up, "PAGE", 2)
+    torn, other = a_teller(), a_teller()
+    _, lost, _ = tell(torn, "a", "b", "c")
+    Outbox.objects.filter(id=lost).delete()  # before a relay has put it into the history
+    tell(other, "x", "y")
+    relay.relay()
+    listen()
+    begin_new()
+    for _ in range(5):
+        catching_up.catch_up(5.0)
+    assert trial.effects() == ["billing:a#1", "billing:x#1", "billing:y#2"]
