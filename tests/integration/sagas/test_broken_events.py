@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection
 
 from billing.choreographies import REWARD
@@ -172,6 +173,14 @@ def test_a_version_that_a_projection_does_not_read_is_not_passed_by_where_a_hand
     )
     deliver("orders", "orders", [event_id])
     assert (position(teller, "orders"), wallet()) != (1, [])
+
+
+def test_a_rebuild_that_meets_what_it_cannot_read_says_so_in_a_line_and_is_over(old_wallets):
+    [event_id] = tell(a_teller(), "GBP")
+    rows("UPDATE orders_outbox SET version = 2 WHERE id = %s", [event_id])
+    with pytest.raises(CommandError, match=r"orders\.TrialTold version 2"):
+        call_command("projections", "rebuild", "orders.wallets")
+    assert rows("SELECT rebuilding_since FROM orders_projection") == [(None,)]
 
 
 # -- a release that is taken back, and comes again -------------------------------------------------

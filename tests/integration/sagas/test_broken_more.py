@@ -1,12 +1,15 @@
 """More of what an attack on events and watched flows has found broken."""
 
 import io
+import threading
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
+from django.db import OperationalError, connection, connections
 
 from billing.choreographies import REWARD
 from orders.models import Customer, Outbox
@@ -14,12 +17,25 @@ from sagas.admin import story
 from sagas.api import publish, transaction
 from sagas.choreography import checks, operating, watchdog
 from sagas.choreography import flows as registered
+from sagas.contexts import contexts
 from sagas.core import upcasting
 from sagas.core.choreography import Hop
 from sagas.core.upcasting import upcast, upcasts
 from sagas.correlation import Correlation, correlated
+from sagas.models import DeadLetter
+from sagas.outbox import (
+    catching_up,
+    discarding,
+    exchange,
+    outside,
+    refused,
+    relay,
+    slots,
+    subscriptions,
+    tailing,
+)
 from sagas.outbox import lag as outbox_lag
-from sagas.outbox import catching_up, relay, slots, subscriptions, tailing
+from sagas.outbox import republish as republishing
 from sagas.outbox.delivery import deliver
 from sagas.outbox.pruning import prune
 from sagas.outbox.republish import republish
@@ -329,3 +345,101 @@ def test_one_aggregate_with_a_hole_does_not_keep_a_new_consumer_from_all_others(
     for _ in range(5):
         catching_up.catch_up(5.0)
     assert trial.effects() == ["billing:a#1", "billing:x#1", "billing:y#2"]
+
+
+# -- what is said ----------------------------------------------------------------------------------
+
+
+def test_a_question_that_took_too_long_is_not_said_to_be_a_database_that_is_away(broker):
+    held, over = threading.Event(), threading.Event()
+
+    def hold():
+        with transaction("orders"):
+            rows("LOCK TABLE orders_projection IN ACCESS EXCLUSIVE MODE")
+            held.set()
+            over.wait(30)
+        connections.close_all()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        assert held.wait(30)
+        rows("SET statement_timeout = '200ms'")
+        with pytest.raises(CommandError) as said:
+            call_command("projections", "lag", stdout=io.StringIO())
+    finally:
+        over.set()
+        thread.join(30)
+        rows("RESET statement_timeout")
+        connection.close()
+    assert "DATABASE_URL" not in str(said.value)
+
+
+# -- the outside -----------------------------------------------------------------------------------
+
+
+def test_what_was_discarded_for_the_outside_stays_discarded_when_a_sender_thaws(
+    broker, nobody_listens, settings
+):
+    settings.SAGAS = {**settings.SAGAS, "HANDLER_ATTEMPTS": 1}
+    settings.CLOUDEVENTS_EXCHANGE = "shop"
+    teller = a_teller()
+    tell(teller, "too large", "next")
+    [told, _] = outside._due("orders", 10)
+    no = exchange.Refused("too large")
+    refused.note("orders", told, no, 0.1)  # by another sender, while the first is frozen
+    letter = DeadLetter.objects.get()
+    assert discarding.discard(letter.id, by="alice", reason="too large")
+    refused.note("orders", told, no, 60.0)  # it thaws, and notes what it was told
+    refused.settle_sent()
+    assert [one.sequence for one in outside._due("orders", 10)] == [2]
+
+
+# -- one database of several is away ---------------------------------------------------------------
+
+
+def away(asked, after=lambda *_, **__: []):
+    """The database of the context, or alias, that is asked first has gone."""
+
+    def act(name, *words, **options):
+        asked.append(name)
+        if len(asked) == 1:
+            raise OperationalError("connection refused")
+        return after(name, *words, **options)
+
+    return act
+
+
+def test_a_tick_of_the_relay_goes_on_with_other_contexts_where_one_has_lost_its_database(
+    broker, nobody_listens, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(relay, "_lease", away(asked))
+    with suppress(OperationalError):
+        relay.relay()
+    assert set(asked) == set(contexts())
+
+
+def test_a_tick_of_the_comparison_goes_on_with_other_contexts_where_one_has_lost_its_database(
+    broker, nobody_listens, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(republishing, "_unsettled", away(asked))
+    with suppress(OperationalError):
+        republish()
+    assert set(asked) == set(contexts())
+
+
+def test_a_slot_above_its_ceiling_is_dropped_also_where_another_database_is_away(
+    broker, monkeypatch
+):
+    asked, dropped = [], []
+    full = slots.Tail(
+        alias="b", is_wanted=True, note="", has_slot=True, is_lost=False, retained=1 << 50
+    )
+    monkeypatch.setattr(slots, "databases", lambda: {"a": ("orders",), "b": ("billing",)})
+    monkeypatch.setattr(slots, "look", away(asked, lambda _: full))
+    monkeypatch.setattr(slots, "drop_slot", dropped.append)
+    with suppress(OperationalError):
+        slots.watch()
+    assert dropped == ["b"]
