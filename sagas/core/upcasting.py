@@ -4,7 +4,7 @@ A stored payload is never changed. Whoever reads it gets it in the version they 
 upcaster for each step on the way; the oldest row there is stays readable for good.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from sagas.core.errors import SagasError
@@ -43,6 +43,14 @@ def leads(event: str, written: int, wanted: int) -> bool:
     return written <= wanted and all(
         (event, version) in UPCASTERS for version in range(written, wanted)
     )
+
+
+def nearest(event: str, written: int, known: Iterable[int]) -> int | None:
+    """Return the version in which a reader who knows these is given a row; None if in none.
+
+    It is the one that was written, else the next later one that upcasters lead to.
+    """
+    return min((version for version in known if leads(event, written, version)), default=None)
 
 
 def upcast(event: str, payload: Mapping[str, Any], written: int, wanted: int) -> Payload:

@@ -96,6 +96,7 @@ ASKED = {
     "sagas.outbox.tailing": (_I + "test_tailing.py",),
     "sagas.outbox.catching_up": (_I + "test_new_consumers.py",),
     "sagas.outbox.starts": (_I + "test_new_consumers.py",),
+    "sagas.outbox.subscriptions": (_I + "test_upcast_delivery.py",),
     "sagas.projections": (
         "tests/integration/orders/test_rebuild_past_letters.py",
         "tests/integration/orders/test_rebuild.py",
@@ -442,6 +443,16 @@ BY_HAND = {
         "sagas.outbox.delivery",
         'raise UnknownVersion(f"{envelope.name} version {envelope.version}")',
         "return found",
+    ),
+    "what one reader cannot read is given to none": (
+        "sagas.outbox.subscriptions",
+        "            return []\n",
+        "            continue\n",
+    ),
+    "each reader is given the version that it reads": (
+        "sagas.outbox.subscriptions",
+        "versions.setdefault(one.reader, {})",
+        'versions.setdefault("", {})',
     ),
     "nothing follows what could not be handled": (
         "sagas.outbox.delivery",
