@@ -5,6 +5,7 @@ upcaster for each step on the way; the oldest row there is stays readable for go
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
 from typing import Any
 
 from sagas.core.errors import SagasError
@@ -62,5 +63,5 @@ def upcast(event: str, payload: Mapping[str, Any], written: int, wanted: int) ->
         raise NoUpcaster(f"{event}: from version {written} to {wanted}")
     read = dict(payload)
     for version in range(written, wanted):
-        read = UPCASTERS[event, version](dict(read))
+        read = UPCASTERS[event, version](deepcopy(read))
     return read

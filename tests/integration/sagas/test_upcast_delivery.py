@@ -89,6 +89,33 @@ def test_a_row_of_a_version_from_which_no_way_leads_waits_for_the_release_that_h
     assert (position(teller), trial.effects()) == (1, ["billing:HELLO#1"])
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WordsTold:
+    """The text in parts, each an object of its own."""
+
+    words: tuple[dict[str, str], ...]
+
+    @property
+    def text(self):
+        return self.words[0]["said"]
+
+
+def test_two_handlers_of_a_context_are_given_the_same_of_an_old_row():
+    @upcasts(Told.name, 1)
+    def louder(payload):
+        for word in payload["words"]:
+            word["said"] += "!"
+        return payload
+
+    listen(version=2, payload=WordsTold)
+    listen(version=2, payload=WordsTold)
+    [event_id] = tell(a_teller(), "hello")
+    rows("UPDATE orders_outbox SET payload = %s", ['{"words": [{"said": "hello"}]}'])
+
+    assert bring(event_id) == 1
+    assert trial.effects() == ["billing:hello!#1"] * 2
+
+
 def test_an_upcaster_that_fails_holds_its_aggregate_as_a_handler_would():
     @upcasts(Told.name, 1)
     def broken(payload):
@@ -143,7 +170,7 @@ def bring_home(event_id):
 
 def written_as_version_2(teller):
     [event_id] = tell(teller, "GBP")
-    rows('UPDATE orders_outbox SET version = 2, payload = \'{"spoken": "GBP"}\'')
+    rows("UPDATE orders_outbox SET version = 2, payload = %s", ['{"spoken": "GBP"}'])
     return event_id
 
 
