@@ -219,6 +219,11 @@ BY_HAND = {
         "self.behind |= letters.stuck &",
         "self.behind = letters.stuck &",
     ),
+    "a slow tick makes no read model older": (
+        "sagas.projections.lag",
+        "greatest(s.as_of, excluded.as_of)",
+        "excluded.as_of",
+    ),
     "a rebuild puts in what was applied meanwhile": (
         "sagas.projections.rebuild",
         "                self._put(self.left_out.applied())\n",

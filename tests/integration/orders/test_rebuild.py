@@ -359,6 +359,30 @@ def test_a_tick_that_dies_after_it_noted_one_leaves_the_others_to_the_next(fail_
     assert Projection.objects.get(name=BOARD.name).behind == 0
 
 
+def test_what_is_behind_is_noted_also_while_the_oldest_of_it_stays_the_same():
+    order = place()
+    note()
+    before = Projection.objects.get(name=BOARD.name)
+    close(order, "confirmed")
+    place()
+
+    note()
+    after = Projection.objects.get(name=BOARD.name)
+    assert (after.as_of, before.behind, after.behind) == (before.as_of, 1, 3)
+
+
+def test_what_is_behind_is_noted_also_where_it_was_told_before_the_last_look_and_seen_after_it():
+    spread()
+    note()
+    noted = Projection.objects.get(name=BOARD.name).as_of
+    place()
+    rows("UPDATE orders_outbox SET created_at = %s", [noted - timedelta(seconds=1)])
+
+    note()
+    after = Projection.objects.get(name=BOARD.name)
+    assert (after.as_of, after.behind) == (noted, 1)
+
+
 def test_a_slow_tick_does_not_make_a_board_older_than_it_is(monkeypatch):
     place()
     spread()
@@ -366,10 +390,14 @@ def test_a_slow_tick_does_not_make_a_board_older_than_it_is(monkeypatch):
     noted = Projection.objects.get(name=BOARD.name)
 
     old = replace(lag_of(BOARD), as_of=noted.as_of - timedelta(hours=1), behind=7)
-    monkeypatch.setattr(lagging, "lags", lambda: [old])
+    with monkeypatch.context() as slow:
+        slow.setattr(lagging, "lags", lambda: [old])
+        note()
+    assert Projection.objects.get(name=BOARD.name).as_of == noted.as_of
+
     note()
     after = Projection.objects.get(name=BOARD.name)
-    assert (after.as_of, after.behind) == (noted.as_of, 0)
+    assert (after.as_of > noted.as_of, after.behind) == (True, 0)
 
 
 def test_a_board_built_by_other_handlers_is_out_of_date_until_it_is_built_anew(monkeypatch):
