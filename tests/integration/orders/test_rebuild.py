@@ -202,6 +202,7 @@ def test_a_transaction_that_never_ends_stops_the_rebuild_and_not_the_board(
 
     assert [type(one) for one in raised(together(endless, build))] == [NeverQuiet]
     assert board() == live
+    assert Projection.objects.get(name=BOARD.name).rebuilding_since is None
 
 
 def test_a_reader_who_does_not_end_is_waited_for_without_holding_up_others(
@@ -290,6 +291,14 @@ def test_two_rebuilds_at_once_end_with_one_board(three_orders):
     assert all(isinstance(one, TakenOver | OperationalError) for one in raised(ends))
     assert len(raised(ends)) < 2
     assert board() == live
+
+
+def test_a_rebuild_that_gives_up_leaves_one_that_has_taken_over_alone():
+    first = rebuilding._Work(projection=BOARD, token=rebuilding._begin(BOARD), said=lambda *_: None)
+    rebuilding._begin(BOARD)
+
+    first.give_up()
+    assert Projection.objects.get(name=BOARD.name).rebuilding_since is not None
 
 
 def test_of_two_projections_each_notes_its_own_rebuild(three_orders):
@@ -430,6 +439,19 @@ def test_the_command_builds_anew_and_says_what_it_did(three_orders, capsys):
     [done] = json.loads(said.out)["rebuilt"]
     assert (done["name"], done["rows"], done["events"]) == ("orders.board", 3, events_told())
     assert "[####" in said.err
+
+
+def test_the_command_says_in_a_line_what_it_cannot_read_and_is_over():
+    order = place()
+    close(order, "confirmed")
+    rows("UPDATE orders_outbox SET version = 9 WHERE type = 'orders.OrderConfirmed'")
+    live = board()
+
+    said = r"^orders\.board: orders\.OrderConfirmed version 9 is none that it reads;"
+    with pytest.raises(CommandError, match=said):
+        call_command("projections", "rebuild", "orders.board")
+    state = Projection.objects.get(name=BOARD.name)
+    assert (state.rebuilding_since, state.built_at, board()) == (None, None, live)
 
 
 def test_the_command_refuses_a_name_that_is_none(capsys):
