@@ -209,6 +209,11 @@ BY_HAND = {
         "        rows += table.filter(event_id__in=list(recent))\n",
         "        pass\n",
     ),
+    "what waits is looked at before what everybody has heard": (
+        "sagas.admin.clicks",
+        'F("settled_at").asc(nulls_first=True), "position"',
+        'F("position")',
+    ),
     "a rebuild leaves out what was discarded": (
         "sagas.projections.letters",
         "told = [event for event in page if event.envelope.event_id not in letters.discarded]",
