@@ -4,19 +4,26 @@ The timeline is fed by deliveries, and it is looked at when those stand still. S
 have and it has not is shown with the rest, and said to be missing there.
 """
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.apps import apps
+from django.db.models import F
+
 from sagas.admin.display import absolute
+from sagas.contexts import contexts
 from sagas.models import TimelineRow
 from sagas.projections.lag import Noted, noted_of
 from sagas.projections.timeline import timeline
 
 MOST = 500
 """Rows of the timeline that are shown."""
+LOOKED = 1000
+"""Rows of each outbox that are looked at."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,20 +54,42 @@ class Click:
     freshness: str
 
 
-def click_of(correlation_id: str, told: Iterable[tuple[str, Any]]) -> Click:
+Told = list[tuple[str, Any]]
+
+
+def told_under(correlation_id: str) -> Told:
+    """Return the outbox rows of a correlation id, each with its context, the earliest first.
+
+    Where there are more than are looked at, what is not settled goes before the rest: it is what a
+    timeline may lack. One more is read, to know that there are.
+    """
+    found = [
+        (context, row)
+        for context in contexts()
+        for row in apps.get_model(context, "Outbox")
+        ._default_manager.filter(correlation_id=correlation_id)
+        .defer("payload")
+        .order_by(F("settled_at").asc(nulls_first=True), "position")[: LOOKED + 1]
+    ]
+    return sorted(found, key=lambda pair: (pair[1].created_at, pair[1].position))
+
+
+def click_of(correlation_id: str, told: Told) -> Click:
     """Return what was told under a correlation id.
 
-    :param told: the outbox rows that have it, each with its context; read before the timeline is,
-        so that what is applied in between is not called missing
+    :param told: the outbox rows that have it; read before the timeline is, so that what is applied
+        in between is not called missing
     """
     kept = timeline()
     if kept is None:
         whole = (_from_outbox(context, row, is_missing=False) for context, row in told)
-        return Click(events=tuple(sorted(whole, key=lambda event: event.at)), freshness="")
+        events = tuple(sorted(whole, key=lambda event: event.at))
+        return Click(events=events, freshness=" ".join(_limits(told)))
     recent = {row.id: (context, row) for context, row in told}
     table: Any = kept.into._default_manager
-    rows = list(table.filter(correlation_id=correlation_id).order_by("at")[:MOST])
-    if len(rows) == MOST:
+    rows = list(table.filter(correlation_id=correlation_id).order_by("at")[: MOST + 1])
+    is_cut = len(rows) > MOST
+    if is_cut:
         rows += table.filter(event_id__in=list(recent))
     found = {row.event_id: row for row in rows}
     others = [pair for key, pair in recent.items() if key not in found]
@@ -71,7 +100,12 @@ def click_of(correlation_id: str, told: Iterable[tuple[str, Any]]) -> Click:
     )
     return Click(
         events=tuple(sorted(events, key=lambda event: event.at)),
-        freshness=" ".join(_freshness(noted_of(kept), sum(one.is_missing for one in events))),
+        freshness=" ".join(
+            (
+                *_freshness(noted_of(kept), sum(one.is_missing for one in events)),
+                *_limits(told, kept.name if is_cut else ""),
+            )
+        ),
     )
 
 
@@ -87,6 +121,15 @@ def _freshness(noted: Noted, missing: int) -> Iterator[str]:
     if noted.is_out_of_date:
         remedy = f"manage.py projections rebuild {noted.name}"
         yield f"{noted.name} lacks what was told before it: {remedy}"
+
+
+def _limits(told: Told, cut: str = "") -> Iterator[str]:
+    """Say what may be missing on the page."""
+    if cut:
+        yield f"Of {cut} the first {MOST} are shown, and those that an outbox still has."
+    most = max(Counter(context for context, _ in told).values(), default=0)
+    if most > LOOKED:
+        yield f"Of each outbox no more than {LOOKED} were looked at, those that wait first."
 
 
 def _from_timeline(row: TimelineRow) -> ToldEvent:

@@ -11,16 +11,16 @@ from django.db.models import Model
 
 from sagas import clock
 from sagas.admin import timeline
-from sagas.admin.clicks import click_of
+from sagas.admin.clicks import Told, click_of, told_under
 from sagas.admin.display import pretty_json
+from sagas.admin.hops import MOST as MOST_HOPS
 from sagas.admin.hops import Hop, hops_of
-from sagas.contexts import contexts
 from sagas.durations import duration
 from sagas.models import DeadLetter, OperatorAction, SagaInstance, StepFault, StepRun
 from sagas.orchestration.asleep import wait_of
 from sagas.standing import definition_of, sentence, step_text, word
 
-MOST_EVENTS = 50
+MOST_EVENTS = 150
 MOST_FAULTS = 200
 
 
@@ -69,6 +69,8 @@ class Page:
     """There may be earlier ones."""
     events: tuple[LinkedEvent, ...]
     hops: tuple[Hop, ...]
+    has_more_hops: bool
+    """There may be later ones."""
     freshness: str
     """Of the timeline that the events among the hops come from."""
     tasks: tuple[Any, ...]
@@ -84,8 +86,9 @@ def gather(saga: SagaInstance) -> Page:
     acts = list(
         OperatorAction.objects.filter(target_type="saga", target_id=str(saga.id)).order_by("id")
     )
-    events = _events(saga.correlation_id)
-    click = click_of(saga.correlation_id, [(event.context, event.row) for event in events])
+    told = told_under(saga.correlation_id)
+    click = click_of(saga.correlation_id, told)
+    hops = hops_of(saga.correlation_id, click.events)
     return Page(
         saga=saga,
         word=word(saga),
@@ -95,8 +98,9 @@ def gather(saga: SagaInstance) -> Page:
         table=tuple(_table(saga, runs, faults)),
         faults=tuple(faults),
         has_more_faults=len(faults) == MOST_FAULTS,
-        events=events,
-        hops=hops_of(saga.correlation_id, click.events),
+        events=_events(told),
+        hops=hops,
+        has_more_hops=len(hops) == MOST_HOPS,
         freshness=click.freshness,
         tasks=_tasks({*(run.task_id for run in runs), *(fault.task_id for fault in faults)} - {""}),
         acts=tuple(acts),
@@ -157,19 +161,12 @@ def _of_run(faults: Sequence[StepFault], step_no: int, direction: str) -> tuple[
     return tuple(f for f in faults if (f.step_no, f.direction) == (step_no, direction))
 
 
-def _events(correlation_id: str) -> tuple[LinkedEvent, ...]:
-    rows = [
-        (context, row)
-        for context in contexts()
-        for row in outbox_of(context)
-        ._default_manager.filter(correlation_id=correlation_id)
-        .order_by("position")[:MOST_EVENTS]
-    ]
+def _events(told: Told) -> tuple[LinkedEvent, ...]:
+    rows = told[:MOST_EVENTS]
     letters: dict[UUID, list[DeadLetter]] = {}
     if rows:
         for letter in DeadLetter.objects.filter(event_id__in=[row.id for _, row in rows]):
             letters.setdefault(letter.event_id, []).append(letter)
-    rows.sort(key=lambda pair: pair[1].created_at)
     return tuple(
         LinkedEvent(
             context=context,

@@ -12,8 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from sagas.admin.clicks import ToldEvent, click_of
-from sagas.admin.detail import outbox_of
+from sagas.admin.clicks import ToldEvent, click_of, told_under
 from sagas.admin.past import past_url
 from sagas.contexts import contexts
 from sagas.models import DeadLetter, SagaInstance, StepFault, StepRun, WatchedFlow
@@ -68,15 +67,9 @@ def source(permission: str) -> Callable[[Source], Source]:
 def gather(correlation_id: str) -> Story:
     """Read what the engine knows of a correlation id."""
     sagas = tuple(SagaInstance.objects.filter(correlation_id=correlation_id).order_by("id")[:MOST])
-    events = [
-        (context, row)
-        for context in contexts()
-        for row in outbox_of(context)
-        ._default_manager.filter(correlation_id=correlation_id)
-        .order_by("position")[:MOST]
-    ]
-    click = click_of(correlation_id, events)
-    rows = [row for _, row in events]
+    told = told_under(correlation_id)
+    click = click_of(correlation_id, told)
+    rows = [row for _, row in told]
     flows = list(WatchedFlow.objects.filter(correlation_id=correlation_id).order_by("id")[:MOST])
     traces = [one.traceparent for one in (*sagas, *rows, *flows) if one.traceparent]
     subjects = {saga.subject_id for saga in sagas} | {event.aggregate_id for event in click.events}

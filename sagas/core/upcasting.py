@@ -4,7 +4,8 @@ A stored payload is never changed. Whoever reads it gets it in the version they 
 upcaster for each step on the way; the oldest row there is stays readable for good.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
 from typing import Any
 
 from sagas.core.errors import SagasError
@@ -45,6 +46,14 @@ def leads(event: str, written: int, wanted: int) -> bool:
     )
 
 
+def nearest(event: str, written: int, known: Iterable[int]) -> int | None:
+    """Return the version in which a reader who knows these is given a row; None if in none.
+
+    It is the one that was written, else the next later one that upcasters lead to.
+    """
+    return min((version for version in known if leads(event, written, version)), default=None)
+
+
 def upcast(event: str, payload: Mapping[str, Any], written: int, wanted: int) -> Payload:
     """Return a payload as the wanted version has it; the one that was given stays as it is.
 
@@ -54,5 +63,5 @@ def upcast(event: str, payload: Mapping[str, Any], written: int, wanted: int) ->
         raise NoUpcaster(f"{event}: from version {written} to {wanted}")
     read = dict(payload)
     for version in range(written, wanted):
-        read = UPCASTERS[event, version](dict(read))
+        read = UPCASTERS[event, version](deepcopy(read))
     return read

@@ -2,13 +2,16 @@
 
 from argparse import ArgumentTypeError
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import InterfaceError, OperationalError
 
 from sagas.correlation import acting
 from sagas.error_texts import storable
+
+CONNECTION_LOST: Final = ("08", "57P")
+"""How the states begin with which a server ends a connection."""
 
 
 class OperatorCommand(BaseCommand):
@@ -17,16 +20,23 @@ class OperatorCommand(BaseCommand):
     def execute(self, *words: Any, **options: Any) -> str | None:
         """Carry it out.
 
-        :raises CommandError: with exit code 2, if the database does not answer
+        :raises CommandError: with exit code 2, if the database does not answer, or gives up
         """
         by = options.get("by")
         try:
             with acting(f"operator:{by}") if by else nullcontext():
                 return super().execute(*words, **options)
         except (OperationalError, InterfaceError) as away:
-            first = str(away).partition("\n")[0]
-            said = f"the database does not answer ({first}): is it up, and is DATABASE_URL right?"
-            raise CommandError(said, returncode=2) from away
+            raise CommandError(_said_of(away), returncode=2) from away
+
+
+def _said_of(trouble: Exception) -> str:
+    """Return what an operator is told; a database that says why it gave up is not away."""
+    first = str(trouble).partition("\n")[0]
+    state = getattr(trouble.__cause__, "sqlstate", None)
+    if state is None or state.startswith(CONNECTION_LOST):
+        return f"the database does not answer ({first}): is it up, and is DATABASE_URL right?"
+    return f"the database gave up ({first}): try again; pg_stat_activity shows what is in the way"
 
 
 def how_many(text: str) -> int:

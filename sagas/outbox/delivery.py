@@ -49,7 +49,7 @@ FRESH_WAITS: Final = 2
 
 
 class UnknownVersion(SagasError):
-    """This context listens to the event, but in another version, and no upcaster leads there."""
+    """A reader of this context listens to the event, but in no version that upcasters lead to."""
 
 
 class End(Enum):

@@ -30,6 +30,8 @@ class Subscription:
     payload: type
     handler: Callable[[Any], None]
     start: Start = "first"
+    reader: str = ""
+    """The projection that it belongs to; empty for the handlers of a context, which are one."""
 
     def read(self, written: int, payload: Any) -> Any:
         """Return what the handler is given: the fields it needs, in the version it listens to."""
@@ -188,24 +190,24 @@ def consumers_of(event: str) -> list[str]:
     return sorted(found)
 
 
-def handlers_of(event: str, version: int, context: str) -> list[Subscription]:
-    """Return a context's handlers of one version of an event."""
-    return [s for s in SUBSCRIPTIONS.get((event, version), []) if s.context == context]
-
-
 def readers_of(event: str, version: int, context: str) -> list[Subscription]:
     """Return the handlers that get an event which was written in this version.
 
-    Those of the version itself, else of the next later one that upcasters lead to: a context hears
-    each event once, in one of its versions.
+    Each reader hears it once: a projection, and the handlers of the context together, in the
+    nearest of the versions they listen to. None gets it as long as one of them can read none.
     """
-    listened = sorted(
-        known
-        for (name, known), subscriptions in SUBSCRIPTIONS.items()
-        if name == event and any(s.context == context for s in subscriptions)
-    )
-    reached = (known for known in listened if upcasting.leads(event, version, known))
-    return next((handlers_of(event, known, context) for known in reached), [])
+    versions: dict[str, dict[int, list[Subscription]]] = {}
+    for (name, known), subscriptions in SUBSCRIPTIONS.items():
+        for one in subscriptions if name == event else ():
+            if one.context == context:
+                versions.setdefault(one.reader, {}).setdefault(known, []).append(one)
+    found: list[Subscription] = []
+    for listened in versions.values():
+        nearest = upcasting.nearest(event, version, listened)
+        if nearest is None:
+            return []
+        found += listened[nearest]
+    return found
 
 
 def current_event() -> Envelope:

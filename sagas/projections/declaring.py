@@ -97,7 +97,12 @@ class Projection:
             payload = payload_of(function, event)
             subscribe(
                 Subscription(
-                    event=event, version=version, context=self.context, payload=payload, handler=put
+                    event=event,
+                    version=version,
+                    context=self.context,
+                    payload=payload,
+                    handler=put,
+                    reader=self.name,
                 )
             )
             self.handlers[event, version] = (payload, function)
@@ -124,9 +129,8 @@ class Projection:
         """
         envelope = event.envelope
         written = envelope.version
-        listened = sorted(version for name, version in self.handlers if name == envelope.name)
-        reached = (known for known in listened if upcasting.leads(envelope.name, written, known))
-        version = next(reached, None)
+        listened = [version for name, version in self.handlers if name == envelope.name]
+        version = upcasting.nearest(envelope.name, written, listened)
         if version is None:
             raise UnreadableEvent(f"{self.name}: {envelope.name} version {written}")
         payload, function = self.handlers[envelope.name, version]

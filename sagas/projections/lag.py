@@ -36,8 +36,8 @@ _STATE = "SELECT version, built_at, rebuilding_since FROM {states} WHERE name = 
 _NOTE = """
 INSERT INTO {states} AS s (name, as_of, behind, read_to)
 VALUES (%(name)s, %(as_of)s, %(behind)s, '{{}}')
-ON CONFLICT (name) DO UPDATE SET as_of = excluded.as_of, behind = excluded.behind
-WHERE s.as_of IS NULL OR s.as_of < excluded.as_of
+ON CONFLICT (name) DO UPDATE
+SET as_of = greatest(s.as_of, excluded.as_of), behind = excluded.behind
 """
 
 _NOTED = """
@@ -141,7 +141,11 @@ def _is_old(version: int, built_version: int | None) -> bool:
 
 
 def note() -> None:
-    """Write beside each projection how fresh it is."""
+    """Write beside each projection how fresh it is.
+
+    What is in it stays in it, so ``as_of`` only grows. How much is behind is what was seen last: it
+    grows also while ``as_of`` stands, and what a slow tick has seen is gone with the next.
+    """
     for lag in lags():
         context = PROJECTIONS[lag.name].context
         with connection_of(context).cursor() as cursor:

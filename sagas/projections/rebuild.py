@@ -26,7 +26,7 @@ from sagas.core.errors import SagasError
 from sagas.failpoints import failpoint
 from sagas.outbox import past
 from sagas.projections import shadow
-from sagas.projections.declaring import Projection
+from sagas.projections.declaring import Projection, UnreadableEvent
 from sagas.projections.letters import LeftOut
 from sagas.transactions import alias_of, connection_of, table, transaction
 
@@ -55,6 +55,8 @@ _END = """
 UPDATE {states} SET version = %s, built_at = clock_timestamp(), rebuilding_since = NULL
 WHERE name = %s AND fencing_token = %s
 """
+
+_GIVE_UP = "UPDATE {states} SET rebuilding_since = NULL WHERE name = %s AND fencing_token = %s"
 
 
 class TakenOver(SagasError):
@@ -94,21 +96,16 @@ def rebuild(projection: Projection, said: Said = _silent) -> Rebuilt:
     :param said: is told after each page how far it has come, and how far it is, in positions
     :raises TakenOver: if another rebuild of it has begun since
     :raises NeverQuiet: if the end of the past cannot be told
+    :raises UnreadableEvent: if it comes to a version that the projection does not read
     """
     begun = time.monotonic()
     work = _Work(projection=projection, token=_begin(projection), said=said)
     failpoint("rebuild.begun", projection.name)
-    work.measure()
-    for _ in range(MOST_TRIES):
-        work.catch_up()
-        try:
-            return work.change_places(begun)
-        except OperationalError as busy:
-            # Somebody reads the live table and does not end: wait without holding others up.
-            if "lock timeout" not in str(busy):
-                raise
-            log.info("rebuild_waits", extra={"key": projection.name})
-    raise NeverQuiet(projection.name)
+    try:
+        return work.carry_out(begun)
+    except (NeverQuiet, UnreadableEvent):
+        work.give_up()
+        raise
 
 
 def _begin(projection: Projection) -> int:
@@ -134,6 +131,26 @@ class _Work:
 
     def __post_init__(self) -> None:
         self.left_out = LeftOut(self.projection.context)
+
+    def carry_out(self, begun: float) -> Rebuilt:
+        """Fill the shadow, and let it take its place as soon as nobody is in the way."""
+        self.measure()
+        for _ in range(MOST_TRIES):
+            self.catch_up()
+            try:
+                return self.change_places(begun)
+            except OperationalError as busy:
+                # Somebody reads the live table and does not end: wait without holding others up.
+                if "lock timeout" not in str(busy):
+                    raise
+                log.info("rebuild_waits", extra={"key": self.projection.name})
+        raise NeverQuiet(self.projection.name)
+
+    def give_up(self) -> None:
+        """Say that it is over, unless another has begun."""
+        states = table(self.projection.context, "projection")
+        with connection_of(self.projection.context).cursor() as cursor:
+            cursor.execute(_GIVE_UP.format(states=states), [self.projection.name, self.token])
 
     def measure(self) -> None:
         """Note how far it is; nobody counts, for that would be one statement over all the past."""

@@ -101,6 +101,7 @@ ASKED = {
     "sagas.outbox.tailing": (_I + "test_tailing.py",),
     "sagas.outbox.catching_up": (_I + "test_new_consumers.py",),
     "sagas.outbox.starts": (_I + "test_new_consumers.py",),
+    "sagas.outbox.subscriptions": (_I + "test_upcast_delivery.py",),
     "sagas.projections": (
         "tests/integration/orders/test_rebuild_past_letters.py",
         "tests/integration/orders/test_rebuild.py",
@@ -213,6 +214,11 @@ BY_HAND = {
         "        rows += table.filter(event_id__in=list(recent))\n",
         "        pass\n",
     ),
+    "what waits is looked at before what everybody has heard": (
+        "sagas.admin.clicks",
+        'F("settled_at").asc(nulls_first=True), "position"',
+        'F("position")',
+    ),
     "a rebuild leaves out what was discarded": (
         "sagas.projections.letters",
         "told = [event for event in page if event.envelope.event_id not in letters.discarded]",
@@ -222,6 +228,11 @@ BY_HAND = {
         "sagas.projections.letters",
         "self.behind |= letters.stuck &",
         "self.behind = letters.stuck &",
+    ),
+    "a slow tick makes no read model older": (
+        "sagas.projections.lag",
+        "greatest(s.as_of, excluded.as_of)",
+        "excluded.as_of",
     ),
     "a rebuild puts in what was applied meanwhile": (
         "sagas.projections.rebuild",
@@ -457,6 +468,16 @@ BY_HAND = {
         "sagas.outbox.delivery",
         'raise UnknownVersion(f"{envelope.name} version {envelope.version}")',
         "return found",
+    ),
+    "what one reader cannot read is given to none": (
+        "sagas.outbox.subscriptions",
+        "            return []\n",
+        "            continue\n",
+    ),
+    "each reader is given the version that it reads": (
+        "sagas.outbox.subscriptions",
+        "versions.setdefault(one.reader, {})",
+        'versions.setdefault("", {})',
     ),
     "nothing follows what could not be handled": (
         "sagas.outbox.delivery",

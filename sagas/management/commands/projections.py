@@ -9,7 +9,13 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from sagas.management.answering import OperatorCommand
-from sagas.projections.declaring import PROJECTIONS, Projection, UnknownProjection, projection
+from sagas.projections.declaring import (
+    PROJECTIONS,
+    Projection,
+    UnknownProjection,
+    UnreadableEvent,
+    projection,
+)
 from sagas.projections.lag import Lag, lags
 from sagas.projections.rebuild import NeverQuiet, Rebuilt, TakenOver, rebuild
 
@@ -67,6 +73,10 @@ class Command(OperatorCommand):
             raise CommandError(
                 f"{busy}: a transaction stays open; the live table is as it was, try again"
             ) from busy
+        except UnreadableEvent as unread:
+            raise CommandError(
+                f"{unread} is none that it reads; the live table is as it was"
+            ) from unread
         self.stderr.write(
             f"{done.name}: {done.rows} rows from {done.events} events in {done.seconds:.1f} s;"
             f" readers waited {done.locked_seconds:.3f} s at most"

@@ -5,9 +5,11 @@ from django.urls import reverse
 
 from orders.models import Outbox, Projection, Timeline
 from orders.timeline import TIMELINE
-from sagas.admin.clicks import click_of
+from sagas.admin import clicks
+from sagas.admin.clicks import click_of, told_under
 from sagas.admin.detail import gather
 from sagas.core.keys import Direction
+from sagas.correlation import Correlation, correlated
 from sagas.models import DeadLetter, SagaInstance
 from sagas.orchestration import executor
 from sagas.outbox import discarding
@@ -169,6 +171,69 @@ def test_more_events_than_are_shown_are_not_called_missing(order, monkeypatch):
     monkeypatch.setattr("sagas.admin.clicks.MOST", 1)
 
     assert not any(event.is_missing for event in click_of("one", outbox(order)).events)
+
+
+# -- more than is shown ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def many(monkeypatch):
+    """Orders of one click: three that everybody has heard of, and one that nobody has."""
+    monkeypatch.setattr(clicks, "LOOKED", 2)
+    buyer = a_customer()
+    spread()
+    with correlated(Correlation(correlation_id="one")):
+        placed = [place(buyer) for _ in range(3)]
+        spread()
+        settle()
+        note()
+        return [*placed, place(buyer)]
+
+
+def shown_of(address):
+    answer = signed_in("viewer").get(address)
+    return answer, answer.content.decode()
+
+
+def test_an_event_that_is_in_no_timeline_is_shown_however_many_a_click_has_led_to(many):
+    answer, text = shown_of(reverse("admin:story", args=["one"]))
+
+    assert len(events(answer)) == 4
+    assert events(answer)[-1] == f"orders.OrderPlaced v1 by system{MISSING}"
+    assert ONE in freshness(answer)
+    assert "Of each outbox no more than 2 were looked at, those that wait first." in text
+
+
+def test_what_may_be_missing_on_the_page_of_a_click_is_said_there(many, monkeypatch):
+    last = "Of orders.timeline the first 1 are shown, and those that an outbox still has."
+    assert last not in click_of("one", told_under("one")).freshness
+    monkeypatch.setattr(clicks, "MOST", 1)
+    assert last in click_of("one", told_under("one")).freshness
+
+    monkeypatch.setattr(clicks, "timeline", lambda: None)
+    looked = "Of each outbox no more than 2 were looked at, those that wait first."
+    assert click_of("one", told_under("one")).freshness == looked
+    monkeypatch.setattr(clicks, "LOOKED", 4)
+    assert click_of("one", told_under("one")).freshness == ""
+
+
+def test_the_page_of_a_saga_shows_what_waits_and_says_what_it_leaves_out(order, monkeypatch):
+    monkeypatch.setattr(clicks, "LOOKED", 1)
+    [click] = set(correlation_ids(order))
+    spread()
+    settle()
+    with correlated(Correlation(correlation_id=click)):
+        close(order, "confirmed")
+    page_of_saga = reverse("admin:sagas_sagainstance_change", args=[order.saga_id])
+
+    answer, text = shown_of(page_of_saga)
+    told = [(hop.kind, hop.what) for hop in answer.context["page"].hops]
+    assert ("event", "orders.OrderConfirmed #2") in told
+    assert "Of each outbox no more than 1 were looked at, those that wait first." in text
+    assert "are shown.</p>" not in text
+    monkeypatch.setattr("sagas.admin.hops.MOST", 2)
+    monkeypatch.setattr("sagas.admin.detail.MOST_HOPS", 2)
+    assert "Only the first 2 are shown.</p>" in shown_of(page_of_saga)[1]
 
 
 def test_the_page_of_the_saga_says_it_as_well(order):

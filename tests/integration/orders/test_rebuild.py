@@ -202,6 +202,7 @@ def test_a_transaction_that_never_ends_stops_the_rebuild_and_not_the_board(
 
     assert [type(one) for one in raised(together(endless, build))] == [NeverQuiet]
     assert board() == live
+    assert Projection.objects.get(name=BOARD.name).rebuilding_since is None
 
 
 def test_a_reader_who_does_not_end_is_waited_for_without_holding_up_others(
@@ -292,6 +293,14 @@ def test_two_rebuilds_at_once_end_with_one_board(three_orders):
     assert board() == live
 
 
+def test_a_rebuild_that_gives_up_leaves_one_that_has_taken_over_alone():
+    first = rebuilding._Work(projection=BOARD, token=rebuilding._begin(BOARD), said=lambda *_: None)
+    rebuilding._begin(BOARD)
+
+    first.give_up()
+    assert Projection.objects.get(name=BOARD.name).rebuilding_since is not None
+
+
 def test_of_two_projections_each_notes_its_own_rebuild(three_orders):
     rebuild(BOARD)
     built = Projection.objects.values().get(name=BOARD.name)
@@ -359,6 +368,30 @@ def test_a_tick_that_dies_after_it_noted_one_leaves_the_others_to_the_next(fail_
     assert Projection.objects.get(name=BOARD.name).behind == 0
 
 
+def test_what_is_behind_is_noted_also_while_the_oldest_of_it_stays_the_same():
+    order = place()
+    note()
+    before = Projection.objects.get(name=BOARD.name)
+    close(order, "confirmed")
+    place()
+
+    note()
+    after = Projection.objects.get(name=BOARD.name)
+    assert (after.as_of, before.behind, after.behind) == (before.as_of, 1, 3)
+
+
+def test_what_is_behind_is_noted_also_where_it_was_told_before_the_last_look_and_seen_after_it():
+    spread()
+    note()
+    noted = Projection.objects.get(name=BOARD.name).as_of
+    place()
+    rows("UPDATE orders_outbox SET created_at = %s", [noted - timedelta(seconds=1)])
+
+    note()
+    after = Projection.objects.get(name=BOARD.name)
+    assert (after.as_of, after.behind) == (noted, 1)
+
+
 def test_a_slow_tick_does_not_make_a_board_older_than_it_is(monkeypatch):
     place()
     spread()
@@ -366,10 +399,14 @@ def test_a_slow_tick_does_not_make_a_board_older_than_it_is(monkeypatch):
     noted = Projection.objects.get(name=BOARD.name)
 
     old = replace(lag_of(BOARD), as_of=noted.as_of - timedelta(hours=1), behind=7)
-    monkeypatch.setattr(lagging, "lags", lambda: [old])
+    with monkeypatch.context() as slow:
+        slow.setattr(lagging, "lags", lambda: [old])
+        note()
+    assert Projection.objects.get(name=BOARD.name).as_of == noted.as_of
+
     note()
     after = Projection.objects.get(name=BOARD.name)
-    assert (after.as_of, after.behind) == (noted.as_of, 0)
+    assert (after.as_of > noted.as_of, after.behind) == (True, 0)
 
 
 def test_a_board_built_by_other_handlers_is_out_of_date_until_it_is_built_anew(monkeypatch):
@@ -402,6 +439,19 @@ def test_the_command_builds_anew_and_says_what_it_did(three_orders, capsys):
     [done] = json.loads(said.out)["rebuilt"]
     assert (done["name"], done["rows"], done["events"]) == ("orders.board", 3, events_told())
     assert "[####" in said.err
+
+
+def test_the_command_says_in_a_line_what_it_cannot_read_and_is_over():
+    order = place()
+    close(order, "confirmed")
+    rows("UPDATE orders_outbox SET version = 9 WHERE type = 'orders.OrderConfirmed'")
+    live = board()
+
+    said = r"^orders\.board: orders\.OrderConfirmed version 9 is none that it reads;"
+    with pytest.raises(CommandError, match=said):
+        call_command("projections", "rebuild", "orders.board")
+    state = Projection.objects.get(name=BOARD.name)
+    assert (state.rebuilding_since, state.built_at, board()) == (None, None, live)
 
 
 def test_the_command_refuses_a_name_that_is_none(capsys):

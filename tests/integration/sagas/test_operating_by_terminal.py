@@ -10,6 +10,7 @@ from django.core.management import CommandError, call_command
 from django.db import InterfaceError, OperationalError
 from django.db.backends.utils import CursorWrapper
 from django.urls import reverse
+from psycopg import errors
 
 from orders.models import Outbox
 from sagas.api import uuid7
@@ -19,6 +20,7 @@ from sagas.models import DeadLetter, OperatorAction
 from sagas.orchestration import canvas, orchestrator, parked, pressable, stops
 from sagas.outbox import discarding
 from sagas.outbox.delivery import deliver
+from tests.databases import rows
 from tests.integration.admin.world import press, signed_in
 from tests.integration.sagas import trial
 from tests.integration.sagas.conftest import row
@@ -485,6 +487,44 @@ def test_without_a_database_a_command_says_so_in_one_line(monkeypatch, words, lo
     assert str(told.value) == (
         "the database does not answer (connection refused): is it up, and is DATABASE_URL right?"
     )
+
+
+def told_of(monkeypatch, cause):
+    """What a command says when its first question ends so."""
+
+    def ended(*_):
+        raise OperationalError(str(cause)) from cause
+
+    with monkeypatch.context() as patched:
+        patched.setattr(CursorWrapper, "execute", ended)
+        with pytest.raises(CommandError) as told:
+            call_command("sagas", "list")
+    assert told.value.returncode == 2
+    return str(told.value)
+
+
+@pytest.mark.parametrize("cause", [errors.QueryCanceled, errors.LockNotAvailable, errors.DiskFull])
+def test_a_database_that_gives_up_is_not_said_to_be_away(monkeypatch, cause):
+    assert told_of(monkeypatch, cause("it took too long\nCONTEXT: a row")) == (
+        "the database gave up (it took too long):"
+        " try again; pg_stat_activity shows what is in the way"
+    )
+
+
+@pytest.mark.parametrize("cause", [errors.AdminShutdown, errors.ConnectionFailure])
+def test_a_database_that_ends_the_connection_is_away(monkeypatch, cause):
+    assert told_of(monkeypatch, cause("it ends")).startswith("the database does not answer")
+
+
+def test_a_question_that_took_too_long_is_not_said_to_be_a_database_that_is_away(monkeypatch):
+    long = "SELECT count(*) FROM generate_series(1, 1000000000)"
+    monkeypatch.setattr("sagas.management.commands.projections.lags", lambda: rows(long))
+    rows("SET statement_timeout = '50ms'")
+    try:
+        with pytest.raises(CommandError, match=r"gave up .*statement timeout"):
+            call_command("projections", "lag")
+    finally:
+        rows("RESET statement_timeout")
 
 
 @pytest.mark.parametrize(("limit", "said"), [("-1", "-1 is below zero"), ("x", "'x' is no number")])

@@ -31,6 +31,36 @@ def test_what_was_written_stays_as_it_is():
     assert written == {"pounds": 3}
 
 
+def test_what_was_written_stays_as_it_is_also_where_an_upcaster_changes_a_part_of_it_in_place():
+    @upcasts("orders.Parcels", 1)
+    def to_grams(payload):
+        for parcel in payload["parcels"]:
+            parcel["weight"] *= 1000
+        return payload
+
+    written = {"parcels": [{"weight": 2}]}
+    read = [upcast("orders.Parcels", written, 1, 2) for _ in range(2)]
+
+    assert read == [{"parcels": [{"weight": 2000}]}] * 2
+    assert written == {"parcels": [{"weight": 2}]}
+
+
+def test_what_an_upcaster_has_put_in_is_not_changed_by_the_next():
+    nothing = {"lines": []}
+
+    @upcasts("orders.Parcels", 1)
+    def without_lines(_payload):
+        return nothing
+
+    @upcasts("orders.Parcels", 2)
+    def with_a_line(payload):
+        payload["lines"].append("parcel")
+        return payload
+
+    read = [upcast("orders.Parcels", {}, 1, 3) for _ in range(2)]
+    assert read == [{"lines": ["parcel"]}] * 2
+
+
 def test_a_payload_of_the_wanted_version_is_read_as_it_is():
     assert upcast("orders.Trial", {"x": 1}, 3, 3) == {"x": 1}
     assert upcast("orders.Other", {"x": 1}, 1, 1) == {"x": 1}
