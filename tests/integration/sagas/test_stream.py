@@ -11,6 +11,7 @@ import redis
 from django.conf import settings as project
 
 from sagas import failpoints
+from sagas.api import publish, transaction
 from sagas.checks import check_stream
 from sagas.failpoints import FailpointHit
 from sagas.orchestration import canvas
@@ -20,7 +21,7 @@ from sagas.outbox.relay import relay
 from sagas.outbox.streaming import send, send_batch
 from sagas.tasks import relay_outboxes
 from tests.databases import rows
-from tests.integration.sagas.news import a_teller, listen, outbox, tell
+from tests.integration.sagas.news import Told, a_teller, listen, outbox, tell
 from tests.integration.sagas.test_relay import delivered
 from tests.together import raised, together
 
@@ -397,8 +398,11 @@ def test_what_gets_into_the_stream_is_on_the_disk_before(broker, entries, monkey
     monkeypatch.setattr(stream, "append", looking)
     try:
         rows("SET synchronous_commit = off")
-        tell(a_teller(), "hello")
-        places.extend(rows("SELECT pg_current_wal_insert_lsn() - '0/0'"))
+        teller = a_teller()
+        with transaction("orders"):
+            publish(Told(text="hello"), aggregate=teller)
+            # Before the commit: what other databases of the server write comes behind it.
+            places.extend(rows("SELECT pg_current_wal_insert_lsn() - '0/0'"))
         rows("SET synchronous_commit = on")
         assert send("orders") == 1
     finally:
