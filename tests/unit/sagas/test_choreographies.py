@@ -127,6 +127,17 @@ def test_a_flow_that_outlasts_what_is_kept_of_its_hops_is_an_error():
     )
 
 
+def test_a_broken_number_of_days_is_read_as_pruning_reads_it(settings):
+    settings.SAGAS = {**settings.SAGAS, "RETENTION_DAYS": 2.9}
+    flows.add(declared(GRANTS, TELLS, within=timedelta(days=2, minutes=1)))
+
+    [error] = check_choreographies()
+    assert (error.id, error.msg) == (
+        "sagas.E023",
+        "billing.trial: may last 2 days, and inbox and outbox are kept for 2",
+    )
+
+
 def test_a_path_of_more_than_four_hops_is_a_warning_also_over_several_flows(monkeypatch):
     monkeypatch.setattr(subscriptions, "consumers_of", lambda _: ["orders", "billing"])
     flows.add(declared(GRANTS, TELLS))
