@@ -41,6 +41,9 @@ def take_back(flow: WatchedFlow, declared: Choreography) -> None:
             undo = declared.hops[number].undo
             if undo is None or number in flow.undone:
                 continue
+            if flow.attempts > int(conf.MAX_ATTEMPTS):
+                _park_dead(flow, declared.hops[number].context)
+                return
             try:
                 _undo(flow, declared, number, undo)
             except Overtaken:
@@ -68,27 +71,37 @@ def _undo(
     with transaction(ENGINE if apart else context):
         if not apart:
             undo(payload)
+        undone = [*flow.undone, number]
         left = Now() + timedelta(seconds=conf.LEASE)
-        move(flow, undone=[*flow.undone, number], attempts=0, due_at=left)
+        # This claim goes on to the next undo, and is the first attempt at it.
+        move(flow, undone=undone, attempts=1, due_at=left)
         failpoint("watch.before_commit")
+    # Not before: a commit may fail, at a foreign key that is looked at in the end.
+    flow.undone, flow.attempts = undone, 1
     failpoint("watch.committed")
 
 
 def _note(flow: WatchedFlow, declared: Choreography, number: int, error: Exception) -> None:
     context = declared.hops[number].context
-    attempts = flow.attempts + 1
-    reason = f"{context} could not take its hop back, attempt {attempts}: " + error_texts.text_of(
-        error
-    )
+    reason = f"{context} could not take its hop back, attempt {flow.attempts}: "
+    reason += error_texts.text_of(error)
     log.warning("undo_fault", extra={"context": context, "key": flow.name, "error": reason})
-    if attempts >= int(conf.MAX_ATTEMPTS):
-        park(flow, reason, attempts=attempts)
+    if flow.attempts >= int(conf.MAX_ATTEMPTS):
+        park(flow, reason)
         return
-    delay = DEFAULT.delay(attempts, base=conf.DELAY_BASE, cap=conf.DELAY_CAP)
+    delay = DEFAULT.delay(flow.attempts, base=conf.DELAY_BASE, cap=conf.DELAY_CAP)
     with transaction(ENGINE):
-        move(flow, attempts=attempts, missing=reason, due_at=Now() + timedelta(seconds=delay))
+        move(flow, missing=reason, due_at=Now() + timedelta(seconds=delay))
         failpoint("watch.before_commit")
     failpoint("watch.committed")
+
+
+def _park_dead(flow: WatchedFlow, context: str) -> None:
+    """Stop a flow of whose last attempt nothing was noted, else it would be parked with that."""
+    reason = f"{context} could not take its hop back: its process ended, or froze, in attempt "
+    reason += str(flow.attempts - 1)
+    log.warning("undo_fault", extra={"context": context, "key": flow.name, "error": reason})
+    park(flow, reason)
 
 
 def park(flow: WatchedFlow, reason: str, **changes: Any) -> None:

@@ -168,6 +168,16 @@ BY_HAND = {
         'chosen.update(token=F("token") + 1, **changes)',
         "chosen.update(**changes)",
     ),
+    "an attempt at an undo is counted before it begins": (
+        "sagas.choreography.moves",
+        "    attempts = attempts + (state = 'compensating')::int,\n",
+        "",
+    ),
+    "an undo that ends its process is left to an operator": (
+        "sagas.choreography.undoing",
+        "if flow.attempts > int(conf.MAX_ATTEMPTS):",
+        "if False:",
+    ),
     "a flow begins with what is told after it was declared": (
         "sagas.choreography.opening",
         "[flow for flow in flows.begun_by(event.name) if flow.name in declared]",

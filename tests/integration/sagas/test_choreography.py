@@ -1,6 +1,11 @@
 """A flow of events that nobody conducts, and the watchdog that notices when a part is missing."""
 
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from uuid import UUID
+
 import pytest
+from django.db import connection
 
 from billing.choreographies import REWARD
 from billing.coupons import services as coupon_services
@@ -15,6 +20,7 @@ from sagas.core.choreography import Choreography, Hop
 from sagas.models import DeadLetter, OperatorAction, WatchedFlow
 from sagas.outbox import dead_letters
 from sagas.reasons import ReasonMissing
+from tests.databases import rows
 from tests.integration.sagas.flows import (
     a_flow,
     an_earning_order,
@@ -323,6 +329,93 @@ def test_an_undo_that_fails_is_tried_again_and_then_waits_for_an_operator(
     operating.resume(flow().id, by="alice", reason="they are open")
     watch()
     assert (flow().state, coupons()) == ("compensated", ["withdrawn"])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnyOrder:
+    order_id: UUID
+
+
+def undone_by(monkeypatch, undo, last=None):
+    """The reward, whose first hop, and perhaps the last, is taken back in another way."""
+    grants = Hop(context="billing", tells="billing.CouponGranted", undo=undo)
+    hops = (grants, Hop(context="orders", undo=last))
+    monkeypatch.setitem(registered.FLOWS, REWARD.name, replace(REWARD, hops=hops))
+
+
+def test_an_undo_that_fails_at_its_commit_waits_for_an_operator_after_as_many_attempts(
+    broker, monkeypatch, settings
+):
+    settings.SAGAS = {**settings.SAGAS, "MAX_ATTEMPTS": 2}
+    a_flow(broker)
+    rows("CREATE TEMP TABLE undo_parent (id int PRIMARY KEY)")
+    rows(
+        "CREATE TEMP TABLE undo_child (id int REFERENCES undo_parent"
+        " DEFERRABLE INITIALLY DEFERRED)"
+    )
+
+    def take_back(_order: AnyOrder) -> None:
+        with connection.cursor() as cursor:  # as every foreign key of Django: looked at at the end
+            cursor.execute("INSERT INTO undo_child VALUES (1)")
+
+    undone_by(monkeypatch, take_back)
+    operating.compensate(flow().id, by="alice", reason="a mistake")
+    attempts = []
+    for _ in range(3):
+        watch()
+        attempts.append(flow().attempts)
+
+    assert "attempt 2: " in flow().parked_reason
+    assert "violates foreign key" in flow().parked_reason
+    assert (attempts, flow().undone) == ([1, 2, 2], [])
+
+
+def test_an_undo_that_ends_its_process_waits_for_an_operator_after_as_many_attempts(
+    broker, monkeypatch, settings
+):
+    settings.SAGAS = {**settings.SAGAS, "MAX_ATTEMPTS": 2}
+    a_flow(broker)
+    killed = []
+
+    def take_back(order: AnyOrder) -> None:
+        killed.append(order)
+        raise Died
+
+    undone_by(monkeypatch, take_back)
+    operating.compensate(flow().id, by="alice", reason="a mistake")
+    for _ in range(4):
+        with suppress(Died):
+            watch()
+
+    assert len(killed) == 2
+    assert flow().parked_reason.endswith("its process ended, or froze, in attempt 2")
+    operating.resume(flow().id, by="alice", reason="it has more memory")
+    with pytest.raises(Died):
+        watch()
+
+
+def test_attempts_are_those_at_the_undo_that_is_next(broker, monkeypatch, settings):
+    settings.SAGAS = {**settings.SAGAS, "MAX_ATTEMPTS": 3}
+    a_flow(broker)
+    fails, died = ["once"], []
+
+    def write(_order: AnyOrder) -> None:
+        if fails:
+            raise RuntimeError(fails.pop())
+
+    def take_back(order: AnyOrder) -> None:
+        died.append(order)
+        raise Died
+
+    undone_by(monkeypatch, take_back, last=write)
+    operating.compensate(flow().id, by="alice", reason="a mistake")
+    watch()
+    assert (flow().attempts, flow().undone) == (1, [])
+    for _ in range(4):
+        with suppress(Died):
+            watch()
+
+    assert (len(died), flow().parked_at is not None) == (3, True)
 
 
 # -- deaths, duplicates, several at once -----------------------------------------------------------
