@@ -178,6 +178,11 @@ BY_HAND = {
         "if flow.attempts > int(conf.MAX_ATTEMPTS):",
         "if False:",
     ),
+    "what is undone is known by the undo's name": (
+        "sagas.choreography.undoing",
+        "{hop.undo_name, number} & {*flow.undone}",
+        "{number} & {*range(len(declared.hops))[::-1][: len(flow.undone)]}",
+    ),
     "a flow begins with what is told after it was declared": (
         "sagas.choreography.opening",
         "[flow for flow in flows.begun_by(event.name) if flow.name in declared]",

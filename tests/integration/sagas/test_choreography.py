@@ -37,6 +37,9 @@ from tests.integration.sagas.news import grow_old
 from tests.together import together
 
 
+WITHDRAW = "billing.coupons.services.withdraw"
+
+
 def watch(*, overdue=False):
     make_due(overdue=overdue)
     return watchdog.watch()
@@ -149,7 +152,7 @@ def test_the_second_hop_is_named_when_it_is_the_one_that_is_missing(broker):
     assert delivery.args[:2] == ("billing", "orders")
     assert "hop 2 of 2: orders has not handled billing.CouponGranted" in flow().missing
     give_up(broker)
-    assert (flow().state, flow().undone, coupons()) == ("compensated", [0], ["withdrawn"])
+    assert (flow().state, flow().undone, coupons()) == ("compensated", [WITHDRAW], ["withdrawn"])
     assert messages(order) == []
 
 
@@ -418,6 +421,52 @@ def test_attempts_are_those_at_the_undo_that_is_next(broker, monkeypatch, settin
     assert (len(died), flow().parked_at is not None) == (3, True)
 
 
+@pytest.fixture
+def half_undone(broker, monkeypatch, settings):
+    """A flow that is parked between its two undos; what they have done is told."""
+    settings.SAGAS = {**settings.SAGAS, "MAX_ATTEMPTS": 1}
+    a_flow(broker)
+    undone, closed = [], ["the books are closed"]
+
+    def give_back(_order: AnyOrder) -> None:
+        if closed:
+            raise RuntimeError(closed.pop())
+        undone.append("gave back")
+
+    def write(_order: AnyOrder) -> None:
+        undone.append("wrote")
+
+    undone_by(monkeypatch, give_back, last=write)
+    operating.compensate(flow().id, by="alice", reason="a mistake")
+    watch()
+    assert (undone, flow().parked_at is not None) == (["wrote"], True)
+    return undone
+
+
+def test_a_flow_that_is_parked_half_undone_is_undone_to_its_end_by_a_release_with_one_more_hop(
+    half_undone, monkeypatch
+):
+    def unpack(_order: AnyOrder) -> None:
+        half_undone.append("unpacked")
+
+    flows = registered.FLOWS
+    more = (Hop(context="orders", tells="orders.OrderPlaced", undo=unpack),)
+    longer = replace(flows[REWARD.name], hops=(*more, *flows[REWARD.name].hops))
+    monkeypatch.setitem(flows, REWARD.name, longer)
+    operating.resume(flow().id, by="alice", reason="they are open")
+    watch()
+
+    assert (flow().state, half_undone) == ("compensated", ["wrote", "gave back", "unpacked"])
+
+
+def test_what_a_release_before_the_names_has_undone_is_not_undone_again(half_undone):
+    WatchedFlow.objects.update(undone=[1])
+    operating.resume(flow().id, by="alice", reason="they are open")
+    watch()
+
+    assert (flow().state, half_undone) == ("compensated", ["wrote", "gave back"])
+
+
 # -- deaths, duplicates, several at once -----------------------------------------------------------
 
 
@@ -464,7 +513,7 @@ def test_a_watchdog_that_dies_while_it_compensates_is_followed_by_one_that_does(
     watch()
     carry(broker)
 
-    assert (flow().state, flow().undone, coupons()) == ("compensated", [0], ["withdrawn"])
+    assert (flow().state, flow().undone, coupons()) == ("compensated", [WITHDRAW], ["withdrawn"])
     assert messages(order) == ["coupon_granted", "coupon_withdrawn"]
 
 
@@ -485,7 +534,7 @@ def test_a_watchdog_that_dies_between_the_two_commits_of_a_detached_context_undo
     watch()
     carry(broker)
 
-    assert (flow().state, flow().undone, coupons()) == ("compensated", [0], ["withdrawn"])
+    assert (flow().state, flow().undone, coupons()) == ("compensated", [WITHDRAW], ["withdrawn"])
     assert messages(order) == ["coupon_granted", "coupon_withdrawn"]
 
 

@@ -1,6 +1,6 @@
 """Declaring flows of events: what is refused at once, and what `check` says of the rest."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import pytest
@@ -34,6 +34,10 @@ def declared(*hops, name="billing.trial", **facts):
     )
 
 
+def unpack(event: Unknown) -> None:
+    pass
+
+
 GRANTS = Hop(context="billing", tells="billing.CouponGranted")
 TELLS = Hop(context="orders")
 
@@ -58,6 +62,7 @@ def test_the_reward_is_a_flow_that_is_carried():
         ((GRANTS,), {}, "every hop but the last tells the next event"),
         ((TELLS,), {"within": timedelta(0)}, "more than 0"),
         ((TELLS,), {"redrives": -1}, "more than 0"),
+        ((replace(GRANTS, undo=unpack), replace(TELLS, undo=unpack)), {}, "a name of its own"),
         ((TELLS,), {"when": lambda: True}, "is called with one value"),
         ((TELLS,), {"when": lambda event: event}, "takes one dataclass"),
     ],
