@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 
 from sagas import error_texts
 from sagas.choreography.moves import Overtaken, move
+from sagas.choreography.told import first_payload
 from sagas.conf import conf
 from sagas.core import codec
 from sagas.core.choreography import Choreography, Hop, payload_of
@@ -70,7 +71,7 @@ def _left(flow: WatchedFlow, declared: Choreography) -> list[tuple[Hop, Callable
 
 def _undo(flow: WatchedFlow, hop: Hop, undo: Callable[[Any], None]) -> None:
     context = hop.context
-    payload: Any = codec.decode(payload_of(undo, flow.name), flow.payload, tolerant=True)
+    payload: Any = codec.decode(payload_of(undo, flow.name), first_payload(flow), tolerant=True)
     apart = is_detached(context)
     if apart:
         with transaction(context):

@@ -181,7 +181,12 @@ BY_HAND = {
     "what is undone is known by the undo's name": (
         "sagas.choreography.undoing",
         "{hop.undo_name, number} & {*flow.undone}",
-        "{number} & {*range(len(declared.hops))[::-1][: len(flow.undone)]}",
+        "{number} & {*flow.undone}",
+    ),
+    "an undo is given the first event as this release tells it": (
+        "sagas.choreography.told",
+        "upcasting.upcast(name, json.loads(payload), written, wanted)",
+        "json.loads(payload)",
     ),
     "a flow begins with what is told after it was declared": (
         "sagas.choreography.opening",

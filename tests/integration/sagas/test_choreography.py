@@ -12,11 +12,13 @@ from billing.coupons import services as coupon_services
 from sagas import failpoints
 from sagas.api import transaction
 from sagas.choreography import flows as registered
-from sagas.choreography import moves, operating, watchdog
+from sagas.choreography import moves, operating, told, watchdog
 from sagas.choreography.looking import look, missing
 from sagas.choreography.moves import Overtaken
 from sagas.choreography.words import next_words
+from sagas.core import upcasting
 from sagas.core.choreography import Choreography, Hop
+from sagas.core.upcasting import upcasts
 from sagas.models import DeadLetter, OperatorAction, WatchedFlow
 from sagas.outbox import dead_letters
 from sagas.reasons import ReasonMissing
@@ -465,6 +467,80 @@ def test_what_a_release_before_the_names_has_undone_is_not_undone_again(half_und
     watch()
 
     assert (flow().state, half_undone) == ("compensated", ["wrote", "gave back"])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConfirmedLater:
+    """What version 2 says: what was called the total is the amount."""
+
+    order_id: UUID
+    amount: int
+
+
+@pytest.fixture
+def version_2(monkeypatch):
+    """The release of tomorrow, which tells version 2; what its undo has taken back."""
+    undone = []
+
+    def take_back(order: ConfirmedLater) -> None:
+        undone.append(order.amount)
+
+    def begin():
+        monkeypatch.setattr(upcasting, "UPCASTERS", {})
+        upcasts("orders.OrderConfirmed", 1)(
+            lambda old: {"order_id": old["order_id"], "amount": old["total"]}
+        )
+        monkeypatch.setattr(told, "emitted", lambda: {("orders.OrderConfirmed", 2): None})
+        undone_by(monkeypatch, take_back)
+        return undone
+
+    return begin
+
+
+def given_up():
+    assert operating.compensate(flow().id, by="alice", reason="a mistake")
+    watch()
+    return flow()
+
+
+def test_a_flow_that_began_with_an_older_version_is_undone_by_a_release_that_reads_the_next(
+    broker, version_2
+):
+    a_flow(broker)
+    undone = version_2()
+
+    assert given_up().state == "compensated"
+    assert undone == [12_500]
+
+
+@pytest.mark.colocated
+def test_a_flow_whose_first_event_is_in_the_history_alone_is_undone(broker, version_2):
+    a_flow(broker)
+    carry(broker)
+    rows("DELETE FROM orders_outbox")
+    undone = version_2()
+
+    assert given_up().state == "compensated"
+    assert undone == [12_500]
+
+
+def test_a_flow_that_began_with_a_newer_version_is_left_to_a_release_that_reads_it(
+    broker, monkeypatch
+):
+    a_flow(broker)
+    monkeypatch.setattr(told, "emitted", lambda: {("orders.OrderConfirmed", 0): None})
+
+    assert given_up().state == "compensating"
+    assert "NoUpcaster: orders.OrderConfirmed: from version 1 to 0" in flow().missing
+
+
+@pytest.mark.colocated
+def test_a_flow_whose_first_event_is_gone_says_so(broker):
+    a_flow(broker)
+    rows("DELETE FROM orders_outbox")
+
+    assert given_up().state == "compensating"
+    assert "is in no outbox and no history" in flow().missing
 
 
 # -- deaths, duplicates, several at once -----------------------------------------------------------
