@@ -188,6 +188,21 @@ BY_HAND = {
         "upcasting.upcast(name, json.loads(payload), written, wanted)",
         "json.loads(payload)",
     ),
+    "of a young event a position says nothing": (
+        "sagas.choreography.told",
+        " WHERE id = %s AND (\n    created_at <",
+        " WHERE id = %s AND (true OR\n    created_at <",
+    ),
+    "what is pruned is known by its position": (
+        "sagas.choreography.told",
+        "return position(consumer, aggregate_type, aggregate_id) >= int(number)",
+        "return False",
+    ),
+    "what a consumer of now began behind is not past it": (
+        "sagas.choreography.told",
+        "row[3] <= starts.border_of(consumer, producer)",
+        "row[3] <= 0",
+    ),
     "a flow begins with what is told after it was declared": (
         "sagas.choreography.opening",
         "[flow for flow in flows.begun_by(event.name) if flow.name in declared]",

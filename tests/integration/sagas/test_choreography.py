@@ -9,6 +9,7 @@ from django.db import connection
 
 from billing.choreographies import REWARD
 from billing.coupons import services as coupon_services
+from orders.models import Outbox
 from sagas import failpoints
 from sagas.api import transaction
 from sagas.choreography import flows as registered
@@ -21,6 +22,8 @@ from sagas.core.choreography import Choreography, Hop
 from sagas.core.upcasting import upcasts
 from sagas.models import DeadLetter, OperatorAction, WatchedFlow
 from sagas.outbox import dead_letters
+from sagas.outbox.pruning import prune
+from sagas.outbox.republish import republish
 from sagas.reasons import ReasonMissing
 from tests.databases import rows
 from tests.integration.sagas.flows import (
@@ -294,6 +297,69 @@ def test_a_flow_that_cannot_be_undone_waits_for_an_operator(broker, no_undo):
     assert list(acts) == [("compensate", "refused"), ("resume", "done")]
 
 
+def parked_at_its_second_hop(broker):
+    """A flow whose last hop has not heard its event; it does so when all is carried."""
+    a_flow(broker)
+    publish_all()
+    [grant] = [one for one in broker.take() if "billing" in one.args[1:2]]
+    broker.run_chain(grant)
+    for _ in range(2):
+        watch(overdue=True)
+        broker.take()
+    assert flow().parked_reason.startswith("hop 2 of 2: orders has not handled")
+    carry(broker)
+
+
+def months_go_by(broker, *, settled=True):
+    for _ in range(2 if settled else 0):
+        for name in ("billing", "orders"):
+            rows(f"UPDATE {name}_outbox SET published_at = published_at - interval '90 days'")
+        republish()
+        broker.drain()
+    for name in ("billing", "orders"):
+        rows(f"UPDATE {name}_inbox SET applied_at = applied_at - interval '90 days'")
+        rows(f"UPDATE {name}_outbox SET settled_at = settled_at - interval '90 days'")
+    prune()
+
+
+def resumed():
+    operating.resume(flow().id, by="alice", reason="all is mended")
+    watch(overdue=True)
+    return flow()
+
+
+@pytest.mark.parametrize("settled", [True, False], ids=["pruned", "kept for somebody else"])
+def test_a_parked_flow_whose_hops_are_all_through_is_finished_at_its_resume_also_after_months(
+    broker, no_undo, settings, settled
+):
+    parked_at_its_second_hop(broker)
+    if not settled:  # then the outbox rows stay, and are as old
+        settings.SAGAS = {**settings.SAGAS, "RETENTION_DAYS": 0}
+    months_go_by(broker, settled=settled)
+
+    assert [one.applied_at for one in look(flow(), no_undo)] == [None, None]
+    assert Outbox.objects.filter(id=flow().event_id).exists() is not settled
+    assert (resumed().state, flow().parked_reason) == ("completed", "")
+    assert [hop["context"] for hop in flow().seen] == ["billing", "orders"]
+
+
+def test_what_a_consumer_of_now_never_heard_is_missing_also_after_months(
+    broker, no_undo, monkeypatch
+):
+    parked_at_its_second_hop(broker)
+    months_go_by(broker)
+    monkeypatch.setattr(told.starts, "border_of", lambda *_: 2**62)
+
+    assert resumed().missing.startswith("hop 1 of 2: billing has not handled")
+
+
+def test_a_young_event_that_a_position_has_passed_is_missing_without_its_inbox_row(broker, no_undo):
+    parked_at_its_second_hop(broker)
+    rows("DELETE FROM billing_inbox")
+
+    assert resumed().missing.startswith("hop 1 of 2: billing has not handled")
+
+
 def test_a_parked_flow_can_be_closed_and_never_moves_again(broker, no_undo):
     a_flow(broker)
     watch(overdue=True)
@@ -355,8 +421,7 @@ def test_an_undo_that_fails_at_its_commit_waits_for_an_operator_after_as_many_at
     a_flow(broker)
     rows("CREATE TEMP TABLE undo_parent (id int PRIMARY KEY)")
     rows(
-        "CREATE TEMP TABLE undo_child (id int REFERENCES undo_parent"
-        " DEFERRABLE INITIALLY DEFERRED)"
+        "CREATE TEMP TABLE undo_child (id int REFERENCES undo_parent DEFERRABLE INITIALLY DEFERRED)"
     )
 
     def take_back(_order: AnyOrder) -> None:
