@@ -41,7 +41,6 @@ from tests.integration.sagas.flows import (
 from tests.integration.sagas.news import grow_old
 from tests.together import together
 
-
 WITHDRAW = "billing.coupons.services.withdraw"
 
 
