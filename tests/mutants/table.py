@@ -160,8 +160,8 @@ BY_HAND = {
     ),
     "what an operator discarded is not taken for handled": (
         "sagas.choreography.looking",
-        "done = self.applied_at is not None and not self.is_discarded",
-        "done = self.applied_at is not None",
+        "done = self.is_applied and not self.is_discarded",
+        "done = self.is_applied",
     ),
     "an act on a flow raises the token": (
         "sagas.choreography.operating",
