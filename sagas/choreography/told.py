@@ -28,7 +28,7 @@ ORDER BY position LIMIT 1
 _OLD = """
 SELECT aggregatetype, aggregateid, sequence, position FROM {past} AS past WHERE id = %s AND (
     created_at < clock_timestamp() - make_interval(days => %s)
-    OR NOT EXISTS (SELECT FROM {outbox} AS waits WHERE waits.id = past.id))
+    OR NOT EXISTS (SELECT FROM {outbox} WHERE id = %s))
 """
 
 
@@ -63,7 +63,7 @@ def is_long_past(consumer: str, producer: str, event_id: UUID) -> bool:
 
     Of a young event only the inbox row counts: a position also passes what nobody has handled.
     """
-    row = _one(producer, _OLD, event_id, int(conf.RETENTION_DAYS))
+    row = _one(producer, _OLD, event_id, int(conf.RETENTION_DAYS), event_id)
     if row is None or row[3] <= starts.border_of(consumer, producer):
         return False
     aggregate_type, aggregate_id, number, _ = row
