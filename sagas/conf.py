@@ -27,9 +27,10 @@ class Setting:
         self.name = name
 
     def __get__(self, instance: object, owner: type) -> float:
-        """Return the project's value, else the default."""
+        """Return the project's value, else the default; of one that is to be whole, no fraction."""
         chosen: dict[str, Any] = getattr(settings, "SAGAS", {})
-        return float(chosen.get(self.name, self.default))
+        number = float(chosen.get(self.name, self.default))
+        return float(int(number)) if self.whole else number
 
     def wrong(self, chosen: Any) -> str | None:
         """Return what is wrong with a value that the project says."""

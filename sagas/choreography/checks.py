@@ -52,7 +52,7 @@ def _unreadable(flow: Choreography) -> Iterator[CheckMessage]:
 
 
 def _forgotten(flow: Choreography) -> Iterator[CheckMessage]:
-    """Find flows that outlast what a look reads: a hop whose rows are pruned looks undone."""
+    """Find flows that outlast what a look reads: of what is pruned there are positions only."""
     lasts = flow.within + flow.redrives * flow.patience
     if conf.RETENTION_DAYS >= 1 and lasts >= timedelta(days=conf.RETENTION_DAYS):
         yield Error(

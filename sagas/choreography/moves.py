@@ -9,9 +9,11 @@ from sagas.models import WatchedFlow
 from sagas.statements import cursor_of
 from sagas.transactions import ENGINE
 
-# By names: what this release does not declare is left to one that does.
+# By names: what this release does not declare is left to one that does. The attempt at an undo is
+# counted before it begins: one that ends its process is an attempt as well.
 _CLAIM = """
 UPDATE sagas_watchedflow SET token = token + 1,
+    attempts = attempts + (state = 'compensating')::int,
     due_at = clock_timestamp() + make_interval(secs => %(lease)s)
 WHERE id = (
     SELECT id FROM sagas_watchedflow
@@ -39,7 +41,7 @@ def claim() -> WatchedFlow | None:
 
 
 def move(flow: WatchedFlow, **changes: Any) -> None:
-    """Change a flow that is still this look's own; part of a transaction.
+    """Change the row of a flow that is still this look's own; part of a transaction.
 
     :raises Overtaken: if it is not
     """
@@ -48,5 +50,3 @@ def move(flow: WatchedFlow, **changes: Any) -> None:
     )
     if not mine.update(**changes):
         raise Overtaken(f"{flow.name} {flow.id}")
-    for name, value in changes.items():
-        setattr(flow, name, value)

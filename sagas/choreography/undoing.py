@@ -13,9 +13,10 @@ from django.db.models.functions import Now
 
 from sagas import error_texts
 from sagas.choreography.moves import Overtaken, move
+from sagas.choreography.told import first_payload
 from sagas.conf import conf
 from sagas.core import codec
-from sagas.core.choreography import Choreography, payload_of
+from sagas.core.choreography import Choreography, Hop, payload_of
 from sagas.core.retry import DEFAULT
 from sagas.core.states import FlowState
 from sagas.correlation import Correlation, correlated
@@ -37,16 +38,16 @@ def take_back(flow: WatchedFlow, declared: Choreography) -> None:
         traceparent=flow.traceparent,
     )
     with correlated(cause):
-        for number in reversed(range(len(declared.hops))):
-            undo = declared.hops[number].undo
-            if undo is None or number in flow.undone:
-                continue
+        for hop, undo in _left(flow, declared):
+            if flow.attempts > int(conf.MAX_ATTEMPTS):
+                _park_dead(flow, hop.context)
+                return
             try:
-                _undo(flow, declared, number, undo)
+                _undo(flow, hop, undo)
             except Overtaken:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever an undo raises, it is tried again
-                _note(flow, declared, number, error)
+                _note(flow, hop.context, error)
                 return
     with transaction(ENGINE):
         move(flow, state=FlowState.COMPENSATED.value, finished_at=Now(), due_at=None)
@@ -54,11 +55,23 @@ def take_back(flow: WatchedFlow, declared: Choreography) -> None:
     failpoint("watch.committed")
 
 
-def _undo(
-    flow: WatchedFlow, declared: Choreography, number: int, undo: Callable[[Any], None]
-) -> None:
-    context = declared.hops[number].context
-    payload: Any = codec.decode(payload_of(undo, flow.name), flow.payload, tolerant=True)
+def _left(flow: WatchedFlow, declared: Choreography) -> list[tuple[Hop, Callable[[Any], None]]]:
+    """Return the hops that are still to be undone, the last one first.
+
+    By the names of their undos: a release may have put a hop in front since others were undone.
+    """
+    # A release that wrote numbers had, as far as anybody knows, the hops of this one.
+    left = [
+        (hop, hop.undo)
+        for number, hop in enumerate(declared.hops)
+        if hop.undo is not None and not {hop.undo_name, number} & {*flow.undone}
+    ]
+    return left[::-1]
+
+
+def _undo(flow: WatchedFlow, hop: Hop, undo: Callable[[Any], None]) -> None:
+    context = hop.context
+    payload: Any = codec.decode(payload_of(undo, flow.name), first_payload(flow), tolerant=True)
     apart = is_detached(context)
     if apart:
         with transaction(context):
@@ -68,27 +81,36 @@ def _undo(
     with transaction(ENGINE if apart else context):
         if not apart:
             undo(payload)
+        undone = [*flow.undone, hop.undo_name]
         left = Now() + timedelta(seconds=conf.LEASE)
-        move(flow, undone=[*flow.undone, number], attempts=0, due_at=left)
+        # This claim goes on to the next undo, and is the first attempt at it.
+        move(flow, undone=undone, attempts=1, due_at=left)
         failpoint("watch.before_commit")
+    # Not before: a commit may fail, at a foreign key that is looked at in the end.
+    flow.undone, flow.attempts = undone, 1
     failpoint("watch.committed")
 
 
-def _note(flow: WatchedFlow, declared: Choreography, number: int, error: Exception) -> None:
-    context = declared.hops[number].context
-    attempts = flow.attempts + 1
-    reason = f"{context} could not take its hop back, attempt {attempts}: " + error_texts.text_of(
-        error
-    )
+def _note(flow: WatchedFlow, context: str, error: Exception) -> None:
+    reason = f"{context} could not take its hop back, attempt {flow.attempts}: "
+    reason += error_texts.text_of(error)
     log.warning("undo_fault", extra={"context": context, "key": flow.name, "error": reason})
-    if attempts >= int(conf.MAX_ATTEMPTS):
-        park(flow, reason, attempts=attempts)
+    if flow.attempts >= int(conf.MAX_ATTEMPTS):
+        park(flow, reason)
         return
-    delay = DEFAULT.delay(attempts, base=conf.DELAY_BASE, cap=conf.DELAY_CAP)
+    delay = DEFAULT.delay(flow.attempts, base=conf.DELAY_BASE, cap=conf.DELAY_CAP)
     with transaction(ENGINE):
-        move(flow, attempts=attempts, missing=reason, due_at=Now() + timedelta(seconds=delay))
+        move(flow, missing=reason, due_at=Now() + timedelta(seconds=delay))
         failpoint("watch.before_commit")
     failpoint("watch.committed")
+
+
+def _park_dead(flow: WatchedFlow, context: str) -> None:
+    """Stop a flow of whose last attempt nothing was noted, else it would be parked with that."""
+    reason = f"{context} could not take its hop back: its process ended, or froze, in attempt "
+    reason += str(flow.attempts - 1)
+    log.warning("undo_fault", extra={"context": context, "key": flow.name, "error": reason})
+    park(flow, reason)
 
 
 def park(flow: WatchedFlow, reason: str, **changes: Any) -> None:

@@ -20,7 +20,15 @@ class Hop:
     tells: str = ""
     """The event that it publishes then; only the last hop tells nothing."""
     undo: Callable[[Any], None] | None = None
-    """Takes the part back, and shuts the door on one that comes late; given the first event."""
+    """Takes the part back, and shuts the door on one that comes late; given the first event.
+
+    Safe to repeat. That it ran is written down under its name.
+    """
+
+    @property
+    def undo_name(self) -> str:
+        """Return where the undo stands, as a dotted name; empty where there is none."""
+        return f"{self.undo.__module__}.{self.undo.__qualname__}" if self.undo else ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +62,9 @@ class Choreography:
         functions = [*filter(None, (self.when, *(hop.undo for hop in self.hops)))]
         payloads = tuple(payload_of(function, self.name) for function in functions)
         object.__setattr__(self, "payloads", payloads)
+        undos = [hop.undo_name for hop in self.hops if hop.undo]
+        if len(set(undos)) < len(undos):
+            raise InvalidDefinition(f"{self.name}: each hop has an undo of a name of its own")
 
     @property
     def heard(self) -> tuple[str, ...]:

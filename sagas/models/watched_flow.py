@@ -24,7 +24,7 @@ class WatchedFlow(models.Model):
     state = models.TextField(default=FlowState.RUNNING.value)
     seen = models.JSONField(default=list, help_text="The hops that were through, in their order.")
     missing = models.TextField(default="", help_text="What is missing, and since when.")
-    undone = models.JSONField(default=list, help_text="The numbers of the hops taken back.")
+    undone = models.JSONField(default=list, help_text="The undos that have run, by name.")
     redrives = models.IntegerField(default=0)
     attempts = models.IntegerField(default=0, help_text="Of the hop that is being taken back.")
     token = models.BigIntegerField(default=0, help_text="Raised by every look; fences the others.")

@@ -166,13 +166,48 @@ BY_HAND = {
     ),
     "what an operator discarded is not taken for handled": (
         "sagas.choreography.looking",
-        "done = self.applied_at is not None and not self.is_discarded",
-        "done = self.applied_at is not None",
+        "done = self.is_applied and not self.is_discarded",
+        "done = self.is_applied",
     ),
     "an act on a flow raises the token": (
         "sagas.choreography.operating",
         'chosen.update(token=F("token") + 1, **changes)',
         "chosen.update(**changes)",
+    ),
+    "an attempt at an undo is counted before it begins": (
+        "sagas.choreography.moves",
+        "    attempts = attempts + (state = 'compensating')::int,\n",
+        "",
+    ),
+    "an undo that ends its process is left to an operator": (
+        "sagas.choreography.undoing",
+        "if flow.attempts > int(conf.MAX_ATTEMPTS):",
+        "if False:",
+    ),
+    "what is undone is known by the undo's name": (
+        "sagas.choreography.undoing",
+        "{hop.undo_name, number} & {*flow.undone}",
+        "{number} & {*flow.undone}",
+    ),
+    "an undo is given the first event as this release tells it": (
+        "sagas.choreography.told",
+        "upcasting.upcast(name, json.loads(payload), written, wanted)",
+        "json.loads(payload)",
+    ),
+    "of a young event a position says nothing": (
+        "sagas.choreography.told",
+        " WHERE id = %s AND (\n    created_at <",
+        " WHERE id = %s AND (true OR\n    created_at <",
+    ),
+    "what is pruned is known by its position": (
+        "sagas.choreography.told",
+        "return position(consumer, aggregate_type, aggregate_id) >= int(number)",
+        "return False",
+    ),
+    "what a consumer of now began behind is not past it": (
+        "sagas.choreography.told",
+        "row[3] <= starts.border_of(consumer, producer)",
+        "row[3] <= 0",
     ),
     "a flow begins with what is told after it was declared": (
         "sagas.choreography.opening",

@@ -83,7 +83,7 @@ class Command(OperatorCommand):
             return
         self.stdout.write(f"{flow}  {told['stands']}")
         for hop in told["hops"]:
-            when = hop["applied_at"] or "missing"
+            when = hop["applied_at"] or ("done" if hop.get("through", True) else "missing")
             self.stdout.write(f"  {hop['context']} hears {hop['event']}  {when}")
         for said in filter(None, (told["missing"], told["next"])):
             self.stdout.write(said)
@@ -127,5 +127,6 @@ def _hop(one: Look) -> dict[str, Any]:
         "context": one.hop.context,
         "event": one.heard,
         "event_id": str(one.event_id) if one.event_id else "",
-        "applied_at": str(one.applied_at) if one.is_through else "",
+        "through": one.is_through,
+        "applied_at": str(one.applied_at or "") if one.is_through else "",
     }

@@ -1,20 +1,31 @@
 """A flow of events that nobody conducts, and the watchdog that notices when a part is missing."""
 
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from uuid import UUID
+
 import pytest
+from django.db import connection
 
 from billing.choreographies import REWARD
 from billing.coupons import services as coupon_services
+from orders.models import Outbox
 from sagas import failpoints
 from sagas.api import transaction
 from sagas.choreography import flows as registered
-from sagas.choreography import moves, operating, watchdog
+from sagas.choreography import moves, operating, told, watchdog
 from sagas.choreography.looking import look, missing
 from sagas.choreography.moves import Overtaken
 from sagas.choreography.words import next_words
+from sagas.core import upcasting
 from sagas.core.choreography import Choreography, Hop
+from sagas.core.upcasting import upcasts
 from sagas.models import DeadLetter, OperatorAction, WatchedFlow
 from sagas.outbox import dead_letters
+from sagas.outbox.pruning import prune
+from sagas.outbox.republish import republish
 from sagas.reasons import ReasonMissing
+from tests.databases import rows
 from tests.integration.sagas.flows import (
     a_flow,
     an_earning_order,
@@ -29,6 +40,8 @@ from tests.integration.sagas.flows import (
 )
 from tests.integration.sagas.news import grow_old
 from tests.together import together
+
+WITHDRAW = "billing.coupons.services.withdraw"
 
 
 def watch(*, overdue=False):
@@ -143,7 +156,7 @@ def test_the_second_hop_is_named_when_it_is_the_one_that_is_missing(broker):
     assert delivery.args[:2] == ("billing", "orders")
     assert "hop 2 of 2: orders has not handled billing.CouponGranted" in flow().missing
     give_up(broker)
-    assert (flow().state, flow().undone, coupons()) == ("compensated", [0], ["withdrawn"])
+    assert (flow().state, flow().undone, coupons()) == ("compensated", [WITHDRAW], ["withdrawn"])
     assert messages(order) == []
 
 
@@ -283,6 +296,69 @@ def test_a_flow_that_cannot_be_undone_waits_for_an_operator(broker, no_undo):
     assert list(acts) == [("compensate", "refused"), ("resume", "done")]
 
 
+def parked_at_its_second_hop(broker):
+    """A flow whose last hop has not heard its event; it does so when all is carried."""
+    a_flow(broker)
+    publish_all()
+    [grant] = [one for one in broker.take() if "billing" in one.args[1:2]]
+    broker.run_chain(grant)
+    for _ in range(2):
+        watch(overdue=True)
+        broker.take()
+    assert flow().parked_reason.startswith("hop 2 of 2: orders has not handled")
+    carry(broker)
+
+
+def months_go_by(broker, *, settled=True):
+    for _ in range(2 if settled else 0):
+        for name in ("billing", "orders"):
+            rows(f"UPDATE {name}_outbox SET published_at = published_at - interval '90 days'")
+        republish()
+        broker.drain()
+    for name in ("billing", "orders"):
+        rows(f"UPDATE {name}_inbox SET applied_at = applied_at - interval '90 days'")
+        rows(f"UPDATE {name}_outbox SET settled_at = settled_at - interval '90 days'")
+    prune()
+
+
+def resumed():
+    operating.resume(flow().id, by="alice", reason="all is mended")
+    watch(overdue=True)
+    return flow()
+
+
+@pytest.mark.parametrize("settled", [True, False], ids=["pruned", "kept for somebody else"])
+def test_a_parked_flow_whose_hops_are_all_through_is_finished_at_its_resume_also_after_months(
+    broker, no_undo, settings, settled
+):
+    parked_at_its_second_hop(broker)
+    if not settled:  # then the outbox rows stay, and are as old
+        settings.SAGAS = {**settings.SAGAS, "RETENTION_DAYS": 0}
+    months_go_by(broker, settled=settled)
+
+    assert [one.applied_at for one in look(flow(), no_undo)] == [None, None]
+    assert Outbox.objects.filter(id=flow().event_id).exists() is not settled
+    assert (resumed().state, flow().parked_reason) == ("completed", "")
+    assert [hop["context"] for hop in flow().seen] == ["billing", "orders"]
+
+
+def test_what_a_consumer_of_now_never_heard_is_missing_also_after_months(
+    broker, no_undo, monkeypatch
+):
+    parked_at_its_second_hop(broker)
+    months_go_by(broker)
+    monkeypatch.setattr(told.starts, "border_of", lambda *_: 2**62)
+
+    assert resumed().missing.startswith("hop 1 of 2: billing has not handled")
+
+
+def test_a_young_event_that_a_position_has_passed_is_missing_without_its_inbox_row(broker, no_undo):
+    parked_at_its_second_hop(broker)
+    rows("DELETE FROM billing_inbox")
+
+    assert resumed().missing.startswith("hop 1 of 2: billing has not handled")
+
+
 def test_a_parked_flow_can_be_closed_and_never_moves_again(broker, no_undo):
     a_flow(broker)
     watch(overdue=True)
@@ -323,6 +399,212 @@ def test_an_undo_that_fails_is_tried_again_and_then_waits_for_an_operator(
     operating.resume(flow().id, by="alice", reason="they are open")
     watch()
     assert (flow().state, coupons()) == ("compensated", ["withdrawn"])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnyOrder:
+    order_id: UUID
+
+
+def undone_by(monkeypatch, undo, last=None):
+    """The reward, whose first hop, and perhaps the last, is taken back in another way."""
+    grants = Hop(context="billing", tells="billing.CouponGranted", undo=undo)
+    hops = (grants, Hop(context="orders", undo=last))
+    monkeypatch.setitem(registered.FLOWS, REWARD.name, replace(REWARD, hops=hops))
+
+
+def test_an_undo_that_fails_at_its_commit_waits_for_an_operator_after_as_many_attempts(
+    broker, monkeypatch, settings
+):
+    settings.SAGAS = {**settings.SAGAS, "MAX_ATTEMPTS": 2}
+    a_flow(broker)
+    rows("CREATE TEMP TABLE undo_parent (id int PRIMARY KEY)")
+    rows(
+        "CREATE TEMP TABLE undo_child (id int REFERENCES undo_parent DEFERRABLE INITIALLY DEFERRED)"
+    )
+
+    def take_back(_order: AnyOrder) -> None:
+        with connection.cursor() as cursor:  # as every foreign key of Django: looked at at the end
+            cursor.execute("INSERT INTO undo_child VALUES (1)")
+
+    undone_by(monkeypatch, take_back)
+    operating.compensate(flow().id, by="alice", reason="a mistake")
+    attempts = []
+    for _ in range(3):
+        watch()
+        attempts.append(flow().attempts)
+
+    assert "attempt 2: " in flow().parked_reason
+    assert "violates foreign key" in flow().parked_reason
+    assert (attempts, flow().undone) == ([1, 2, 2], [])
+
+
+def test_an_undo_that_ends_its_process_waits_for_an_operator_after_as_many_attempts(
+    broker, monkeypatch, settings
+):
+    settings.SAGAS = {**settings.SAGAS, "MAX_ATTEMPTS": 2}
+    a_flow(broker)
+    killed = []
+
+    def take_back(order: AnyOrder) -> None:
+        killed.append(order)
+        raise Died
+
+    undone_by(monkeypatch, take_back)
+    operating.compensate(flow().id, by="alice", reason="a mistake")
+    for _ in range(4):
+        with suppress(Died):
+            watch()
+
+    assert len(killed) == 2
+    assert flow().parked_reason.endswith("its process ended, or froze, in attempt 2")
+    operating.resume(flow().id, by="alice", reason="it has more memory")
+    with pytest.raises(Died):
+        watch()
+
+
+def test_attempts_are_those_at_the_undo_that_is_next(broker, monkeypatch, settings):
+    settings.SAGAS = {**settings.SAGAS, "MAX_ATTEMPTS": 3}
+    a_flow(broker)
+    fails, died = ["once"], []
+
+    def write(_order: AnyOrder) -> None:
+        if fails:
+            raise RuntimeError(fails.pop())
+
+    def take_back(order: AnyOrder) -> None:
+        died.append(order)
+        raise Died
+
+    undone_by(monkeypatch, take_back, last=write)
+    operating.compensate(flow().id, by="alice", reason="a mistake")
+    watch()
+    assert (flow().attempts, flow().undone) == (1, [])
+    for _ in range(4):
+        with suppress(Died):
+            watch()
+
+    assert (len(died), flow().parked_at is not None) == (3, True)
+
+
+@pytest.fixture
+def half_undone(broker, monkeypatch, settings):
+    """A flow that is parked between its two undos; what they have done is told."""
+    settings.SAGAS = {**settings.SAGAS, "MAX_ATTEMPTS": 1}
+    a_flow(broker)
+    undone, closed = [], ["the books are closed"]
+
+    def give_back(_order: AnyOrder) -> None:
+        if closed:
+            raise RuntimeError(closed.pop())
+        undone.append("gave back")
+
+    def write(_order: AnyOrder) -> None:
+        undone.append("wrote")
+
+    undone_by(monkeypatch, give_back, last=write)
+    operating.compensate(flow().id, by="alice", reason="a mistake")
+    watch()
+    assert (undone, flow().parked_at is not None) == (["wrote"], True)
+    return undone
+
+
+def test_a_flow_that_is_parked_half_undone_is_undone_to_its_end_by_a_release_with_one_more_hop(
+    half_undone, monkeypatch
+):
+    def unpack(_order: AnyOrder) -> None:
+        half_undone.append("unpacked")
+
+    flows = registered.FLOWS
+    more = (Hop(context="orders", tells="orders.OrderPlaced", undo=unpack),)
+    longer = replace(flows[REWARD.name], hops=(*more, *flows[REWARD.name].hops))
+    monkeypatch.setitem(flows, REWARD.name, longer)
+    operating.resume(flow().id, by="alice", reason="they are open")
+    watch()
+
+    assert (flow().state, half_undone) == ("compensated", ["wrote", "gave back", "unpacked"])
+
+
+def test_what_a_release_before_the_names_has_undone_is_not_undone_again(half_undone):
+    WatchedFlow.objects.update(undone=[1])
+    operating.resume(flow().id, by="alice", reason="they are open")
+    watch()
+
+    assert (flow().state, half_undone) == ("compensated", ["wrote", "gave back"])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConfirmedLater:
+    """What version 2 says: what was called the total is the amount."""
+
+    order_id: UUID
+    amount: int
+
+
+@pytest.fixture
+def version_2(monkeypatch):
+    """The release of tomorrow, which tells version 2; what its undo has taken back."""
+    undone = []
+
+    def take_back(order: ConfirmedLater) -> None:
+        undone.append(order.amount)
+
+    def begin():
+        monkeypatch.setattr(upcasting, "UPCASTERS", {})
+        upcasts("orders.OrderConfirmed", 1)(
+            lambda old: {"order_id": old["order_id"], "amount": old["total"]}
+        )
+        monkeypatch.setattr(told, "emitted", lambda: {("orders.OrderConfirmed", 2): None})
+        undone_by(monkeypatch, take_back)
+        return undone
+
+    return begin
+
+
+def given_up():
+    assert operating.compensate(flow().id, by="alice", reason="a mistake")
+    watch()
+    return flow()
+
+
+def test_a_flow_that_began_with_an_older_version_is_undone_by_a_release_that_reads_the_next(
+    broker, version_2
+):
+    a_flow(broker)
+    undone = version_2()
+
+    assert given_up().state == "compensated"
+    assert undone == [12_500]
+
+
+@pytest.mark.colocated
+def test_a_flow_whose_first_event_is_in_the_history_alone_is_undone(broker, version_2):
+    a_flow(broker)
+    carry(broker)
+    rows("DELETE FROM orders_outbox")
+    undone = version_2()
+
+    assert given_up().state == "compensated"
+    assert undone == [12_500]
+
+
+def test_a_flow_that_began_with_a_newer_version_is_left_to_a_release_that_reads_it(
+    broker, monkeypatch
+):
+    a_flow(broker)
+    monkeypatch.setattr(told, "emitted", lambda: {("orders.OrderConfirmed", 0): None})
+
+    assert given_up().state == "compensating"
+    assert "NoUpcaster: orders.OrderConfirmed: from version 1 to 0" in flow().missing
+
+
+@pytest.mark.colocated
+def test_a_flow_whose_first_event_is_gone_says_so(broker):
+    a_flow(broker)
+    rows("DELETE FROM orders_outbox")
+
+    assert given_up().state == "compensating"
+    assert "is in no outbox and no history" in flow().missing
 
 
 # -- deaths, duplicates, several at once -----------------------------------------------------------
@@ -371,7 +653,7 @@ def test_a_watchdog_that_dies_while_it_compensates_is_followed_by_one_that_does(
     watch()
     carry(broker)
 
-    assert (flow().state, flow().undone, coupons()) == ("compensated", [0], ["withdrawn"])
+    assert (flow().state, flow().undone, coupons()) == ("compensated", [WITHDRAW], ["withdrawn"])
     assert messages(order) == ["coupon_granted", "coupon_withdrawn"]
 
 
@@ -392,7 +674,7 @@ def test_a_watchdog_that_dies_between_the_two_commits_of_a_detached_context_undo
     watch()
     carry(broker)
 
-    assert (flow().state, flow().undone, coupons()) == ("compensated", [0], ["withdrawn"])
+    assert (flow().state, flow().undone, coupons()) == ("compensated", [WITHDRAW], ["withdrawn"])
     assert messages(order) == ["coupon_granted", "coupon_withdrawn"]
 
 

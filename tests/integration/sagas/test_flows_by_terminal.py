@@ -34,10 +34,21 @@ def test_a_flow_whose_hop_is_missing_is_listed_and_shown(broker):
     )
     assert "hop 1 of 2: billing has not handled" in listed["missing"]
     assert "hop 1 of 2: billing has not handled" in said("flows", "list")[0]
-    assert [hop["applied_at"] for hop in shown["hops"]] == ["", ""]
+    assert [(hop["through"], hop["applied_at"]) for hop in shown["hops"]] == [(False, "")] * 2
     assert "it is delivered again, 2 more times" in shown["next"]
     assert code == 0
     assert "billing hears orders.OrderConfirmed  missing" in said("flows", "show", flow().id)[0]
+
+
+def test_a_hop_that_is_through_for_longer_than_is_kept_since_when_is_done(broker, settings):
+    a_flow(broker)
+    carry(broker)
+    settings.SAGAS = {**settings.SAGAS, "RETENTION_DAYS": 0}
+    prune()
+
+    assert "billing hears orders.OrderConfirmed  done" in said("flows", "show", flow().id)[0]
+    shown, _ = document("flows", "show", flow().id)
+    assert [(hop["through"], hop["applied_at"]) for hop in shown["hops"]] == [(True, "")] * 2
 
 
 def test_a_flow_that_is_under_way_is_not_late(broker):

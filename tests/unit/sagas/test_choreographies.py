@@ -1,6 +1,6 @@
 """Declaring flows of events: what is refused at once, and what `check` says of the rest."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import pytest
@@ -34,6 +34,10 @@ def declared(*hops, name="billing.trial", **facts):
     )
 
 
+def unpack(event: Unknown) -> None:
+    pass
+
+
 GRANTS = Hop(context="billing", tells="billing.CouponGranted")
 TELLS = Hop(context="orders")
 
@@ -58,6 +62,7 @@ def test_the_reward_is_a_flow_that_is_carried():
         ((GRANTS,), {}, "every hop but the last tells the next event"),
         ((TELLS,), {"within": timedelta(0)}, "more than 0"),
         ((TELLS,), {"redrives": -1}, "more than 0"),
+        ((replace(GRANTS, undo=unpack), replace(TELLS, undo=unpack)), {}, "a name of its own"),
         ((TELLS,), {"when": lambda: True}, "is called with one value"),
         ((TELLS,), {"when": lambda event: event}, "takes one dataclass"),
     ],
@@ -124,6 +129,17 @@ def test_a_flow_that_outlasts_what_is_kept_of_its_hops_is_an_error():
     assert (error.id, error.msg) == (
         "sagas.E023",
         "billing.trial: may last 30 days, and inbox and outbox are kept for 30",
+    )
+
+
+def test_a_broken_number_of_days_is_read_as_pruning_reads_it(settings):
+    settings.SAGAS = {**settings.SAGAS, "RETENTION_DAYS": 2.9}
+    flows.add(declared(GRANTS, TELLS, within=timedelta(days=2, minutes=1)))
+
+    [error] = check_choreographies()
+    assert (error.id, error.msg) == (
+        "sagas.E023",
+        "billing.trial: may last 2 days, and inbox and outbox are kept for 2",
     )
 
 
