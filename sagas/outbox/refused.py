@@ -58,10 +58,14 @@ def note(producer: str, told: Told, refusal: Refused, took: float) -> None:
 
 
 def settle_sent() -> None:
-    """Close the letters of events that have got outside after all."""
+    """Close the letters of events that have got outside after all, or that it goes without.
+
+    Also of those that wait for a person: a sender that froze may note what it was told when others
+    have sent the event, or somebody has discarded it.
+    """
     tried: dict[str, set[UUID]] = defaultdict(set)
-    again = DeadLetter.objects.filter(context=OUTSIDE, resolved_at=None, next_at__lte=Now())
-    for producer, event_id in again.values_list("producer", "event_id"):
+    there = DeadLetter.objects.filter(context=OUTSIDE, resolved_at=None)
+    for producer, event_id in there.values_list("producer", "event_id"):
         tried[producer].add(event_id)
     for producer in contexts():
         if event_ids := tried[producer]:
