@@ -42,7 +42,8 @@ def folds(
     The function gets the facts so far and one event in its newest version, and returns the facts
     after it. Each is named like the column that it stands in; what no event tells is left out.
 
-    :param untold: rows of which nothing needs to have been told
+    :param untold: rows of which nothing needs to have been told; whose counter of events says that
+        something was is held against its stream all the same
     :param besides: what a page shows of a past instant beside the fold
     """
 

@@ -146,10 +146,10 @@ def _page(found: Fold, last: UUID | None) -> list[dict[str, Any]]:
 
 
 def _silent(found: Fold, keys: list[UUID]) -> set[UUID]:
-    """Return those of which nothing needs to have been told."""
+    """Return those of which nothing needs to have been told, and by their counter nothing was."""
     if found.untold is None or not keys:
         return set()
-    rows = found.aggregate._default_manager.filter(found.untold, id__in=keys)
+    rows = found.aggregate._default_manager.filter(found.untold, id__in=keys, event_sequence=0)
     return set(rows.values_list("id", flat=True))
 
 

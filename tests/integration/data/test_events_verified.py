@@ -9,16 +9,17 @@ from django.core.management import CommandError, call_command
 
 from billing.models import BillingAccount, Invoice
 from orders.models import Order
+from payments.events import PaymentDeclined
 from payments.models import Payment
 from sagas import append_only
-from sagas.api import connection_of, uuid7
+from sagas.api import connection_of, publish, transaction, uuid7
 from sagas.models import SagaInstance, StepRun
 from sagas.streams import verifying
 from sagas.streams.reading import NoStream
 from sagas.streams.showing import NothingTold, show
 from sagas.streams.verifying import verify
 from tests.databases import database_of, rows
-from tests.factories import a_sku, an_order
+from tests.factories import a_customer, a_method, a_sku, an_order
 from tests.integration.data import world
 from tests.together import together
 
@@ -131,6 +132,36 @@ def test_rows_of_which_nothing_was_told_and_news_of_rows_that_are_gone_are_named
 
     assert found()[f"orders.order:{order.id}", "row"] == ("nothing was told of it", "is there")
     assert found()[f"orders.customer:{stranger}", "row"] == ("is there", None)
+
+
+def test_a_row_that_need_not_be_told_of_and_whose_events_are_lost_is_named():
+    buyer = a_customer()
+    method = a_method(buyer)
+    facts = {
+        "purpose": "order",
+        "purpose_id": uuid7(),
+        "customer_id": buyer.id,
+        "amount": 500,
+        "currency": "GBP",
+    }
+    with transaction("payments"):
+        declined, quiet = [
+            Payment.objects.create(
+                method_id=method, status="failed", live=False, provider_ref=ref, **facts
+            )
+            for ref in ("pi_1", "pi_2")
+        ]
+        publish(
+            PaymentDeclined(payment_id=declined.id, provider_ref="pi_1", code="no", **facts),
+            aggregate=declined,
+        )
+    assert found() == {}
+    plant("DELETE FROM payments_outbox")  # before any relay has put it into the history
+
+    assert Payment.objects.get(id=quiet.id).event_sequence == 0
+    assert found() == {
+        (f"payments.payment:{declined.id}", "row"): ("nothing was told of it", "is there")
+    }
 
 
 def test_an_event_that_cannot_be_read_is_a_difference_and_not_the_end():
