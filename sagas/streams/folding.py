@@ -59,7 +59,8 @@ def folds(
 def fold(found: Fold, events: Iterable[StoredEvent]) -> Facts:
     """Return what follows from the events of one stream.
 
-    :raises SagasError: if an event cannot be read in its newest version
+    :raises SagasError: if an event cannot be read in its newest version; beside it whatever an
+        upcaster raises, or the function of the fold
     """
     facts: Facts = {}
     for event in events:

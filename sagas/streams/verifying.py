@@ -11,9 +11,8 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from sagas import append_only
+from sagas import append_only, error_texts
 from sagas.core.commands import context_of
-from sagas.core.errors import SagasError
 from sagas.streams.folding import FOLDS, Fold, fold
 from sagas.streams.reading import StoredEvent, read, snapshot, told
 from sagas.transactions import connection_of, table
@@ -163,8 +162,8 @@ def compare(
         return
     try:
         facts = fold(found, events)
-    except SagasError as wrong:
-        said = f"{type(wrong).__name__}: {wrong}"
+    except Exception as wrong:  # noqa: BLE001 - a payload or an upcaster of any kind; others go on
+        said = error_texts.text_of(wrong)
         yield Difference(stream=stream, field="events", folded=said, stored="is there")
         return
     for known, folded in {**facts, "event_sequence": events[-1].number}.items():

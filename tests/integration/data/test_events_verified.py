@@ -13,6 +13,8 @@ from payments.events import PaymentDeclined
 from payments.models import Payment
 from sagas import append_only
 from sagas.api import connection_of, publish, transaction, uuid7
+from sagas.core import upcasting
+from sagas.core.upcasting import upcasts
 from sagas.models import SagaInstance, StepRun
 from sagas.streams import verifying
 from sagas.streams.reading import NoStream
@@ -172,6 +174,47 @@ def test_an_event_that_cannot_be_read_is_a_difference_and_not_the_end():
     [difference] = differences()
     assert (difference.stream, difference.field) == (f"orders.order:{order.id}", "events")
     assert difference.folded == "NoUpcaster: orders.OrderPlaced: from version 9 to 1"
+
+
+@pytest.fixture
+def spoiled():
+    """Two orders: one whose event is to be spoiled, and one that differs by itself."""
+    a_sku("MUG")
+    order, other = an_order(("MUG", 1)), an_order(("MUG", 1))
+    plant("UPDATE orders_order SET reference = 'no' WHERE id = %s", [other.id])
+    return order, other
+
+
+def both_are_named(order, other):
+    return set(found()) == {
+        (f"orders.order:{order.id}", "events"),
+        (f"orders.order:{other.id}", "reference"),
+    }
+
+
+@pytest.mark.parametrize("payload", ["[1]", '"text"', "null", "7"])
+def test_a_payload_that_is_no_object_is_named_and_the_others_are_compared(spoiled, payload):
+    plant(
+        "UPDATE orders_outbox SET payload = %s::jsonb WHERE aggregateid = %s",
+        [payload, spoiled[0].id],
+    )
+    assert both_are_named(*spoiled)
+
+
+def test_an_upcaster_that_fails_at_one_event_is_named_and_the_others_are_compared(
+    spoiled, monkeypatch
+):
+    monkeypatch.setattr(upcasting, "UPCASTERS", {})
+    plant("UPDATE orders_outbox SET version = 0 WHERE aggregateid = %s", [spoiled[0].id])
+
+    @upcasts("orders.OrderPlaced", 0)
+    def renamed(payload):
+        return {**payload, "total": payload["no such field"]}
+
+    text, code = run("verify")
+    assert both_are_named(*spoiled)
+    assert code == 1
+    assert "told KeyError: 'no such field'" in text
 
 
 def test_a_system_at_work_is_compared_at_one_moment(monkeypatch):
