@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db.models import Q
 
 from sagas.core.events import Event
-from sagas.models.contextual import Aggregate
+from sagas.models.contextual import Aggregate, type_of
 from sagas.streams.known import read_as_newest
 from sagas.streams.reading import StoredEvent
 
@@ -48,7 +48,7 @@ def folds(
     """
 
     def register(step: Step) -> Step:
-        FOLDS[aggregate._meta.label_lower] = Fold(
+        FOLDS[type_of(aggregate)] = Fold(
             aggregate=aggregate, step=step, untold=untold, besides=besides
         )
         return step
