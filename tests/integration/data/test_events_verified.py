@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import IntegrityError
 
 from billing.models import BillingAccount, Invoice
 from orders.models import Order
@@ -259,6 +260,52 @@ def test_a_history_whose_guard_is_missing_is_named():
     finally:
         append_only.guard(connection_of("orders"), "orders_event")
     assert found() == {}
+
+
+ALL = "BEFORE UPDATE OR DELETE OR TRUNCATE"
+ITS_OWN = "EXECUTE FUNCTION orders_event_append_only()"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        f"BEFORE TRUNCATE ON orders_event FOR EACH STATEMENT {ITS_OWN}",
+        f"BEFORE UPDATE OF type OR DELETE OR TRUNCATE ON orders_event FOR EACH STATEMENT {ITS_OWN}",
+        f"BEFORE UPDATE OR DELETE ON orders_event FOR EACH ROW WHEN (old.actor = '') {ITS_OWN}",
+        f"{ALL} ON orders_event FOR EACH STATEMENT WHEN (false) {ITS_OWN}",
+        f"{ALL} ON orders_event FOR EACH STATEMENT EXECUTE FUNCTION orders_event_lenient()",
+    ],
+)
+def test_a_guard_that_lets_rows_be_rewritten_is_named(other):
+    rows(
+        "CREATE FUNCTION orders_event_lenient() RETURNS trigger LANGUAGE plpgsql"
+        " AS $$ BEGIN RETURN NULL; END $$"
+    )
+    try:
+        rows(f"CREATE OR REPLACE TRIGGER append_only {other}")
+        rows("UPDATE orders_event SET actor = 'operator:nobody'")
+        assert found() == {("orders_event", "trigger append_only"): ("is on", "is another")}
+    finally:
+        append_only.guard(connection_of("orders"), "orders_event")
+        rows("DROP FUNCTION orders_event_lenient()")
+    assert found() == {}
+
+
+def test_a_guard_whose_function_was_taken_out_is_named():
+    [(schema,)] = rows(
+        "SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = 'orders_event'::regclass"
+    )
+    rows(
+        f"CREATE OR REPLACE FUNCTION {schema}.orders_event_append_only() RETURNS trigger"
+        " LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$"
+    )
+    try:
+        assert found() == {("orders_event", "trigger append_only"): ("is on", "is another")}
+    finally:
+        append_only.guard(connection_of("orders"), "orders_event")
+    assert found() == {}
+    with pytest.raises(IntegrityError, match="is append-only"):
+        rows("UPDATE orders_event SET actor = 'operator:nobody'")
 
 
 def test_another_context_than_there_is_is_wrong_use():
