@@ -17,6 +17,7 @@ from sagas.api import connection_of, publish, transaction, uuid7
 from sagas.core import upcasting
 from sagas.core.upcasting import upcasts
 from sagas.models import SagaInstance, StepRun
+from sagas.outbox.relay import relay
 from sagas.streams import verifying
 from sagas.streams.reading import NoStream
 from sagas.streams.showing import NothingTold, show
@@ -24,6 +25,7 @@ from sagas.streams.verifying import verify
 from tests.databases import database_of, rows
 from tests.factories import a_customer, a_method, a_sku, an_order
 from tests.integration.data import world
+from tests.integration.sagas.news import a_teller, tell
 from tests.together import together
 
 pytestmark = pytest.mark.usefixtures("committed_db")
@@ -125,6 +127,22 @@ def test_holes_and_rows_and_words_that_are_not_in_the_history_are_named(shop):
     assert named[f"orders.order:{lost.id}", "event 2"][1] == "sent, and not in the history"
     assert named[f"orders.order:{other.id}", "event 1"][1] == "in the history, with other words"
     assert named[f"orders.order:{other.id}", "total"] == (1, other.total)
+
+
+def test_a_stream_whose_positions_do_not_grow_with_its_numbers_is_named():
+    """A database that was put back, or moved, without the place of its sequence."""
+    teller = a_teller()
+    place = "SELECT setval(pg_get_serial_sequence('orders_outbox', 'position'), {})".format
+    tell(teller, "a")
+    relay("orders")
+    rows(place(5_000_000))
+    tell(teller, "b")
+    tell(a_teller(), "in order")
+    rows(place(4_000_000))
+    tell(teller, "c", "d")
+    named = {stream: said for (stream, what), said in found().items() if what == "positions"}
+    said = ("grow with the numbers", "event 3 stands before the one it follows")
+    assert named == {f"orders.customer:{teller.id}": said}
 
 
 def test_rows_of_which_nothing_was_told_and_news_of_rows_that_are_gone_are_named():
