@@ -11,8 +11,9 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from sagas import append_only, error_texts
+from sagas import append_only
 from sagas.core.commands import context_of
+from sagas.core.errors import SagasError
 from sagas.streams.folding import FOLDS, Fold, fold
 from sagas.streams.reading import StoredEvent, read, snapshot, told
 from sagas.transactions import connection_of, table
@@ -178,8 +179,8 @@ def compare(
         return
     try:
         facts = fold(found, events)
-    except Exception as wrong:  # noqa: BLE001 - a payload or an upcaster of any kind; others go on
-        said = error_texts.text_of(wrong)
+    except SagasError as wrong:
+        said = f"{type(wrong).__name__}: {wrong}"
         yield Difference(stream=stream, field="events", folded=said, stored="is there")
         return
     for known, folded in {**facts, "event_sequence": events[-1].number}.items():

@@ -18,7 +18,7 @@ from sagas.core import upcasting
 from sagas.core.upcasting import upcasts
 from sagas.models import SagaInstance, StepRun
 from sagas.outbox.relay import relay
-from sagas.streams import verifying
+from sagas.streams import showing, verifying
 from sagas.streams.reading import NoStream
 from sagas.streams.showing import NothingTold, show
 from sagas.streams.verifying import verify
@@ -233,7 +233,9 @@ def test_an_upcaster_that_fails_at_one_event_is_named_and_the_others_are_compare
     text, code = run("verify")
     assert both_are_named(*spoiled)
     assert code == 1
-    assert "told KeyError: 'no such field'" in text
+    with pytest.raises(CommandError, match="event 1: KeyError"):
+        run("show", f"orders.order:{spoiled[0].id}")
+    assert "told CannotFold: event 1: KeyError: 'no such field'" in text
 
 
 def test_a_system_at_work_is_compared_at_one_moment(monkeypatch):
@@ -393,6 +395,16 @@ def test_a_stream_is_shown_on_a_terminal_and_as_json(shop):
     assert [event["type"] for event in shown["events"]] == ["orders.OrderPlaced"]
     assert shown["state"]["status"] == "pending"
     assert datetime.fromisoformat(shown["events"][0]["at"]) == placed
+    assert "it was not there" in run("show", stream, "--as-of", "2001-01-01T00:00")[0]
+
+
+def test_a_stream_that_nothing_folds_is_not_said_to_have_been_away(shop, monkeypatch):
+    stream = f"orders.order:{shop['good'].id}"
+    monkeypatch.setattr(showing, "FOLDS", {})
+
+    text, _ = run("show", stream)
+    assert "orders.OrderConfirmed v1" in text
+    assert text.endswith("nothing says what its events come to: its aggregate has no fold\n")
     assert "it was not there" in run("show", stream, "--as-of", "2001-01-01T00:00")[0]
 
 
