@@ -85,10 +85,10 @@ def _behind(producer: str, consumer: str, rows: list[Row]) -> list[Row]:
     border = starts.border_of(consumer, producer)
     theirs = [row for row in rows if row[0] > border]
     positions = positions_of(consumer, [(row[3], row[4]) for row in theirs])
-    behind = [row for row in theirs if positions.get((row[3], row[4]), 0) < row[5]]
-    waiting = {row[0] for row in behind}
-    dead_letters.settle(consumer, [row[1] for row in theirs if row[0] not in waiting])
-    return behind
+    applied = [row for row in theirs if positions.get((row[3], row[4]), 0) >= row[5]]
+    dead_letters.settle(consumer, [row[1] for row in applied])
+    done = {row[0] for row in applied}
+    return [row for row in theirs if row[0] not in done]
 
 
 def _unsettled(producer: str) -> Iterator[list[Row]]:

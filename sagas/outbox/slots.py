@@ -173,9 +173,11 @@ def watch() -> list[str]:
 
 
 def _drop_if_too_much_is_kept(alias: str) -> bool:
+    ceiling = int(conf.TAIL_CEILING) * MEGABYTE
     tail = look(alias)
-    too_much = tail.retained > int(conf.TAIL_CEILING) * MEGABYTE
-    if not tail.has_slot or tail.is_lost or not too_much or not drop_slot(alias):
+    if tail.is_lost or not tail.has_slot:
+        return False
+    if not (tail.retained > ceiling and drop_slot(alias)):
         return False
     failpoint("tail.slot_dropped", alias)
     kept = f"{tail.retained // MEGABYTE} MB of log were kept for it"

@@ -145,7 +145,7 @@ BY_HAND = {
     ),
     "what was missed is kept before anything is pruned": (
         "sagas.outbox.pruning",
-        "        keep_missed(context)\n",
+        "                keep_missed(context)\n",
         "",
     ),
     "what is marked is kept": (
