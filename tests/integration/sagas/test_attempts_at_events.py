@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from celery import current_app
 from celery.exceptions import SoftTimeLimitExceeded
-from django.db import DataError, OperationalError, connection
+from django.db import DataError, OperationalError
 
 from orders.models import Outbox
 from sagas import failpoints
@@ -14,6 +14,7 @@ from sagas.models import DeadLetter
 from sagas.outbox import attempts, dead_letters, delivery, discarding, reading, relay
 from sagas.outbox.dead_letters import Attempt
 from sagas.outbox.republish import republish
+from sagas.transactions import connection_of
 from tests.databases import rows
 from tests.integration.sagas import trial
 from tests.integration.sagas.news import Failing, a_teller, grow_old, listen, position, tell
@@ -295,7 +296,7 @@ def frozen(settings):
 
         def others(pid):
             # The server ends the session that stands still in its transaction.
-            with connection.cursor() as cursor:
+            with connection_of("billing").cursor() as cursor:
                 cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
             relay.relay_batch("orders")
             meanwhile()
@@ -306,7 +307,7 @@ def frozen(settings):
             tried.append(text)
             if len(tried) > 1:
                 raise RuntimeError("poison")
-            with connection.cursor() as cursor:
+            with connection_of("billing").cursor() as cursor:
                 cursor.execute("SELECT pg_backend_pid()")
                 [pid] = cursor.fetchone()
             outcomes.extend(together(lambda: others(pid)))
