@@ -1,7 +1,7 @@
 """Tables whose rows are never changed: the database refuses it, also to their owner.
 
-``migrate`` makes the trigger wherever it is missing or off, also in a project that has the engine
-and no migrations of ours. Grants come on top where contexts have roles of their own.
+``migrate`` makes the trigger wherever it is missing, off or another one, also in a project that has
+the engine and no migrations of ours. Grants come on top where contexts have roles of their own.
 """
 
 from collections.abc import Iterable
@@ -14,6 +14,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from sagas.models.event import EventBase
 from sagas.transactions import alias_of
 
+_BODY = """
+BEGIN
+    RAISE EXCEPTION '% is append-only', TG_TABLE_NAME
+        USING ERRCODE = 'restrict_violation',
+            HINT = 'Tell a new event that corrects the old one.';
+END """
+
 # The function lies beside its table, wherever that is: a context takes both along.
 _GUARD = """
 DO $do$
@@ -22,22 +29,23 @@ DECLARE
         WHERE oid = '{table}'::regclass);
 BEGIN
     EXECUTE format($sql$
-        CREATE OR REPLACE FUNCTION %s.{table}_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
-        BEGIN
-            RAISE EXCEPTION '%% is append-only', TG_TABLE_NAME
-                USING ERRCODE = 'restrict_violation',
-                    HINT = 'Tell a new event that corrects the old one.';
-        END $$ $sql$, place);
+        CREATE OR REPLACE FUNCTION %s.{table}_append_only() RETURNS trigger LANGUAGE plpgsql
+        AS %L $sql$, place, $body${body}$body$);
     EXECUTE format($sql$
         CREATE OR REPLACE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON %s.{table}
         FOR EACH STATEMENT EXECUTE FUNCTION %s.{table}_append_only() $sql$, place, place);
 END $do$
 """
 
-# A trigger that is there and off refuses nothing, and one for replicas nothing in daily life.
+# A trigger that is there and off refuses nothing, and one for replicas nothing in daily life; nor
+# does one of that name that is made before something else, on a condition, or that does nothing.
+# 58: before, for each statement, update, delete and truncate.
 _GUARD_OF = """
-SELECT coalesce((SELECT CASE WHEN tgenabled IN ('O', 'A') THEN 'is on' ELSE 'is off' END
-    FROM pg_trigger WHERE tgrelid = to_regclass(%s) AND tgname = 'append_only'), 'is missing')
+SELECT coalesce((SELECT CASE WHEN tgenabled NOT IN ('O', 'A') THEN 'is off'
+        WHEN tgtype = 58 AND tgattr::text = '' AND tgqual IS NULL AND prosrc = %s THEN 'is on'
+        ELSE 'is another' END
+    FROM pg_trigger JOIN pg_proc f ON f.oid = tgfoid
+    WHERE tgrelid = to_regclass(%s) AND tgname = 'append_only'), 'is missing')
 WHERE to_regclass(%s) IS NOT NULL
 """
 ON = "is on"
@@ -56,7 +64,7 @@ def unguarded(connection: BaseDatabaseWrapper, tables: Iterable[str]) -> list[tu
     found = []
     with connection.cursor() as cursor:
         for table in tables:
-            cursor.execute(_GUARD_OF, [table, table])
+            cursor.execute(_GUARD_OF, [_BODY, table, table])
             found += [(table, said) for (said,) in cursor.fetchall() if said != ON]
     return found
 
@@ -65,7 +73,7 @@ def guard(connection: BaseDatabaseWrapper, table: str) -> None:
     """Let the database refuse to change, delete or truncate rows of a table; safe to repeat."""
     if unguarded(connection, [table]):
         with connection.cursor() as cursor:
-            cursor.execute(_GUARD.format(table=table))
+            cursor.execute(_GUARD.format(table=table, body=_BODY))
 
 
 def guard_histories(app_config: AppConfig, using: str, **_: Any) -> None:

@@ -34,6 +34,7 @@ from sagas.outbox import (
     slots,
     streaming,
 )
+from sagas.outbox.apart import Apart
 from sagas.projections import lag
 from sagas.spans import span
 
@@ -113,12 +114,16 @@ def relay_outboxes(context: str = "") -> None:
     A commit that rings names its context, which is then the only one.
     """
     # Handlers that take long give the worker back here too, and the rest goes by messages.
-    if relay.relay(context, on_the_spot=delivery.bring_up_to_date, spared=relay.SPARED):
-        exchange.ring()
-    # Last, and bounded: a stream that hangs holds up nothing that our own deliveries need.
-    streaming.answer(context)
-    if not context:
-        dead_letters.retry_due()
+    with Apart() as apart:
+        with apart.each():
+            if relay.relay(context, on_the_spot=delivery.bring_up_to_date, spared=relay.SPARED):
+                exchange.ring()
+        # Last, and bounded: a stream that hangs holds up nothing that our own deliveries need.
+        with apart.each():
+            streaming.answer(context)
+        if not context:
+            with apart.each():
+                dead_letters.retry_due()
 
 
 @shared_task(name="sagas.send_outside")
@@ -139,9 +144,10 @@ def deliver(task: Task[Any, Any], producer: str, consumer: str, event_ids: list[
 @shared_task(name="sagas.republish")
 def republish_events() -> None:
     """Deliver again what a context has not applied in time, and note how fresh its tables are."""
-    republish.republish()
-    bell.try_again()
-    lag.note()
+    with Apart() as apart:
+        for act in (republish.republish, bell.try_again, lag.note):
+            with apart.each():
+                act()
 
 
 @shared_task(name="sagas.catch_up")

@@ -49,10 +49,7 @@ class Tailing:
         :raises Refused: if the broker does not take the events
         """
         for alias in slots.databases():
-            total = 0
-            while count := tailing.tail(alias):
-                total += count
-            self.say(f"{alias}: {total} published")
+            self.say(f"{alias}: {tailing.tail_to_the_end(alias)} published")
 
     def run(self) -> None:
         """Hand over what comes, until SIGTERM or SIGINT; outlives database and broker.

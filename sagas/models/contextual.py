@@ -39,13 +39,23 @@ class Aggregate(models.Model):
 
     @property
     def aggregate_type(self) -> str:
-        """Return the name under which consumers keep their position, like ``orders.order``."""
-        return self._meta.label_lower
+        """Return the name under which consumers keep their position, like ``orders.order``.
+
+        That of the model whose table it is: a proxy's rows, and their counter, are the same.
+        """
+        return type_of(self)
 
     @property
     def aggregate_id(self) -> UUID:
         """Return the key under which consumers keep their position."""
         return self.id
+
+
+def type_of(aggregate: Aggregate | type[Aggregate]) -> str:
+    """Return the name of the model in whose table an aggregate lies."""
+    concrete = aggregate._meta.concrete_model
+    assert concrete is not None
+    return concrete._meta.label_lower
 
 
 class OutboxBase(models.Model):

@@ -20,6 +20,7 @@ from sagas.models.dead_letter import DeadLetter
 from sagas.models.operator_action import OperatorAction
 from sagas.outbox import exchange
 from sagas.outbox.exchange import OUTSIDE
+from sagas.outbox.positions import position
 from sagas.outbox.relay import deliver_later
 from sagas.outbox.subscriptions import Envelope
 from sagas.reasons import refuse_untold
@@ -119,9 +120,19 @@ def note(producer: str, consumer: str, envelope: Envelope, attempt: Attempt) -> 
     failpoint("letter.committed", consumer)
 
 
-def settle_up_to(consumer: str, aggregate_type: str, aggregate_id: UUID, sequence: int) -> None:
-    """Close the dead letters of an aggregate that its consumer has got past."""
-    _close(
+def bury(producer: str, consumer: str, envelope: Envelope, attempt: Attempt) -> None:
+    """Note an attempt of a consumer that went wrong, unless the consumer is past the event."""
+    note(producer, consumer, envelope, attempt)
+    # An attempt that froze may end when others have applied the event, or a person has discarded
+    # it: nothing waits behind it any more. Asked after the letter is written, since whoever goes
+    # past the event from now on finds it.
+    aggregate = (envelope.aggregate_type, envelope.aggregate_id)
+    settle_up_to(consumer, *aggregate, position(consumer, *aggregate))
+
+
+def settle_up_to(consumer: str, aggregate_type: str, aggregate_id: UUID, sequence: int) -> int:
+    """Close the dead letters of an aggregate that its consumer has got past; return how many."""
+    return _close(
         DeadLetter.objects.filter(
             context=consumer,
             aggregate_type=aggregate_type,
@@ -137,10 +148,10 @@ def settle(consumer: str, event_ids: list[UUID]) -> None:
     _close(DeadLetter.objects.filter(context=consumer, event_id__in=event_ids, resolved_at=None))
 
 
-def _close(letters: QuerySet[DeadLetter]) -> None:
+def _close(letters: QuerySet[DeadLetter]) -> int:
     # Without a reason it was a first attempt that went well.
-    letters.filter(reason="").delete()
-    letters.update(resolved_at=Now())
+    deleted, _ = letters.filter(reason="").delete()
+    return deleted + letters.update(resolved_at=Now())
 
 
 def retry_due() -> int:

@@ -132,7 +132,13 @@ def _aggregates(producer: str, event_ids: list[str]) -> list[tuple[str, UUID, st
 def _catch_up(producer: str, consumer: str, aggregate_type: str, aggregate_id: UUID) -> int:
     aggregate = (aggregate_type, aggregate_id)
     applied = 0
-    while (place := place_of(producer, consumer, *aggregate)).letters is not Standing.HELD:
+    while True:
+        place = place_of(producer, consumer, *aggregate)
+        if place.letters is Standing.HELD:
+            # Whoever thaws late notes what others have got past, and may die before it is closed.
+            if dead_letters.settle_up_to(consumer, *aggregate, place.position):
+                continue
+            return applied
         news = _News(producer=producer, consumer=consumer, is_due=place.letters is Standing.DUE)
         news.apply_all(*aggregate, place)
         applied += news.applied
@@ -142,7 +148,6 @@ def _catch_up(producer: str, consumer: str, aggregate_type: str, aggregate_id: U
         if not news.applied:
             return applied
         # While an attempt was counted, other deliveries of the aggregate were sent away.
-    return applied
 
 
 @dataclass(kw_only=True, slots=True)
@@ -211,7 +216,7 @@ def _apply_or_bury(producer: str, consumer: str, message: Message, *, counted: b
             text, trace = error_texts.text_of(fault), error_texts.trace_of(fault)
             log.warning("handler_fault", extra={"event": message.envelope.name, "error": text})
             attempt = Attempt(text, trace, counted=counted, took=monotonic() - began)
-            dead_letters.note(producer, consumer, message.envelope, attempt)
+            dead_letters.bury(producer, consumer, message.envelope, attempt)
             if isinstance(fault, SoftTimeLimitExceeded):
                 raise  # the task has no time left for anybody
             return End.BURIED

@@ -103,9 +103,19 @@ def half_discarded(context: str) -> frozenset[str]:
 
 
 def _close(letter: DeadLetter, *, passed: bool | None) -> bool:
-    still_open = DeadLetter.objects.filter(id=letter.id, resolved_at=None)
-    closed = bool(still_open.update(resolved_at=Now(), next_at=None))
-    return closed and (_go_past(letter) if passed is None else passed)
+    one = DeadLetter.objects.filter(id=letter.id)
+    one.select_for_update().get()
+    closed = bool(one.filter(resolved_at=None).update(resolved_at=Now(), next_at=None))
+    if passed is None:
+        return closed and _go_past(letter)
+    # A delivery may have closed it since: it found that the context has gone past the event.
+    return passed and (closed or not _is_discarded(letter))
+
+
+def _is_discarded(letter: DeadLetter) -> bool:
+    return OperatorAction.objects.filter(
+        action="discard", target_id=str(letter.id), outcome="done"
+    ).exists()
 
 
 def _go_on_after(letter: DeadLetter) -> None:

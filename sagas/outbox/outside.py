@@ -26,6 +26,7 @@ from sagas.contexts import contexts
 from sagas.failpoints import failpoint
 from sagas.models.outside import OutsideLease
 from sagas.outbox import exchange, refused
+from sagas.outbox.apart import Apart
 from sagas.outbox.cloudevents import Told, document
 from sagas.transactions import ENGINE, connection_of, outside_transaction, table
 
@@ -72,21 +73,32 @@ def send() -> int:
     """Publish what waits for the outside in every context; return how many events.
 
     Nothing while somebody else is at it, or before a broker that failed is to be tried again.
+
+    :raises django.db.Error: if a database is away, after the others have had their turn
     """
     if not exchange.is_on():
         return 0
-    refused.settle_sent()
-    if not any(_due(context, 1) for context in contexts()):
-        return 0
+    due = []
+    with Apart() as apart:
+        with apart.each():
+            refused.settle_sent()
+        for context in contexts():
+            with apart.each():
+                due += [context] if _due(context, 1) else []
+        return _send(due, apart) if due else 0
+
+
+def _send(due: list[str], apart: Apart) -> int:
     lease = _Lease()
     if not lease.take():
         return 0
     sent, error = 0, ""
     try:
         with exchange.opened() as publish:
-            for context in contexts():
-                for count in _batches(context, lease, publish):
-                    sent += count
+            for context in due:
+                with apart.each():
+                    for count in _batches(context, lease, publish):
+                        sent += count
     except exchange.Away as away:
         error = str(away)
         log.warning("outside_away", extra={"error": error})

@@ -9,6 +9,7 @@ from uuid import UUID
 from sagas.conf import conf
 from sagas.contexts import contexts
 from sagas.outbox import catching_up, exchange, starts, stream
+from sagas.outbox.apart import Apart
 from sagas.outbox.delivery import deliver
 from sagas.outbox.history import delete_kept, keep_missed
 from sagas.outbox.republish import positions_of
@@ -52,14 +53,19 @@ def prune() -> int:
     An inbox row may go before its event could come again: the position refuses duplicates for
     ever, the inbox row only says when each was applied.
     """
-    # What a new consumer has still to read is kept, so it is let read first.
-    catching_up.catch_up(conf.STEP_TIMEOUT / 2)
-    deleted = _prune_table(ENGINE, "inbox") + _prune_table(ENGINE, "watchedflow")
-    deleted += _prune_table(ENGINE, "unreadable") + _prune_seen()
-    for context in contexts():
-        keep_missed(context)
-        deleted += _prune_events(context)
-        deleted += sum(_prune_table(context, name) for name in _PRUNE)
+    deleted = 0
+    with Apart() as apart:
+        with apart.each():
+            # What a new consumer has still to read is kept, so it is let read first.
+            catching_up.catch_up(conf.STEP_TIMEOUT / 2)
+        with apart.each():
+            deleted += _prune_table(ENGINE, "inbox") + _prune_table(ENGINE, "watchedflow")
+            deleted += _prune_table(ENGINE, "unreadable") + _prune_seen()
+        for context in contexts():
+            with apart.each():
+                keep_missed(context)
+                deleted += _prune_events(context)
+                deleted += sum(_prune_table(context, name) for name in _PRUNE)
     return deleted
 
 

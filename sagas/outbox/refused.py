@@ -13,6 +13,7 @@ from sagas import error_texts
 from sagas.contexts import contexts
 from sagas.models.dead_letter import DeadLetter
 from sagas.outbox import dead_letters
+from sagas.outbox.apart import Apart
 from sagas.outbox.cloudevents import Told
 from sagas.outbox.dead_letters import Attempt
 from sagas.outbox.exchange import OUTSIDE, Refused, exchange
@@ -58,18 +59,26 @@ def note(producer: str, told: Told, refusal: Refused, took: float) -> None:
 
 
 def settle_sent() -> None:
-    """Close the letters of events that have got outside after all."""
+    """Close the letters of events that have got outside after all, or that it goes without.
+
+    Also of those that wait for a person: a sender that froze may note what it was told when others
+    have sent the event, or somebody has discarded it.
+    """
     tried: dict[str, set[UUID]] = defaultdict(set)
-    again = DeadLetter.objects.filter(context=OUTSIDE, resolved_at=None, next_at__lte=Now())
-    for producer, event_id in again.values_list("producer", "event_id"):
+    there = DeadLetter.objects.filter(context=OUTSIDE, resolved_at=None)
+    for producer, event_id in there.values_list("producer", "event_id"):
         tried[producer].add(event_id)
-    for producer in contexts():
-        if event_ids := tried[producer]:
-            with connection_of(producer).cursor() as cursor:
-                statement = _STILL_DUE.format(outbox=table(producer, "outbox"))
-                cursor.execute(statement, [list(event_ids)])
-                event_ids -= {event_id for (event_id,) in cursor.fetchall()}
-            dead_letters.settle(OUTSIDE, list(event_ids))
+    with Apart() as apart:
+        for producer in filter(tried.get, contexts()):
+            with apart.each():
+                dead_letters.settle(OUTSIDE, _got_past(producer, tried[producer]))
+
+
+def _got_past(producer: str, event_ids: set[UUID]) -> list[UUID]:
+    with connection_of(producer).cursor() as cursor:
+        statement = _STILL_DUE.format(outbox=table(producer, "outbox"))
+        cursor.execute(statement, [list(event_ids)])
+        return list(event_ids - {event_id for (event_id,) in cursor.fetchall()})
 
 
 def pass_by(letter: DeadLetter) -> bool:

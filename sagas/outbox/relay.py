@@ -25,6 +25,7 @@ from sagas.contexts import contexts
 from sagas.failpoints import failpoint
 from sagas.orchestration import canvas
 from sagas.outbox import bell, starts
+from sagas.outbox.apart import Apart
 from sagas.outbox.history import KEEP, filled
 from sagas.outbox.subscriptions import consumers_of
 from sagas.spans import span
@@ -91,12 +92,10 @@ def relay(context: str = "", *, on_the_spot: Deliver | None = None, spared: floa
     :param context: has just committed something; its newest events go first
     :param on_the_spot: applies these instead of a message for them
     :param spared: seconds; what is younger is left to the ring of its commit
+    :raises django.db.Error: if a database is away, after the others have had their turn
     """
     if not context:
-        bell.answer(*contexts())
-        starts.begin_new()
-        beginning.begin_new()
-        return sum(_drain(each, spared=spared) for each in contexts())
+        return _relay_all(spared)
     if context not in contexts():
         log.warning("bell_of_nobody", extra={"context": error_texts.storable(context)})
         return 0
@@ -109,6 +108,19 @@ def relay(context: str = "", *, on_the_spot: Deliver | None = None, spared: floa
         total += passed or 0
         if passed is None or len(rows) < int(conf.RELAY_BATCH):
             break
+    return total
+
+
+def _relay_all(spared: float) -> int:
+    bell.answer(*contexts())
+    total = 0
+    with Apart() as apart:
+        for begin_new in (starts.begin_new, beginning.begin_new):
+            with apart.each():
+                begin_new()
+        for context in contexts():
+            with apart.each():
+                total += _drain(context, spared=spared)
     return total
 
 

@@ -1,7 +1,6 @@
 """Comparing outbox with inbox: "published" proves nothing, only a consumer's position does."""
 
 import logging
-from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -11,6 +10,7 @@ from sagas.conf import conf
 from sagas.contexts import contexts
 from sagas.failpoints import failpoint
 from sagas.outbox import dead_letters, starts
+from sagas.outbox.apart import Apart
 from sagas.outbox.relay import deliver_later
 from sagas.outbox.subscriptions import consumers_of
 from sagas.sometimes import sometimes
@@ -42,26 +42,31 @@ def republish() -> int:
 
     Events that every consumer has applied are marked as settled, which is what lets them be
     pruned. A broker that lost everything costs this interval.
+
+    :raises django.db.Error: if a database is away, after the others have been compared
     """
-    found = sum(_compare(context, rows) for context in contexts() for rows in _unsettled(context))
-    return found + dead_letters.retry_due()
+    found = 0
+    with Apart() as apart:
+        for context in contexts():
+            with apart.each():
+                found += sum(_compare(context, rows, apart) for rows in _unsettled(context))
+        with apart.each():
+            found += dead_letters.retry_due()
+    return found
 
 
-def _compare(producer: str, rows: list[Row]) -> int:
-    missing: dict[str, list[str]] = defaultdict(list)
+def _compare(producer: str, rows: list[Row], apart: Apart) -> int:
+    missing: dict[str, list[str]] = {}
     waiting: set[int] = set()
     for consumer in sorted({c for row in rows for c in consumers_of(row[2])}):
-        border = starts.border_of(consumer, producer)
-        theirs = [row for row in rows if row[0] > border and consumer in consumers_of(row[2])]
-        positions = positions_of(consumer, [(row[3], row[4]) for row in theirs])
-        applied = []
-        for row in theirs:
-            if positions.get((row[3], row[4]), 0) >= row[5]:
-                applied.append(row[1])
-            else:
-                missing[consumer].append(str(row[1]))
-                waiting.add(row[0])
-        dead_letters.settle(consumer, applied)
+        theirs = [row for row in rows if consumer in consumers_of(row[2])]
+        # Nothing is known of what a consumer has applied whose database is away.
+        behind = theirs
+        with apart.each():
+            behind = _behind(producer, consumer, theirs)
+            if behind:
+                missing[consumer] = [str(row[1]) for row in behind]
+        waiting |= {row[0] for row in behind}
     if missing:
         sometimes("event.republished")
         failpoint("republish.found", producer)
@@ -69,9 +74,21 @@ def _compare(producer: str, rows: list[Row]) -> int:
         deliver_later(producer, consumer, event_ids)
     failpoint("republish.delivered", producer)
     _settle(producer, [row[0] for row in rows if row[0] not in waiting])
-    if waiting:
-        log.info("republished", extra={"context": producer, "events": len(waiting)})
-    return len(waiting)
+    found = len({event_id for event_ids in missing.values() for event_id in event_ids})
+    if found:
+        log.info("republished", extra={"context": producer, "events": found})
+    return found
+
+
+def _behind(producer: str, consumer: str, rows: list[Row]) -> list[Row]:
+    """Return what a consumer has still to apply; close the dead letters of what it has applied."""
+    border = starts.border_of(consumer, producer)
+    theirs = [row for row in rows if row[0] > border]
+    positions = positions_of(consumer, [(row[3], row[4]) for row in theirs])
+    applied = [row for row in theirs if positions.get((row[3], row[4]), 0) >= row[5]]
+    dead_letters.settle(consumer, [row[1] for row in applied])
+    done = {row[0] for row in applied}
+    return [row for row in theirs if row[0] not in done]
 
 
 def _unsettled(producer: str) -> Iterator[list[Row]]:

@@ -19,6 +19,7 @@ from sagas.conf import conf
 from sagas.contexts import contexts
 from sagas.core.errors import SagasError
 from sagas.failpoints import failpoint
+from sagas.outbox.apart import Apart
 from sagas.transactions import alias_of, table
 
 log = logging.getLogger(__name__)
@@ -159,18 +160,30 @@ def watch() -> list[str]:
     """Drop each slot for which more log is kept than the ceiling; return their databases.
 
     What it had still to read is in the outbox, unmarked, where the relay finds it.
+
+    :raises django.db.Error: if a database is away, after the others have been looked at
     """
-    ceiling = int(conf.TAIL_CEILING) * MEGABYTE
     dropped = []
-    for alias in databases():
-        tail = look(alias)
-        if tail.has_slot and not tail.is_lost and tail.retained > ceiling and drop_slot(alias):
-            failpoint("tail.slot_dropped", alias)
-            kept = f"{tail.retained // MEGABYTE} MB of log were kept for it"
-            _note(alias, f"its slot was dropped since {kept}")
-            log.error("tail_dropped", extra={"context": alias, "reason": kept})
-            dropped.append(alias)
+    with Apart() as apart:
+        for alias in databases():
+            with apart.each():
+                if _drop_if_too_much_is_kept(alias):
+                    dropped.append(alias)
     return dropped
+
+
+def _drop_if_too_much_is_kept(alias: str) -> bool:
+    ceiling = int(conf.TAIL_CEILING) * MEGABYTE
+    tail = look(alias)
+    if tail.is_lost or not tail.has_slot:
+        return False
+    if not (tail.retained > ceiling and drop_slot(alias)):
+        return False
+    failpoint("tail.slot_dropped", alias)
+    kept = f"{tail.retained // MEGABYTE} MB of log were kept for it"
+    _note(alias, f"its slot was dropped since {kept}")
+    log.error("tail_dropped", extra={"context": alias, "reason": kept})
+    return True
 
 
 def _publish_tables(alias: str, *, is_there: bool) -> None:

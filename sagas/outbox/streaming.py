@@ -23,6 +23,7 @@ from sagas.conf import conf
 from sagas.contexts import contexts
 from sagas.failpoints import failpoint
 from sagas.outbox import bell, stream
+from sagas.outbox.apart import Apart
 from sagas.outbox.subscriptions import REQUEST
 from sagas.statements import cursor_of
 from sagas.transactions import outside_transaction, table
@@ -70,9 +71,11 @@ def streamed() -> tuple[str, ...]:
 
 def answer(context: str = "") -> None:
     """Bring what waits into the stream: of a context whose ring nobody has taken, else of all."""
-    for each in streamed():
-        if not context or (each == context and bell.is_left_to_us(each)):
-            send(each)
+    with Apart() as apart:
+        for each in streamed():
+            if not context or (each == context and bell.is_left_to_us(each)):
+                with apart.each():
+                    send(each)
 
 
 def send(context: str) -> int:

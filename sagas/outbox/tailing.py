@@ -41,7 +41,7 @@ FROM pg_database d LEFT JOIN pg_replication_slots s ON s.slot_name = 'outbox_tai
 WHERE d.datname = current_database()
 """
 _PEEK = """
-SELECT data FROM pg_logical_slot_peek_binary_changes(%s, NULL, %s,
+SELECT data FROM pg_logical_slot_peek_binary_changes(%s, %s::pg_lsn, %s,
     'proto_version', '1', 'publication_names', %s)
 """
 _ADVANCE = """
@@ -60,22 +60,38 @@ class Refused(SagasError):
 
 
 def tail(alias: str) -> int:
-    """Hand over what is new in a database's log; return how many events.
+    """Hand over what is new in a database's log, as far as one look goes; return how many events.
 
     Nothing, when somebody else is reading from the slot at this moment.
 
     :raises NotTailable: if the slot is not there, or can be read no more
     :raises Refused: if the broker does not take the events
     """
+    return _look_once(alias).count
+
+
+def tail_to_the_end(alias: str) -> int:
+    """Hand over all that a database's log holds at this moment; return how many events.
+
+    A look may find only what the relay has marked; it is over when there is nothing left to read.
+    """
+    _, end = _facts(alias)
+    total = 0
+    while (look := _look_once(alias, end)).reached is not None:
+        total += look.count
+    return total
+
+
+def _look_once(alias: str, end: str | None = None) -> "_Look":
     slot, flushed = _facts(alias)
     look = _Look(alias)
     # The server keeps the answer, however large, and no transaction is open while it is read.
     with closing(connections[alias].chunked_cursor()) as cursor:
         try:
-            cursor.execute(_PEEK, [slot, MOST_CHANGES, PUBLICATION])
+            cursor.execute(_PEEK, [slot, end, MOST_CHANGES, PUBLICATION])
         except DatabaseError as error:
             if _is_busy(error):
-                return 0
+                return look
             raise _not_tailable(error) from error
         failpoint("tail.read", alias)
         look.hand_over_all(data for (data,) in cursor)
@@ -84,9 +100,9 @@ def tail(alias: str) -> int:
         _advance(alias, slot, look.reached, least=0)
     elif not look.is_early:
         # Nothing of ours is in it, and yet the log would be kept. Not each time: this reads it too.
-        _advance(alias, slot, flushed, least=MEGABYTE)
+        _advance(alias, slot, end or flushed, least=MEGABYTE)
     failpoint("tail.advanced", alias)
-    return look.count
+    return look
 
 
 def _facts(alias: str) -> tuple[str, str]:

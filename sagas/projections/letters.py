@@ -17,8 +17,9 @@ from sagas.transactions import ENGINE, connection_of
 _LETTERS: Final = """
 SELECT l.id::text, l.event_id, l.aggregate_type, l.aggregate_id, l.resolved_at IS NULL
 FROM sagas_deadletter l
-WHERE l.context = %s AND (l.resolved_at IS NULL OR EXISTS (SELECT FROM sagas_operatoraction a
-    WHERE a.target_id = l.id::text AND a.action = 'discard' AND a.outcome = 'done'))
+WHERE l.context = %s AND (l.resolved_at IS NULL OR l.id::text = ANY(%s)
+    OR EXISTS (SELECT FROM sagas_operatoraction a
+        WHERE a.target_id = l.id::text AND a.action = 'discard' AND a.outcome = 'done'))
 """
 
 Aggregate = tuple[str, UUID]
@@ -35,10 +36,10 @@ class Letters:
 
 def letters_of(context: str) -> Letters:
     """Return which events of others a context has gone past, and where it is stuck."""
-    with connection_of(ENGINE).cursor() as cursor:
-        cursor.execute(_LETTERS, [context])
-        rows = cursor.fetchall()
     half = half_discarded(context)
+    with connection_of(ENGINE).cursor() as cursor:
+        cursor.execute(_LETTERS, [context, list(half)])
+        rows = cursor.fetchall()
     discarded = {row[1] for row in rows if not row[4] or row[0] in half}
     stuck = {(row[2], row[3]) for row in rows if row[4] and row[0] not in half}
     return Letters(frozenset(discarded), frozenset(stuck))

@@ -8,10 +8,17 @@ from uuid import UUID
 
 from django.db.models import Q
 
+from sagas import error_texts
+from sagas.core.errors import SagasError
 from sagas.core.events import Event
-from sagas.models.contextual import Aggregate
+from sagas.models.contextual import Aggregate, type_of
 from sagas.streams.known import read_as_newest
 from sagas.streams.reading import StoredEvent
+
+
+class CannotFold(SagasError):
+    """An event of the stream cannot be folded."""
+
 
 Facts = Mapping[str, Any]
 """Columns of the aggregate's row, as far as events tell of them."""
@@ -42,12 +49,13 @@ def folds(
     The function gets the facts so far and one event in its newest version, and returns the facts
     after it. Each is named like the column that it stands in; what no event tells is left out.
 
-    :param untold: rows of which nothing needs to have been told
+    :param untold: rows of which nothing needs to have been told; whose counter of events says that
+        something was is held against its stream all the same
     :param besides: what a page shows of a past instant beside the fold
     """
 
     def register(step: Step) -> Step:
-        FOLDS[aggregate._meta.label_lower] = Fold(
+        FOLDS[type_of(aggregate)] = Fold(
             aggregate=aggregate, step=step, untold=untold, besides=besides
         )
         return step
@@ -58,9 +66,15 @@ def folds(
 def fold(found: Fold, events: Iterable[StoredEvent]) -> Facts:
     """Return what follows from the events of one stream.
 
-    :raises SagasError: if an event cannot be read in its newest version
+    :raises SagasError: if an event cannot be read in its newest version, or an upcaster or the fold
+        itself fails at it
     """
     facts: Facts = {}
     for event in events:
-        facts = found.step(facts, read_as_newest(event.name, event.version, event.payload))
+        try:
+            facts = found.step(facts, read_as_newest(event.name, event.version, event.payload))
+        except SagasError:
+            raise
+        except Exception as wrong:  # whatever a payload or somebody's upcaster leads to
+            raise CannotFold(f"event {event.number}: {error_texts.text_of(wrong)}") from wrong
     return facts

@@ -13,6 +13,8 @@ from sagas.streams.journal import SAGA, saga_at
 from sagas.streams.reading import NoStream, StoredEvent, parse, read, snapshot, until
 from sagas.transactions import ENGINE
 
+NOT_FOLDED = "nothing says what its events come to: its aggregate has no fold"
+
 
 class NothingTold(NoStream):
     """Nothing was ever told of this stream."""
@@ -26,7 +28,7 @@ class Shown:
     as_of: datetime | None
     events: tuple[StoredEvent, ...]
     state: Mapping[str, Any] | None
-    """None where it was not there yet, or nothing says what its events come to."""
+    """None where it was not there yet, or has events and no fold."""
 
 
 def show(stream: str, as_of: datetime | None = None) -> Shown:

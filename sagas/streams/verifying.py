@@ -30,6 +30,15 @@ HAVING min(number) <> 1 OR max(number) <> count(*) OR count(DISTINCT number) <> 
 ORDER BY aggregatetype, aggregateid
 """
 
+_POSITIONS = """
+SELECT aggregatetype, aggregateid, min(number) FROM (
+    SELECT aggregatetype, aggregateid, number, position < lag(position)
+        OVER (PARTITION BY aggregatetype, aggregateid ORDER BY number) AS is_back
+    FROM ({told}) AS told) AS told
+WHERE is_back GROUP BY aggregatetype, aggregateid
+ORDER BY aggregatetype, aggregateid
+"""
+
 _NOT_KEPT = """
 SELECT aggregatetype, aggregateid, sequence FROM {outbox} x
 WHERE published_at IS NOT NULL AND NOT EXISTS (SELECT FROM {event} kept WHERE kept.id = x.id)
@@ -108,6 +117,13 @@ def _of_history(context: str) -> Iterator[Difference]:
             folded=f"1 to {last}, each once",
             stored=f"{count} events, numbered {first} to {last}",
         )
+    for kind, key, number in _asked(context, _POSITIONS):
+        yield Difference(
+            stream=f"{kind}:{key}",
+            field="positions",
+            folded="grow with the numbers",
+            stored=f"event {number} stands before the one it follows",
+        )
     for statement, stored in (
         (_NOT_KEPT, "sent, and not in the history"),
         (_OTHERWISE, "in the history, with other words"),
@@ -146,10 +162,10 @@ def _page(found: Fold, last: UUID | None) -> list[dict[str, Any]]:
 
 
 def _silent(found: Fold, keys: list[UUID]) -> set[UUID]:
-    """Return those of which nothing needs to have been told."""
+    """Return those of which nothing needs to have been told, and by their counter nothing was."""
     if found.untold is None or not keys:
         return set()
-    rows = found.aggregate._default_manager.filter(found.untold, id__in=keys)
+    rows = found.aggregate._default_manager.filter(found.untold, id__in=keys, event_sequence=0)
     return set(rows.values_list("id", flat=True))
 
 

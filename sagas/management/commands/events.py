@@ -16,7 +16,7 @@ from sagas.core.errors import SagasError
 from sagas.management.answering import OperatorCommand
 from sagas.streams import documents
 from sagas.streams.reading import NoInstant, parse_instant
-from sagas.streams.showing import Shown, show
+from sagas.streams.showing import NOT_FOLDED, Shown, show
 from sagas.streams.verifying import Verdict, verify
 
 
@@ -95,7 +95,7 @@ class Command(OperatorCommand):
                 f"{event.number:>5}  {event.at:%Y-%m-%d %H:%M:%S}  {event.name} v{event.version}"
             )
         if shown.state is None:
-            self.stdout.write("at that instant it was not there")
+            self.stdout.write(NOT_FOLDED if shown.events else "at that instant it was not there")
             return
         for name, value in shown.state.items():
             self.stdout.write(f"{name} = {value}")

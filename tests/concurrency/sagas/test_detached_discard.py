@@ -6,6 +6,7 @@ from sagas.failpoints import FailpointHit
 from sagas.models import DeadLetter, OperatorAction
 from sagas.outbox import discarding
 from sagas.outbox.delivery import deliver
+from sagas.projections.letters import letters_of
 from tests.concurrency.sagas import test_detached
 from tests.integration.sagas.news import Failing, a_teller, inbox, listen, position, tell
 from tests.together import together
@@ -51,6 +52,42 @@ def test_one_who_dies_in_the_middle_leaves_a_letter_that_can_be_discarded_again(
     assert found.resolved_at is not None
     assert (position(teller), inbox()) == (1, [found.event_id])
     assert OperatorAction.objects.get().outcome == "done"
+
+
+def test_a_letter_that_a_delivery_closes_in_the_middle_is_discarded_all_the_same(
+    letter, monkeypatch
+):
+    _, found = letter
+    hits = []
+
+    def failpoint(name, at=""):
+        hits.append(name)
+        if len(hits) == 2:
+            deliver("orders", "billing", [str(found.event_id)])
+
+    monkeypatch.setattr(discarding, "failpoint", failpoint)
+    assert discard(found.id) is True
+    assert OperatorAction.objects.get().outcome == "done"
+    assert not discard(found.id, "bob")
+    assert found.event_id in letters_of("billing").discarded
+
+
+def test_what_died_in_the_middle_and_was_closed_by_a_delivery_counts_as_discarded(
+    letter, monkeypatch
+):
+    _, found = letter
+
+    def dying(*_, **__):
+        raise FailpointHit("act.before_commit")
+
+    monkeypatch.setattr(discarding, "_close", dying)
+    with pytest.raises(FailpointHit):
+        discard(found.id)
+    assert letters_of("billing").discarded == {found.event_id}
+    deliver("orders", "billing", [str(found.event_id)])
+    found.refresh_from_db()
+    assert found.resolved_at is not None
+    assert letters_of("billing").discarded == {found.event_id}
 
 
 def test_of_two_who_discard_at_once_one_does(letter):

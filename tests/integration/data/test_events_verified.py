@@ -6,20 +6,26 @@ from datetime import datetime, timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import IntegrityError
 
 from billing.models import BillingAccount, Invoice
 from orders.models import Order
+from payments.events import PaymentDeclined
 from payments.models import Payment
 from sagas import append_only
-from sagas.api import connection_of, uuid7
+from sagas.api import connection_of, publish, transaction, uuid7
+from sagas.core import upcasting
+from sagas.core.upcasting import upcasts
 from sagas.models import SagaInstance, StepRun
-from sagas.streams import verifying
+from sagas.outbox.relay import relay
+from sagas.streams import showing, verifying
 from sagas.streams.reading import NoStream
 from sagas.streams.showing import NothingTold, show
 from sagas.streams.verifying import verify
 from tests.databases import database_of, rows
-from tests.factories import a_sku, an_order
+from tests.factories import a_customer, a_method, a_sku, an_order
 from tests.integration.data import world
+from tests.integration.sagas.news import a_teller, tell
 from tests.together import together
 
 pytestmark = pytest.mark.usefixtures("committed_db")
@@ -123,6 +129,22 @@ def test_holes_and_rows_and_words_that_are_not_in_the_history_are_named(shop):
     assert named[f"orders.order:{other.id}", "total"] == (1, other.total)
 
 
+def test_a_stream_whose_positions_do_not_grow_with_its_numbers_is_named():
+    """A database that was put back, or moved, without the place of its sequence."""
+    teller = a_teller()
+    place = "SELECT setval(pg_get_serial_sequence('orders_outbox', 'position'), {})".format
+    tell(teller, "a")
+    relay("orders")
+    rows(place(5_000_000))
+    tell(teller, "b")
+    tell(a_teller(), "in order")
+    rows(place(4_000_000))
+    tell(teller, "c", "d")
+    named = {stream: said for (stream, what), said in found().items() if what == "positions"}
+    said = ("grow with the numbers", "event 3 stands before the one it follows")
+    assert named == {f"orders.customer:{teller.id}": said}
+
+
 def test_rows_of_which_nothing_was_told_and_news_of_rows_that_are_gone_are_named():
     a_sku("MUG")
     order = an_order(("MUG", 1))
@@ -133,6 +155,36 @@ def test_rows_of_which_nothing_was_told_and_news_of_rows_that_are_gone_are_named
     assert found()[f"orders.customer:{stranger}", "row"] == ("is there", None)
 
 
+def test_a_row_that_need_not_be_told_of_and_whose_events_are_lost_is_named():
+    buyer = a_customer()
+    method = a_method(buyer)
+    facts = {
+        "purpose": "order",
+        "purpose_id": uuid7(),
+        "customer_id": buyer.id,
+        "amount": 500,
+        "currency": "GBP",
+    }
+    with transaction("payments"):
+        declined, quiet = [
+            Payment.objects.create(
+                method_id=method, status="failed", live=False, provider_ref=ref, **facts
+            )
+            for ref in ("pi_1", "pi_2")
+        ]
+        publish(
+            PaymentDeclined(payment_id=declined.id, provider_ref="pi_1", code="no", **facts),
+            aggregate=declined,
+        )
+    assert found() == {}
+    plant("DELETE FROM payments_outbox")  # before any relay has put it into the history
+
+    assert Payment.objects.get(id=quiet.id).event_sequence == 0
+    assert found() == {
+        (f"payments.payment:{declined.id}", "row"): ("nothing was told of it", "is there")
+    }
+
+
 def test_an_event_that_cannot_be_read_is_a_difference_and_not_the_end():
     a_sku("MUG")
     order = an_order(("MUG", 1))
@@ -141,6 +193,49 @@ def test_an_event_that_cannot_be_read_is_a_difference_and_not_the_end():
     [difference] = differences()
     assert (difference.stream, difference.field) == (f"orders.order:{order.id}", "events")
     assert difference.folded == "NoUpcaster: orders.OrderPlaced: from version 9 to 1"
+
+
+@pytest.fixture
+def spoiled():
+    """Two orders: one whose event is to be spoiled, and one that differs by itself."""
+    a_sku("MUG")
+    order, other = an_order(("MUG", 1)), an_order(("MUG", 1))
+    plant("UPDATE orders_order SET reference = 'no' WHERE id = %s", [other.id])
+    return order, other
+
+
+def both_are_named(order, other):
+    return set(found()) == {
+        (f"orders.order:{order.id}", "events"),
+        (f"orders.order:{other.id}", "reference"),
+    }
+
+
+@pytest.mark.parametrize("payload", ["[1]", '"text"', "null", "7"])
+def test_a_payload_that_is_no_object_is_named_and_the_others_are_compared(spoiled, payload):
+    plant(
+        "UPDATE orders_outbox SET payload = %s::jsonb WHERE aggregateid = %s",
+        [payload, spoiled[0].id],
+    )
+    assert both_are_named(*spoiled)
+
+
+def test_an_upcaster_that_fails_at_one_event_is_named_and_the_others_are_compared(
+    spoiled, monkeypatch
+):
+    monkeypatch.setattr(upcasting, "UPCASTERS", {})
+    plant("UPDATE orders_outbox SET version = 0 WHERE aggregateid = %s", [spoiled[0].id])
+
+    @upcasts("orders.OrderPlaced", 0)
+    def renamed(payload):
+        return {**payload, "total": payload["no such field"]}
+
+    text, code = run("verify")
+    assert both_are_named(*spoiled)
+    assert code == 1
+    with pytest.raises(CommandError, match="event 1: KeyError"):
+        run("show", f"orders.order:{spoiled[0].id}")
+    assert "told CannotFold: event 1: KeyError: 'no such field'" in text
 
 
 def test_a_system_at_work_is_compared_at_one_moment(monkeypatch):
@@ -185,6 +280,52 @@ def test_a_history_whose_guard_is_missing_is_named():
     finally:
         append_only.guard(connection_of("orders"), "orders_event")
     assert found() == {}
+
+
+ALL = "BEFORE UPDATE OR DELETE OR TRUNCATE"
+ITS_OWN = "EXECUTE FUNCTION orders_event_append_only()"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        f"BEFORE TRUNCATE ON orders_event FOR EACH STATEMENT {ITS_OWN}",
+        f"BEFORE UPDATE OF type OR DELETE OR TRUNCATE ON orders_event FOR EACH STATEMENT {ITS_OWN}",
+        f"BEFORE UPDATE OR DELETE ON orders_event FOR EACH ROW WHEN (old.actor = '') {ITS_OWN}",
+        f"{ALL} ON orders_event FOR EACH STATEMENT WHEN (false) {ITS_OWN}",
+        f"{ALL} ON orders_event FOR EACH STATEMENT EXECUTE FUNCTION orders_event_lenient()",
+    ],
+)
+def test_a_guard_that_lets_rows_be_rewritten_is_named(other):
+    rows(
+        "CREATE FUNCTION orders_event_lenient() RETURNS trigger LANGUAGE plpgsql"
+        " AS $$ BEGIN RETURN NULL; END $$"
+    )
+    try:
+        rows(f"CREATE OR REPLACE TRIGGER append_only {other}")
+        rows("UPDATE orders_event SET actor = 'operator:nobody'")
+        assert found() == {("orders_event", "trigger append_only"): ("is on", "is another")}
+    finally:
+        append_only.guard(connection_of("orders"), "orders_event")
+        rows("DROP FUNCTION orders_event_lenient()")
+    assert found() == {}
+
+
+def test_a_guard_whose_function_was_taken_out_is_named():
+    [(schema,)] = rows(
+        "SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = 'orders_event'::regclass"
+    )
+    rows(
+        f"CREATE OR REPLACE FUNCTION {schema}.orders_event_append_only() RETURNS trigger"
+        " LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$"
+    )
+    try:
+        assert found() == {("orders_event", "trigger append_only"): ("is on", "is another")}
+    finally:
+        append_only.guard(connection_of("orders"), "orders_event")
+    assert found() == {}
+    with pytest.raises(IntegrityError, match="is append-only"):
+        rows("UPDATE orders_event SET actor = 'operator:nobody'")
 
 
 def test_another_context_than_there_is_is_wrong_use():
@@ -254,6 +395,16 @@ def test_a_stream_is_shown_on_a_terminal_and_as_json(shop):
     assert [event["type"] for event in shown["events"]] == ["orders.OrderPlaced"]
     assert shown["state"]["status"] == "pending"
     assert datetime.fromisoformat(shown["events"][0]["at"]) == placed
+    assert "it was not there" in run("show", stream, "--as-of", "2001-01-01T00:00")[0]
+
+
+def test_a_stream_that_nothing_folds_is_not_said_to_have_been_away(shop, monkeypatch):
+    stream = f"orders.order:{shop['good'].id}"
+    monkeypatch.setattr(showing, "FOLDS", {})
+
+    text, _ = run("show", stream)
+    assert "orders.OrderConfirmed v1" in text
+    assert text.endswith("nothing says what its events come to: its aggregate has no fold\n")
     assert "it was not there" in run("show", stream, "--as-of", "2001-01-01T00:00")[0]
 
 

@@ -1,20 +1,25 @@
 """Attempts at events that end without a trace, and who does not wait for them."""
 
+from collections import Counter
+
 import pytest
 from celery import current_app
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import DataError, OperationalError
 
 from orders.models import Outbox
+from sagas import failpoints
+from sagas.failpoints import FailpointHit
 from sagas.models import DeadLetter
-from sagas.outbox import attempts, dead_letters, delivery, reading, relay
+from sagas.outbox import attempts, dead_letters, delivery, discarding, reading, relay
 from sagas.outbox.dead_letters import Attempt
 from sagas.outbox.republish import republish
+from sagas.transactions import connection_of
 from tests.databases import rows
 from tests.integration.sagas import trial
 from tests.integration.sagas.news import Failing, a_teller, grow_old, listen, position, tell
 from tests.integration.sagas.test_delivery import bring
-from tests.together import together
+from tests.together import raised, together
 
 pytestmark = pytest.mark.usefixtures("broker", "nobody_listens")
 
@@ -276,3 +281,104 @@ def test_a_delivery_whose_time_is_up_ends_with_the_event_it_was_at(broker):
         delivery.deliver("orders", "billing", tell(first, "poison") + tell(second, "fine"))
     assert DeadLetter.objects.get().aggregate_id == first.id
     assert position(second) == 0
+
+
+# -- an attempt that froze, and ends when others have decided --------------------------------------
+
+
+@pytest.fixture
+def frozen(settings):
+    """Return what freezes over a first attempt at poison, until others have done what is given."""
+    settings.SAGAS = {**settings.SAGAS, "HANDLER_ATTEMPTS": 2}
+
+    def freeze(meanwhile):
+        tried, outcomes = [], []
+
+        def others(pid):
+            # The server ends the session that stands still in its transaction.
+            with connection_of("billing").cursor() as cursor:
+                cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
+            relay.relay_batch("orders")
+            meanwhile()
+
+        def act(text):
+            if text != "poison":
+                return
+            tried.append(text)
+            if len(tried) > 1:
+                raise RuntimeError("poison")
+            with connection_of("billing").cursor() as cursor:
+                cursor.execute("SELECT pg_backend_pid()")
+                [pid] = cursor.fetchone()
+            outcomes.extend(together(lambda: others(pid)))
+
+        listen(act=act)
+        return outcomes
+
+    return freeze
+
+
+def discarded(event_id):
+    """Try an event in vain until it waits for a person, who discards it."""
+    for _ in range(2):
+        grow_old()
+        bring(event_id)
+    [letter] = DeadLetter.objects.filter(resolved_at=None, next_at=None)
+    assert discarding.discard(letter.id, by="alice", reason="poison")
+    republish()
+    assert Outbox.objects.get(id=event_id).settled_at is not None
+
+
+def test_what_was_discarded_stays_discarded_when_a_worker_that_froze_over_it_thaws(frozen):
+    teller = a_teller()
+    [poison] = tell(teller, "poison")
+    outcomes = frozen(lambda: discarded(poison))
+
+    bring(poison)
+    assert raised(outcomes) == []
+    assert position(teller) == 1
+    assert not DeadLetter.objects.filter(resolved_at=None).exists()
+    assert bring(*tell(teller, "news")) == 1
+    assert trial.effects() == ["billing:news#2"]
+
+
+def test_a_worker_that_thaws_and_dies_before_it_looks_again_holds_up_nothing_for_good(
+    frozen, monkeypatch
+):
+    teller = a_teller()
+    [poison] = tell(teller, "poison")
+
+    def meanwhile():
+        discarded(poison)
+        monkeypatch.setattr(failpoints, "_hits", Counter())
+        monkeypatch.setenv("CONCORD_FAILPOINTS", "letter.committed=raise:1")
+
+    outcomes = frozen(meanwhile)
+    with pytest.raises(FailpointHit):
+        bring(poison)
+    monkeypatch.delenv("CONCORD_FAILPOINTS")
+    assert raised(outcomes) == []
+    assert DeadLetter.objects.get().resolved_at is None
+
+    assert bring(*tell(teller, "news")) == 1
+    assert DeadLetter.objects.get().resolved_at is not None
+
+
+def test_what_others_have_applied_waits_for_no_person_when_a_worker_that_froze_over_it_thaws(
+    frozen, settings
+):
+    settings.SAGAS = {**settings.SAGAS, "HANDLER_ATTEMPTS": 1}
+    teller = a_teller()
+    [poison] = tell(teller, "poison")
+
+    def meanwhile():
+        rows(
+            "INSERT INTO billing_position (aggregatetype, aggregateid, sequence)"
+            " VALUES ('orders.customer', %s, 1)",
+            [teller.id],
+        )
+
+    outcomes = frozen(meanwhile)
+    bring(poison)
+    assert raised(outcomes) == []
+    assert not DeadLetter.objects.filter(resolved_at=None).exists()

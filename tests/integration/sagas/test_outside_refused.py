@@ -368,6 +368,29 @@ def test_a_sender_that_froze_and_thaws_sends_what_was_held_before_what_is_behind
     assert letter().resolved_at is not None
 
 
+def test_what_was_discarded_stays_discarded_when_a_sender_that_froze_over_its_refusal_thaws(
+    two, others, refused, settings, monkeypatch
+):
+    settings.SAGAS = {**settings.SAGAS, "HANDLER_ATTEMPTS": 1}
+    really, frozen = exchange._publish, []
+
+    def freezing(producer, document, bound):
+        if document["data"]["text"] == "bad" and not frozen:
+            frozen.append(True)
+            assert send() == 2
+            assert discarding.discard(letter().id, by="alice", reason="too large")
+            assert letter().resolved_at is not None
+        really(producer, document, bound)
+
+    monkeypatch.setattr(exchange, "_publish", freezing)
+    outside.send()
+    assert (letter().resolved_at, letter().next_at) == (None, None)
+
+    send()
+    assert letter().resolved_at is not None
+    assert "behind" in others.texts()
+
+
 def test_what_was_refused_is_not_pruned_and_is_not_delivered_as_ours(two, broker):
     outside.send()
     relay()

@@ -4,14 +4,16 @@ import contextlib
 import threading
 
 import pytest
+from django.test.utils import isolate_apps
 
 from billing.models import BillingAccount
 from orders.models import Customer, Outbox
 from sagas import correlation
-from sagas.api import OutsideTransaction, publish, transaction
+from sagas.api import OutsideTransaction, folds, publish, transaction
 from sagas.ids import uuid7
 from sagas.outbox import bell
 from sagas.outbox.publishing import ForeignEvent, UnsavedAggregate
+from sagas.streams import folding
 from sagas.transactions import connection_of
 from tests.integration.sagas.news import Told, a_teller, outbox, tell
 from tests.together import PATIENCE, raised, together
@@ -57,6 +59,27 @@ def test_a_context_publishes_only_its_own_events():
 def test_a_context_publishes_only_about_its_own_aggregates():
     with pytest.raises(ForeignEvent, match=r"billing\.billingaccount"), transaction("orders"):
         publish(Told(text="not mine"), aggregate=BillingAccount(id=uuid7()))
+
+
+def test_a_proxy_of_an_aggregate_tells_of_the_same_stream(monkeypatch):
+    with isolate_apps("orders"):
+
+        class Regular(Customer):
+            class Meta:
+                proxy = True
+                app_label = "orders"
+
+    teller = a_teller()
+    tell(teller, "a")
+    with transaction("orders"):
+        publish(Told(text="b"), aggregate=Regular.objects.get(id=teller.id))
+    tell(teller, "c")
+
+    told = outbox().values_list("aggregatetype", "sequence")
+    assert list(told) == [("orders.customer", number) for number in (1, 2, 3)]
+    monkeypatch.setattr(folding, "FOLDS", {})
+    folds(Regular)(lambda facts, _: facts)
+    assert list(folding.FOLDS) == ["orders.customer"]
 
 
 def test_an_aggregate_without_a_row_has_no_events():

@@ -458,6 +458,44 @@ def test_the_command_sets_up_hands_over_and_drops(broker, here, capsys):
     assert not slots.look(here).is_wanted
 
 
+def test_once_goes_up_to_the_end_of_the_log_also_past_what_the_relay_has_marked(
+    broker, here, monkeypatch, capsys
+):
+    monkeypatch.setattr(tailing, "MOST_CHANGES", 2)
+    listen()
+    for text in "abcd":
+        tell(a_teller(), text)
+    relay()  # which runs beside, as ever
+    [late] = tell(a_teller(), "late")
+    flush()
+    call_command("outbox", "tail", "--once")
+    assert outbox(event_id=late).published_at is not None
+    assert f"{here}: 1 published" in capsys.readouterr().out
+
+
+def test_once_ends_at_what_the_log_held_when_it_began_and_moves_the_slot_no_further(
+    broker, here, monkeypatch
+):
+    """While it reads, others tell on and on, and much else is written."""
+    monkeypatch.setattr(tailing, "MEGABYTE", 0)
+    listen()
+    [early] = tell(a_teller(), "early")
+    flush()
+    told = []
+
+    def tell_more(place, _):
+        if place == "tail.read":
+            told.extend(tell(a_teller(), "later"))
+            flush()
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(tailing, "failpoint", tell_more)
+        assert tailing.tail_to_the_end(here) == 1
+    assert outbox(event_id=early).published_at is not None
+    assert len(told) == 2, "it looks until there is nothing to read"
+    assert tail(here) == 2
+
+
 def test_nothing_is_dropped_without_a_yes(here, monkeypatch):
     with pytest.raises(CommandError, match="without a yes"):
         call_command("outbox", "tail", "--drop")

@@ -1,0 +1,177 @@
+"""Ticks that go through the contexts, one of which has lost its database."""
+
+import pytest
+from django.db import OperationalError
+
+from sagas import tasks
+from sagas.contexts import contexts
+from sagas.outbox import (
+    bell,
+    catching_up,
+    dead_letters,
+    outside,
+    pruning,
+    relay,
+    slots,
+    starts,
+    stream,
+    streaming,
+)
+from sagas.outbox import republish as republishing
+from sagas.outbox.delivery import deliver
+from sagas.outbox.republish import republish
+from sagas.projections import lag
+from tests.integration.sagas import test_outside
+from tests.integration.sagas.news import a_teller, grow_old, listen, outbox, position, tell
+
+on, others = test_outside.on, test_outside.others
+pytestmark = pytest.mark.usefixtures("broker", "nobody_listens")
+
+
+def gone(*_, **__):
+    raise OperationalError("connection refused")
+
+
+@pytest.fixture
+def first_away(monkeypatch):
+    """Let the database of whom a function is asked first have gone; return who is asked."""
+
+    def take(module, name, after=lambda *_, **__: []):
+        asked = []
+
+        def act(of, *words, **options):
+            asked.append(of)
+            return gone() if len(asked) == 1 else after(of, *words, **options)
+
+        monkeypatch.setattr(module, name, act)
+        return asked
+
+    return take
+
+
+def test_the_relay_goes_on_with_other_contexts(first_away):
+    asked = first_away(relay, "_lease")
+    with pytest.raises(OperationalError):
+        relay.relay()
+    assert asked == list(contexts())
+
+
+def test_the_relay_goes_on_where_a_consumer_cannot_be_written_down(monkeypatch):
+    listen()
+    [event_id] = tell(a_teller(), "a")
+    monkeypatch.setattr(starts, "begin_new", gone)
+    with pytest.raises(OperationalError):
+        relay.relay()
+    assert outbox(event_id=event_id).published_at is not None
+
+
+def test_the_comparison_goes_on_with_other_producers_and_what_waits_for_its_delay(
+    first_away, monkeypatch
+):
+    retried = []
+    monkeypatch.setattr(dead_letters, "retry_due", lambda: retried.append(1) or 0)
+    asked = first_away(republishing, "_unsettled")
+    with pytest.raises(OperationalError):
+        republish()
+    assert (asked, retried) == (list(contexts()), [1])
+
+
+def test_the_comparison_goes_on_where_a_consumer_has_lost_its_database(broker, first_away):
+    listen("billing")
+    listen("payments")
+    teller = a_teller()
+    [event_id] = tell(teller, "a")
+    relay.relay()
+    broker.take()
+    deliver("orders", "billing", [event_id])
+    grow_old()
+
+    positions_of = republishing.positions_of
+    asked = first_away(republishing, "positions_of", positions_of)
+    with pytest.raises(OperationalError):
+        republish()
+    assert asked == ["billing", "payments"]
+    broker.drain()
+    assert position(teller, "payments") == 1
+
+    first_away(republishing, "positions_of", positions_of)
+    with pytest.raises(OperationalError):
+        republish()
+    assert outbox(event_id=event_id).settled_at is None, "nobody knows what billing has applied"
+    republish()
+    assert outbox(event_id=event_id).settled_at is not None
+
+
+def test_a_slot_above_its_ceiling_is_dropped_also_where_another_database_is_away(
+    first_away, monkeypatch
+):
+    dropped = []
+    full = slots.Tail(
+        alias="b", is_wanted=False, note="", has_slot=True, is_lost=False, retained=1 << 50
+    )
+    monkeypatch.setattr(slots, "databases", lambda: {"a": ("orders",), "b": ("billing",)})
+    first_away(slots, "look", lambda _: full)
+    monkeypatch.setattr(slots, "drop_slot", lambda alias: dropped.append(alias) or False)
+    with pytest.raises(OperationalError):
+        slots.watch()
+    assert dropped == ["b"]
+
+
+def test_the_stream_is_given_what_others_have_told(first_away, monkeypatch):
+    monkeypatch.setattr(stream, "address", lambda: "redis://")
+    asked = first_away(streaming, "send")
+    with pytest.raises(OperationalError):
+        streaming.answer()
+    assert asked == list(contexts())
+
+
+def test_what_others_have_told_gets_outside(others, first_away, monkeypatch):
+    tell(a_teller(), "a")
+    asked = first_away(outside, "_due", outside._due)
+    monkeypatch.setattr(outside, "contexts", lambda: ("billing", "orders"))
+    with pytest.raises(OperationalError):
+        outside.send()
+    assert asked[:2] == ["billing", "orders"]
+    assert others.texts() == ["a"]
+
+
+def test_what_is_old_is_deleted_of_others(first_away, monkeypatch):
+    monkeypatch.setattr(catching_up, "catch_up", gone)
+    asked = first_away(pruning, "keep_missed")
+    with pytest.raises(OperationalError):
+        pruning.prune()
+    assert asked == list(contexts())
+
+
+@pytest.mark.parametrize(
+    ("task", "acts"),
+    [
+        ("relay_outboxes", [(relay, "relay"), (streaming, "answer"), (dead_letters, "retry_due")]),
+        ("republish_events", [(republishing, "republish"), (bell, "try_again"), (lag, "note")]),
+    ],
+)
+def test_a_task_does_the_rest_of_its_work(monkeypatch, task, acts):
+    done = []
+
+    def act(name):
+        done.append(name)
+        gone()
+
+    for module, name in acts:
+        monkeypatch.setattr(module, name, lambda *_, name=name, **__: act(name))
+    with pytest.raises(OperationalError):
+        getattr(tasks, task)()
+    assert done == [name for _, name in acts]
+
+
+def test_what_is_no_databases_fault_is_raised_at_once(monkeypatch):
+    asked = []
+
+    def act(context, **_):
+        asked.append(context)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(relay, "_lease", act)
+    with pytest.raises(ZeroDivisionError):
+        relay.relay()
+    assert len(asked) == 1
