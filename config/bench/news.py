@@ -29,7 +29,10 @@ SELECT gen_random_uuid(), 'orders.bench', md5(%(of)s || n %% %(aggregates)s)::uu
     md5(n::text)
 FROM generate_series(0, %(count)s - 1) AS n ORDER BY n
 """
-_DUE = "INSERT INTO orders_streamdue SELECT position FROM orders_outbox"
+_DUE = (
+    "INSERT INTO orders_streamdue SELECT position FROM orders_outbox"
+    " WHERE published_at IS NULL ON CONFLICT DO NOTHING"
+)
 _AWAY = (
     "TRUNCATE orders_outbox, orders_streamdue, billing_inbox, billing_position",
     "DELETE FROM orders_customer WHERE email LIKE 'bench-%%@example.test'",

@@ -11,20 +11,22 @@ from django.db import connection
 from config.bench import news
 from config.bench.draining import AGGREGATES, STREAM, chosen
 from config.bench.outcome import Wrong
+from sagas.ids import uuid7
 from sagas.outbox.delivery import deliver
 from sagas.outbox.pruning import prune
 from sagas.outbox.relay import relay_batch
 from sagas.outbox.republish import republish
+from sagas.outbox.streaming import send_batch
 
 PORTION: Final = 20_000
 HEARD: Final = 50
 """One in so many events is also delivered and applied."""
-TABLES: Final = ("orders_outbox", "billing_inbox", "billing_position")
+TABLES: Final = ("orders_outbox", "orders_streamdue", "billing_inbox", "billing_position")
 _WAL = "SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn"
 
 
 def run(events: int, say: Callable[[str], None]) -> dict[str, Any]:
-    """Let events pass through in portions, each written, relayed, applied, settled and pruned.
+    """Let events pass through in portions, each written, relayed, streamed, applied, settled and pruned.
 
     Nothing is retained here, so that what is left after a portion is only what the tables keep of
     rows that are gone. Some events are of few aggregates, as a hot one would be.
@@ -34,10 +36,11 @@ def run(events: int, say: Callable[[str], None]) -> dict[str, Any]:
     news.forget()
     wal, began = _number(_WAL), time.monotonic()
     sizes: list[dict[str, int]] = []
-    passed = 0
+    passed, run_id = 0, uuid7()
     while passed < events:
         with chosen(stream=True, RETENTION_DAYS=0, REPUBLISH_AFTER=0, STREAM_LENGTH=10_000):
-            _pass_through(min(PORTION, events - passed), str(passed))
+            # Of aggregates that no earlier run had: the history still has theirs.
+            _pass_through(min(PORTION, events - passed), f"{passed} {run_id}")
         passed += min(PORTION, events - passed)
         sizes.append({name: _size(name) for name in TABLES})
         say(f"soak: {passed} of {events}, outbox {sizes[-1]['orders_outbox'] // 1024} kB")
@@ -70,6 +73,8 @@ def _pass_through(count: int, of: str) -> None:
         cursor.execute("SELECT id::text FROM orders_outbox WHERE type = %s", [news.Told.name])
         ids = [row[0] for row in cursor.fetchall()]
     while relay_batch(news.PRODUCER):
+        pass
+    while send_batch(news.PRODUCER):
         pass
     for start in range(0, len(ids), 50):
         deliver(news.PRODUCER, news.CONSUMER, ids[start : start + 50])

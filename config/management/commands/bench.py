@@ -49,8 +49,8 @@ outbox (an instance of its own, durable commits):
   beside    django-outbox-pattern and django-jaiminho with the same rows, rate and stream, each in
             processes and a database of its own, if var/peers has config/requirements-bench.txt;
             the CPU is that of the relay alone; latency until the event is in the stream
-  --soak N  N events in portions that are written, relayed, applied, settled and pruned: the tables'
-            greatest size in the first half and in the second must be the same
+  --soak N  N events in portions that are written, relayed, brought into the stream, applied, settled
+            and pruned: the tables' greatest size in the first half and in the second must be the same
 exit code: 0 = measured, 1 = a saga did not end as it had to, 2 = wrong use
 """
 
