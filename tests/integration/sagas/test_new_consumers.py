@@ -35,7 +35,7 @@ from sagas.outbox.starts import begin_new, border_of
 from sagas.transactions import ENGINE
 from tests.factories import a_method
 from tests.integration.orders.board import close, place, spread
-from tests.integration.sagas.news import ToldSeen, grow_old
+from tests.integration.sagas.news import Told, ToldSeen, Whispered, a_teller, grow_old, tell
 from tests.together import raised, together
 
 pytestmark = pytest.mark.usefixtures("committed_db", "no_broker")
@@ -636,6 +636,57 @@ def test_what_it_does_not_read_is_not_delivered_to_it_for_ever(latewatch):
 
     assert republish() == 0
     assert not Outbox.objects.filter(settled_at=None).exists()
+
+
+def hear_too(event):
+    """The watch that begins with now listens to one more event."""
+    handlers = importlib.import_module("tests.consumers.latewatch.handlers")
+    subscriptions.subscribe(
+        subscriptions.Subscription(
+            event=event,
+            version=1,
+            context="latewatch",
+            payload=ToldSeen,
+            handler=lambda _: handlers._write(),
+            start="now",
+        )
+    )
+
+
+@pytest.fixture
+def pruned(latewatch):
+    """Two tellers, whose first event, told behind the border to nobody, only the history has."""
+    place()
+    hear_too(Told.name)
+    begin_new()
+    tellers = [a_teller(), a_teller()]
+    for teller in tellers:
+        tell(teller, "a", event=Whispered)
+    prune_all()
+    hear_too(Whispered.name)
+    return tellers
+
+
+def test_what_it_listens_to_later_is_brought_from_the_history_up_to_its_border(pruned, latewatch):
+    catch_up(LONG)
+    assert streams(latewatch) == {teller.id: [1] for teller in pruned}
+
+
+def test_the_next_event_does_not_pass_by_what_it_listens_to_later(pruned, latewatch):
+    begin_new()
+    deliver("orders", "latewatch", tell(pruned[0], "b"))
+    assert streams(latewatch) == {pruned[0].id: [1, 2]}
+
+
+def test_of_a_pruned_past_it_hears_nothing_from_before_its_border(latewatch):
+    order = place()
+    prune_all()
+    begin_new()
+    close(order, "canceled")
+
+    bring_news("latewatch")
+    catch_up(LONG)
+    assert streams(latewatch) == {order.id: [2]}
 
 
 # -- the word is changed ---------------------------------------------------------------------------
