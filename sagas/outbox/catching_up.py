@@ -13,6 +13,7 @@ from uuid import UUID
 import redis
 from celery import current_app
 from celery.canvas import Signature
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from sagas.conf import conf
@@ -25,6 +26,7 @@ from sagas.outbox import past, starts
 from sagas.outbox.delivery import deliver
 from sagas.outbox.past import PastEvent
 from sagas.outbox.republish import positions_of
+from sagas.outbox.subscriptions import listeners
 from sagas.transactions import ENGINE, connection_of
 
 log = logging.getLogger(__name__)
@@ -88,11 +90,17 @@ def catch_up(seconds: float) -> int:
     end = time.monotonic() + seconds
     # In any order: none that has much to read, or cannot go on, keeps the others waiting for good.
     rows = Consumer.objects.filter(caught_up_at=None).order_by("?")
-    return sum(_catch_up(row, end) for row in rows)
+    listening = listeners()
+    # What another release listens to is its own to read: here nobody would hear it.
+    return sum(
+        _catch_up(row, end)
+        for row in rows
+        if set(row.names) <= listening.get((row.consumer, row.producer), frozenset())
+    )
 
 
 def _catch_up(row: Consumer, end: float) -> int:
-    applied = 0
+    applied, may_end = 0, _has_no_elders(row)  # asked first, so that the horizon has all of theirs
     until = past.horizon(row.producer, PATIENCE)
     while until is not None and time.monotonic() < end:
         page = past.events_of(row.producer, row.read_to, names=row.names, upto=until, limit=PAGE)
@@ -102,7 +110,8 @@ def _catch_up(row: Consumer, end: float) -> int:
             return applied
         _note(row, page[-1].position if len(page) == PAGE else until)
         if len(page) < PAGE:
-            _end(row)
+            if may_end:
+                _end(row)
             return applied
     return applied
 
@@ -147,13 +156,18 @@ def _note(row: Consumer, position: int) -> None:
     row.read_to = max(row.read_to, position)
 
 
+def _has_no_elders(row: Consumer) -> bool:
+    """Return whether no process of an older release can publish past this consumer any more."""
+    old = Q(listens_since__lt=Now() - timedelta(seconds=conf.START_GRACE))
+    return Consumer.objects.filter(old, id=row.id, listens_since=row.listens_since).exists()
+
+
 def _end(row: Consumer) -> None:
-    """Stop looking when no process of an older release can publish past this consumer."""
-    grace = timedelta(seconds=conf.START_GRACE)
+    """Stop looking, unless it has begun to listen to more since, or again."""
     Consumer.objects.filter(
         id=row.id,
         names=row.names,
         read_to=row.read_to,
         caught_up_at=None,
-        listens_since__lt=Now() - grace,
+        listens_since=row.listens_since,
     ).update(caught_up_at=Now())

@@ -68,6 +68,7 @@ def _compare(producer: str, rows: list[Row]) -> int:
     for consumer, event_ids in missing.items():
         deliver_later(producer, consumer, event_ids)
     failpoint("republish.delivered", producer)
+    starts.end_old()
     _settle(producer, [row[0] for row in rows if row[0] not in waiting])
     if waiting:
         log.info("republished", extra={"context": producer, "events": len(waiting)})

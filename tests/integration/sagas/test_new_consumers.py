@@ -6,6 +6,7 @@ import threading
 from collections import Counter, defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from types import SimpleNamespace
 from uuid import UUID
 
@@ -14,6 +15,7 @@ import redis
 from django.apps import apps
 from django.conf import settings as project
 from django.db import connection
+from django.db.models.functions import Now
 from django.test.utils import override_settings
 
 from config import roles
@@ -25,11 +27,11 @@ from sagas.api import InvalidDefinition, clock, on, publish, transaction
 from sagas.failpoints import FailpointHit
 from sagas.models import Consumer, DeadLetter
 from sagas.orchestration import canvas
-from sagas.outbox import catching_up, delivery, reading, starts, subscriptions
+from sagas.outbox import catching_up, delivery, past, reading, starts, subscriptions
 from sagas.outbox.catching_up import catch_up
 from sagas.outbox.delivery import deliver
 from sagas.outbox.pruning import prune
-from sagas.outbox.relay import relay
+from sagas.outbox.relay import relay, relay_batch
 from sagas.outbox.republish import republish
 from sagas.outbox.starts import begin_new, border_of
 from sagas.transactions import ENGINE
@@ -581,6 +583,176 @@ def test_a_handler_that_was_left_out_for_good_holds_up_nothing_for_long(
 
     bring_news("fraudwatch")
     assert streams(fraudwatch)[order.id] == [2]
+
+
+def no_longer_lately():
+    Consumer.objects.update(listens_since=Now() - timedelta(days=1))
+
+
+@contextmanager
+def taken_back(monkeypatch):
+    """The release before, in which nobody of fraudwatch listens."""
+    with monkeypatch.context() as older:
+        for event, found in list(subscriptions.SUBSCRIPTIONS.items()):
+            others = [one for one in found if one.context != "fraudwatch"]
+            older.setitem(subscriptions.SUBSCRIPTIONS, event, others)
+        yield
+
+
+@pytest.fixture
+def caught_up(fraudwatch):
+    """The watch has heard all that was told so far, a day after it began."""
+    begin_new()
+    no_longer_lately()
+    catch_up(LONG)
+    assert not Consumer.objects.filter(consumer="fraudwatch", caught_up_at=None).exists()
+    return fraudwatch
+
+
+def test_what_was_told_while_its_release_was_taken_back_is_heard_when_it_comes_again(
+    caught_up, monkeypatch
+):
+    with taken_back(monkeypatch):
+        [order] = trade()
+        settle()
+        catch_up(LONG)
+        assert not Outbox.objects.filter(settled_at=None).exists()
+
+    catch_up(LONG)
+    assert streams(caught_up) == {order.id: [1, 2], order.payment_id: [1, 2]}
+
+
+@pytest.fixture
+def whispers(caught_up, monkeypatch):
+    """The watch, and nobody else, hears whispers; what is given opens the release before."""
+    handlers = importlib.import_module("tests.consumers.fraudwatch.handlers")
+    subscriptions.subscribe(
+        subscriptions.Subscription(
+            event=Whispered.name,
+            version=1,
+            context="fraudwatch",
+            payload=ToldSeen,
+            handler=lambda _: handlers._write(),
+        )
+    )
+    begin_new()
+    no_longer_lately()
+    catch_up(LONG)
+    return lambda: taken_back(monkeypatch)
+
+
+def test_what_a_worker_of_the_release_before_settles_is_heard_though_no_tick_of_it_ran(
+    whispers, caught_up
+):
+    teller = a_teller()
+    with whispers():
+        tell(teller, "a", event=Whispered)
+        relay_batch("orders")
+    assert not Outbox.objects.filter(type=Whispered.name, settled_at=None).exists()
+
+    catch_up(LONG)
+    assert streams(caught_up) == {teller.id: [1]}
+
+
+def test_what_a_comparison_of_the_release_before_settles_is_heard_when_the_next_comes_again(
+    whispers, caught_up
+):
+    teller = a_teller()
+    tell(teller, "a", event=Whispered)
+    relay()
+    grow_old()
+    with whispers():
+        republish()
+    assert not Outbox.objects.filter(type=Whispered.name, settled_at=None).exists()
+
+    catch_up(LONG)
+    assert streams(caught_up) == {teller.id: [1]}
+
+
+def test_killed_before_it_settles_what_nobody_hears_a_relay_has_it_sent_again(
+    whispers, caught_up, fail_at
+):
+    teller = a_teller()
+    with whispers():
+        tell(teller, "a", event=Whispered)
+        fail_at("consumer.begun")
+        with pytest.raises(FailpointHit):
+            relay_batch("orders")
+        assert Outbox.objects.get(type=Whispered.name).published_at is None
+        grow_old()
+        relay_batch("orders")
+
+    catch_up(LONG)
+    assert streams(caught_up) == {teller.id: [1]}
+
+
+def test_what_another_release_listens_to_lately_is_neither_taken_from_it_nor_read_in_its_place(
+    fraudwatch, monkeypatch
+):
+    [order] = trade()
+    settle()
+    begin_new()
+    rows = Consumer.objects.filter(consumer="fraudwatch").order_by("id")
+    begun = list(rows.values_list("names", "read_to"))
+    with taken_back(monkeypatch):
+        assert catch_up(LONG) == 0
+    assert list(rows.values_list("names", "read_to")) == begun
+
+    catch_up(LONG)
+    assert streams(fraudwatch) == {order.id: [1, 2], order.payment_id: [1, 2]}
+
+
+def test_a_tick_of_the_release_before_that_goes_on_for_too_long_passes_nothing_by(
+    fraudwatch, monkeypatch, settings
+):
+    [order] = trade()
+    settle()
+    begin_new()
+    settings.SAGAS = {**settings.SAGAS, "START_GRACE": 0}
+    with taken_back(monkeypatch), monkeypatch.context() as began_before:
+        began_before.setattr(starts, "begin_new", lambda: None)
+        assert catch_up(LONG) == 0
+
+    catch_up(LONG)
+    assert streams(fraudwatch) == {order.id: [1, 2], order.payment_id: [1, 2]}
+
+
+def test_a_past_that_was_half_read_when_its_release_was_taken_back_is_read_to_its_end(
+    fraudwatch, monkeypatch
+):
+    orders = trade(2)
+    settle()
+    begin_new()
+    [first] = Outbox.objects.filter(aggregateid=orders[0].id, sequence=1)
+    deliver("orders", "fraudwatch", [str(first.id)])
+    no_longer_lately()
+    with taken_back(monkeypatch):
+        assert catch_up(LONG) == 0
+
+    catch_up(LONG)
+    assert all(streams(fraudwatch)[order.id] == [1, 2] for order in orders)
+    assert all(streams(fraudwatch)[order.payment_id] == [1, 2] for order in orders)
+
+
+def test_a_look_that_began_while_an_older_release_could_tell_is_not_the_last(
+    fraudwatch, monkeypatch, settings
+):
+    look = past.horizon
+
+    def take_long(*words):
+        found = look(*words)
+        settings.SAGAS = {**settings.SAGAS, "START_GRACE": 0}
+        return found
+
+    monkeypatch.setattr(past, "horizon", take_long)
+    begin_new()
+    Consumer.objects.exclude(consumer="fraudwatch", producer="orders").delete()
+    monkeypatch.setattr(starts, "begin_new", lambda: None)
+    catch_up(LONG)
+    assert Consumer.objects.get().caught_up_at is None
+
+    catch_up(LONG)
+    assert Consumer.objects.get().caught_up_at is not None
 
 
 # -- from now on -----------------------------------------------------------------------------------
