@@ -2,7 +2,8 @@
 
 A tick goes through the past in the order of its positions and lets the ordinary delivery apply
 what the consumer has not applied. The note of how far it has come moves only past events that
-the consumer's own positions confirm, so a tick that dies is taken up where it was.
+the consumer's own positions confirm or a dead letter holds, so a tick that dies is taken up where
+it was.
 """
 
 import logging
@@ -22,9 +23,12 @@ from sagas.models.consumer import Consumer
 from sagas.models.dead_letter import DeadLetter
 from sagas.orchestration import canvas
 from sagas.orchestration.donekeys import client
-from sagas.outbox import past, starts
+from sagas.outbox import dead_letters, past, starts
+from sagas.outbox.dead_letters import Attempt
 from sagas.outbox.delivery import deliver
 from sagas.outbox.past import PastEvent
+from sagas.outbox.positions import position
+from sagas.outbox.reading import read
 from sagas.outbox.republish import positions_of
 from sagas.outbox.subscriptions import listeners
 from sagas.transactions import ENGINE, connection_of
@@ -106,7 +110,7 @@ def _catch_up(row: Consumer, end: float) -> int:
         page = past.events_of(row.producer, row.read_to, names=row.names, upto=until, limit=PAGE)
         behind = _behind(row, page)
         applied += _bring(row, behind, end)
-        if behind and _waiting(row, behind):
+        if any(not _is_torn(row, *aggregate) for aggregate in _left(row, behind)):
             return applied
         _note(row, page[-1].position if len(page) == PAGE else until)
         if len(page) < PAGE:
@@ -133,14 +137,32 @@ def _behind(row: Consumer, page: list[PastEvent]) -> list[PastEvent]:
     return [e for e in page if read.get(_aggregate(e), 0) < e.envelope.sequence]
 
 
-def _waiting(row: Consumer, events: list[PastEvent]) -> bool:
-    """Return whether any is not applied and is nobody else's care.
+def _left(row: Consumer, events: list[PastEvent]) -> set[tuple[str, UUID]]:
+    """Return the aggregates of which some are not applied, and that are nobody else's care.
 
     What stands behind a dead letter is read when the letter is resolved.
     """
-    left = {_aggregate(event) for event in _behind(row, events)}
-    held = DeadLetter.objects.filter(context=row.consumer, resolved_at=None)
-    return bool(left - set(held.values_list("aggregate_type", "aggregate_id")))
+    if not events:
+        return set()
+    letters = DeadLetter.objects.filter(context=row.consumer, resolved_at=None)
+    held = set(letters.values_list("aggregate_type", "aggregate_id"))
+    return {_aggregate(event) for event in _behind(row, events)} - held
+
+
+def _is_torn(row: Consumer, aggregate_type: str, aggregate_id: UUID) -> bool:
+    """Return whether the event of an aggregate that would be next is lost.
+
+    Nothing but a person can mend that, so it becomes a dead letter, and the others go on. The
+    letter is tried as any other, and what it holds up is read when the hole is filled.
+    """
+    after = position(row.consumer, aggregate_type, aggregate_id)
+    news = read(row.producer, aggregate_type, aggregate_id, after)
+    if not after or not news or news[0].envelope.sequence == after + 1:
+        return False
+    reason = f"number {after + 1} of its aggregate is neither in the outbox nor in the history"
+    found = Attempt(reason, "", counted=False, took=0.0)
+    dead_letters.note(row.producer, row.consumer, news[0].envelope, found)
+    return True
 
 
 def _aggregate(event: PastEvent) -> tuple[str, UUID]:

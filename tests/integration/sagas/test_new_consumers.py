@@ -25,6 +25,7 @@ from payments.models import Payment
 from sagas import failpoints, tasks
 from sagas.api import InvalidDefinition, clock, on, publish, transaction
 from sagas.failpoints import FailpointHit
+from sagas.ids import uuid7
 from sagas.models import Consumer, DeadLetter
 from sagas.orchestration import canvas
 from sagas.outbox import catching_up, delivery, past, reading, starts, subscriptions
@@ -410,6 +411,70 @@ def test_what_it_cannot_handle_waits_for_a_person_and_holds_up_nothing_else(frau
     assert bad.id not in streams(fraudwatch)
     assert streams(fraudwatch)[good.id] == [1, 2]
     assert Consumer.objects.get(consumer="fraudwatch", producer="orders").read_to > 0
+
+
+@pytest.fixture
+def torn(fraudwatch, monkeypatch):
+    """An order of three events, the second of them lost before any relay saw it, and another."""
+    monkeypatch.setattr(catching_up, "PAGE", 1)
+    order = place()
+    close(order, "failed")
+    close(order, "canceled")
+    Outbox.objects.filter(aggregateid=order.id, sequence=2).delete()
+    other = place()
+    relay()
+    Consumer.objects.exclude(consumer="fraudwatch").update(caught_up_at=Now())
+    return order, other
+
+
+def fill_the_hole(order):
+    """Somebody has found the lost event, and puts it back as if it had just been told."""
+    [told] = Outbox.objects.filter(aggregateid=order.id, sequence=3)
+    told.position, told.id, told.sequence, told.published_at = None, uuid7(), 2, None
+    told.type, told.leased_until = "orders.OrderConfirmed", None
+    told.save(force_insert=True)
+
+
+def test_one_order_with_a_hole_keeps_the_watch_from_no_other(torn, fraudwatch):
+    order, other = torn
+    catch_up(LONG)
+    assert streams(fraudwatch) == {order.id: [1], other.id: [1]}
+    [letter] = DeadLetter.objects.all()
+    assert (letter.aggregate_id, letter.sequence) == (order.id, 3)
+    assert letter.reason.startswith("number 2 of its aggregate is neither in the outbox")
+
+
+def test_what_stands_behind_a_hole_is_heard_when_it_is_filled(torn, fraudwatch):
+    order, other = torn
+    catch_up(LONG)
+    for _ in range(3):  # as often as it may be looked at, it stays what it is
+        grow_old()
+        bring_news("fraudwatch")
+    assert DeadLetter.objects.filter(resolved_at=None).count() == 1
+
+    fill_the_hole(order)
+    grow_old()
+    bring_news("fraudwatch")
+    assert streams(fraudwatch) == {order.id: [1, 2, 3], other.id: [1]}
+    assert not DeadLetter.objects.filter(resolved_at=None).exists()
+
+
+def test_killed_after_it_has_said_that_there_is_a_hole_it_goes_on(torn, fraudwatch, fail_at):
+    order, other = torn
+    fail_at("letter.committed")
+    with pytest.raises(FailpointHit):
+        catch_up(LONG)
+
+    catch_up(LONG)
+    assert streams(fraudwatch) == {order.id: [1], other.id: [1]}
+    assert DeadLetter.objects.count() == 1
+
+
+def test_two_ticks_that_find_a_hole_at_once_say_it_once_and_go_on(torn, fraudwatch):
+    order, other = torn
+    assert raised(together(*[lambda: catch_up(LONG)] * 3)) == []
+    assert streams(fraudwatch) == {order.id: [1], other.id: [1]}
+    assert DeadLetter.objects.count() == 1
 
 
 def prune_all():
