@@ -91,7 +91,7 @@ ASKED = {
     "sagas.outbox.bell": (_I + "test_bell.py",),
     "sagas.outbox.refused": (_I + "test_outside_refused.py",),
     "sagas.outbox.streaming": (_I + "test_stream.py",),
-    "sagas.outbox.republish": (_I + "test_republish.py", LONE),
+    "sagas.outbox.republish": (_I + "test_republish.py", _I + "test_new_consumers.py", LONE),
     "sagas.outbox.slots": (_I + "test_tailing.py",),
     "sagas.outbox.tailing": (_I + "test_tailing.py",),
     "sagas.outbox.catching_up": (_I + "test_new_consumers.py",),
@@ -452,6 +452,21 @@ BY_HAND = {
         "sagas.outbox.delivery",
         "if not _take_position(consumer, envelope):",
         "if _take_position(consumer, envelope) is None:",
+    ),
+    "a past is read by a release that listens to all of it": (
+        "sagas.outbox.catching_up",
+        "if set(row.names) <= listening.get((row.consumer, row.producer), frozenset())",
+        "",
+    ),
+    "the last look at a past began after the grace": (
+        "sagas.outbox.catching_up",
+        "            if may_end:\n                _end(row)",
+        "            _end(row)",
+    ),
+    "what this release does not hear is taken from its consumer before it is settled": (
+        "sagas.outbox.republish",
+        "    starts.end_old()\n",
+        "",
     ),
     "only what was published is marked": (
         "sagas.outbox.relay",
