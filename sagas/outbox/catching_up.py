@@ -2,7 +2,8 @@
 
 A tick goes through the past in the order of its positions and lets the ordinary delivery apply
 what the consumer has not applied. The note of how far it has come moves only past events that
-the consumer's own positions confirm, so a tick that dies is taken up where it was.
+the consumer's own positions confirm or a dead letter holds, so a tick that dies is taken up where
+it was.
 """
 
 import logging
@@ -13,6 +14,7 @@ from uuid import UUID
 import redis
 from celery import current_app
 from celery.canvas import Signature
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from sagas.conf import conf
@@ -21,10 +23,14 @@ from sagas.models.consumer import Consumer
 from sagas.models.dead_letter import DeadLetter
 from sagas.orchestration import canvas
 from sagas.orchestration.donekeys import client
-from sagas.outbox import past, starts
+from sagas.outbox import dead_letters, past, starts
+from sagas.outbox.dead_letters import Attempt
 from sagas.outbox.delivery import deliver
 from sagas.outbox.past import PastEvent
+from sagas.outbox.positions import position
+from sagas.outbox.reading import read
 from sagas.outbox.republish import positions_of
+from sagas.outbox.subscriptions import listeners
 from sagas.transactions import ENGINE, connection_of
 
 log = logging.getLogger(__name__)
@@ -88,21 +94,28 @@ def catch_up(seconds: float) -> int:
     end = time.monotonic() + seconds
     # In any order: none that has much to read, or cannot go on, keeps the others waiting for good.
     rows = Consumer.objects.filter(caught_up_at=None).order_by("?")
-    return sum(_catch_up(row, end) for row in rows)
+    listening = listeners()
+    # What another release listens to is its own to read: here nobody would hear it.
+    return sum(
+        _catch_up(row, end)
+        for row in rows
+        if set(row.names) <= listening.get((row.consumer, row.producer), frozenset())
+    )
 
 
 def _catch_up(row: Consumer, end: float) -> int:
-    applied = 0
+    applied, may_end = 0, _has_no_elders(row)  # asked first, so that the horizon has all of theirs
     until = past.horizon(row.producer, PATIENCE)
     while until is not None and time.monotonic() < end:
         page = past.events_of(row.producer, row.read_to, names=row.names, upto=until, limit=PAGE)
         behind = _behind(row, page)
         applied += _bring(row, behind, end)
-        if behind and _waiting(row, behind):
+        if any(not _is_torn(row, *aggregate) for aggregate in _left(row, behind)):
             return applied
         _note(row, page[-1].position if len(page) == PAGE else until)
         if len(page) < PAGE:
-            _end(row)
+            if may_end:
+                _end(row)
             return applied
     return applied
 
@@ -124,14 +137,32 @@ def _behind(row: Consumer, page: list[PastEvent]) -> list[PastEvent]:
     return [e for e in page if read.get(_aggregate(e), 0) < e.envelope.sequence]
 
 
-def _waiting(row: Consumer, events: list[PastEvent]) -> bool:
-    """Return whether any is not applied and is nobody else's care.
+def _left(row: Consumer, events: list[PastEvent]) -> set[tuple[str, UUID]]:
+    """Return the aggregates of which some are not applied, and that are nobody else's care.
 
     What stands behind a dead letter is read when the letter is resolved.
     """
-    left = {_aggregate(event) for event in _behind(row, events)}
-    held = DeadLetter.objects.filter(context=row.consumer, resolved_at=None)
-    return bool(left - set(held.values_list("aggregate_type", "aggregate_id")))
+    if not events:
+        return set()
+    letters = DeadLetter.objects.filter(context=row.consumer, resolved_at=None)
+    held = set(letters.values_list("aggregate_type", "aggregate_id"))
+    return {_aggregate(event) for event in _behind(row, events)} - held
+
+
+def _is_torn(row: Consumer, aggregate_type: str, aggregate_id: UUID) -> bool:
+    """Return whether the event of an aggregate that would be next is lost.
+
+    Nothing but a person can mend that, so it becomes a dead letter, and the others go on. The
+    letter is tried as any other, and what it holds up is read when the hole is filled.
+    """
+    after = position(row.consumer, aggregate_type, aggregate_id)
+    news = read(row.producer, aggregate_type, aggregate_id, after)
+    if not after or not news or news[0].envelope.sequence == after + 1:
+        return False
+    reason = f"number {after + 1} of its aggregate is neither in the outbox nor in the history"
+    found = Attempt(reason, "", counted=False, took=0.0)
+    dead_letters.note(row.producer, row.consumer, news[0].envelope, found)
+    return True
 
 
 def _aggregate(event: PastEvent) -> tuple[str, UUID]:
@@ -147,13 +178,18 @@ def _note(row: Consumer, position: int) -> None:
     row.read_to = max(row.read_to, position)
 
 
+def _has_no_elders(row: Consumer) -> bool:
+    """Return whether no process of an older release can publish past this consumer any more."""
+    old = Q(listens_since__lt=Now() - timedelta(seconds=conf.START_GRACE))
+    return Consumer.objects.filter(old, id=row.id, listens_since=row.listens_since).exists()
+
+
 def _end(row: Consumer) -> None:
-    """Stop looking when no process of an older release can publish past this consumer."""
-    grace = timedelta(seconds=conf.START_GRACE)
+    """Stop looking, unless it has begun to listen to more since, or again."""
     Consumer.objects.filter(
         id=row.id,
         names=row.names,
         read_to=row.read_to,
         caught_up_at=None,
-        listens_since__lt=Now() - grace,
+        listens_since=row.listens_since,
     ).update(caught_up_at=Now())

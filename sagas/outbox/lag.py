@@ -8,30 +8,35 @@ from sagas.outbox.subscriptions import SUBSCRIPTIONS
 from sagas.transactions import alias_of, connection_of, table
 
 MOST: Final = 10_000
-"""So many events of a producer are compared, the oldest first."""
+"""So many events of a producer are counted for one who listens, the oldest first.
+
+Where the two have databases of their own, so many are compared, applied or not.
+"""
 
 # Two indexes have what no consumer may have applied: what is not sent, and what is not settled.
 # Asked for together, neither of them would be used, and the month of settled rows would be read.
+# What others wait for is left out before anything is cut, else it would hide what we wait for.
 _OPEN = """
-SELECT * FROM (
-    (SELECT id, aggregatetype, aggregateid, sequence, type, created_at FROM {outbox}
-     WHERE published_at IS NULL ORDER BY position LIMIT %(most)s)
+    (SELECT aggregatetype, aggregateid, sequence, created_at FROM {outbox} AS o
+     WHERE published_at IS NULL AND {ours} ORDER BY position LIMIT %(most)s)
     UNION ALL
-    (SELECT id, aggregatetype, aggregateid, sequence, type, created_at FROM {outbox}
-     WHERE settled_at IS NULL AND published_at IS NOT NULL ORDER BY published_at LIMIT %(most)s)
-) AS o WHERE o.type = ANY(%(events)s)
+    (SELECT aggregatetype, aggregateid, sequence, created_at FROM {outbox} AS o
+     WHERE settled_at IS NULL AND published_at IS NOT NULL AND {ours}
+     ORDER BY published_at LIMIT %(most)s)
 """
-_UNAPPLIED = f"""
-SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(o.created_at)), 0)::float8
-FROM ({_OPEN}) AS o WHERE NOT EXISTS (
-    SELECT 1 FROM {{inbox}} AS i WHERE i.consumer = %(consumer)s AND i.event_id = o.id)
-"""  # noqa: S608 - constants of this module
+_HEARD = "type = ANY(%(events)s)"
+_UNAPPLIED = """type = ANY(%(events)s) AND NOT EXISTS (
+    SELECT 1 FROM {inbox} AS i WHERE i.consumer = %(consumer)s AND i.event_id = o.id)"""
+_COUNT = """
+SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8
+FROM ({open}) AS o
+"""
 # Where the two are in different databases, which no statement can compare.
-_UNSETTLED = f"""
+_AGES = """
 SELECT aggregatetype, aggregateid, sequence,
     extract(epoch FROM clock_timestamp() - created_at)::float8
-FROM ({_OPEN}) AS o
-"""  # noqa: S608 - constants of this module
+FROM ({open}) AS o
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,10 +62,12 @@ def _compare(consumer: str, producer: str, events: list[str]) -> Behind:
     told: dict[str, Any] = {"consumer": consumer, "events": events, "most": MOST}
     outbox = table(producer, "outbox")
     if alias_of(producer) == alias_of(consumer):
-        statement = _UNAPPLIED.format(outbox=outbox, inbox=table(consumer, "inbox"))
+        ours = _UNAPPLIED.format(inbox=table(consumer, "inbox"))
+        statement = _COUNT.format(open=_OPEN.format(outbox=outbox, ours=ours))
         [(count, oldest)] = _read(statement, told, consumer)
     else:
-        rows = _read(_UNSETTLED.format(outbox=outbox), told, producer)
+        statement = _AGES.format(open=_OPEN.format(outbox=outbox, ours=_HEARD))
+        rows = _read(statement, told, producer)
         read = positions_of(consumer, [(row[0], row[1]) for row in rows])
         ages = [row[3] for row in rows if read.get((row[0], row[1]), 0) < row[2]]
         count, oldest = len(ages), max(ages, default=0.0)

@@ -30,7 +30,7 @@ class Place:
     position: int
     """The number of the last event that it has applied."""
     border: int
-    """Up to here nothing is read of the producer's outbox."""
+    """Up to here nothing is read of the producer's events."""
 
 
 def place_of(producer: str, consumer: str, aggregate_type: str, aggregate_id: UUID) -> Place:

@@ -44,7 +44,7 @@ def read(
 ) -> list[Message]:
     """Return a page of the events of an aggregate that come after a number.
 
-    :param border: the position in the outbox up to which nothing is read
+    :param border: the position in the producer's events up to which nothing is read
     :param news_only: what the outbox has pruned is of no interest
     """
     asked: list[Any] = [conf.REPUBLISH_AFTER, aggregate_type, aggregate_id, after, border, PAGE]
@@ -53,7 +53,8 @@ def read(
         rows = cursor.fetchall()
         # What the outbox has pruned, the history has: who begins late reads the two as one, and
         # does so again when it goes on from the middle, be it after a page, a death or a letter.
-        if not (border or news_only) and (not rows or rows[0][3] > after + 1):
+        # Behind a border no number says what comes first there, only that nothing is before 1.
+        if not news_only and (not rows or rows[0][3] > after + 1):
             cursor.execute(_READ.format(outbox=past.kept_in(producer)), asked)
             rows = cursor.fetchall()
     return [_message(aggregate_type, aggregate_id, row) for row in rows]

@@ -159,6 +159,8 @@ def hand_over(context: str, rows: Sequence[Row], on_the_spot: Deliver | None = N
             return False
     failpoint("relay.published", context)
     unheard = [row[0] for row, consumers in heard if not consumers]
+    if unheard:
+        starts.end_old()
     with cursor_of(context) as cursor:
         cursor.execute(
             filled(_MARK, context, keep=KEEP),

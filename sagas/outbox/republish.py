@@ -73,6 +73,7 @@ def _compare(producer: str, rows: list[Row], apart: Apart) -> int:
     for consumer, event_ids in missing.items():
         deliver_later(producer, consumer, event_ids)
     failpoint("republish.delivered", producer)
+    starts.end_old()
     _settle(producer, [row[0] for row in rows if row[0] not in waiting])
     found = len({event_id for event_ids in missing.values() for event_id in event_ids})
     if found:

@@ -43,6 +43,12 @@ UPDATE sagas_consumer SET
 WHERE id = %(id)s AND NOT names @> %(more)s::jsonb
 """
 
+# What another release has begun to listen to so lately that it may still run is left to it.
+_LISTEN_TO_LESS = """
+UPDATE sagas_consumer SET names = names - %s::text[]
+WHERE id = %s AND listens_since <= clock_timestamp() - make_interval(secs => %s)
+"""
+
 _TO_COME = """
 SELECT count(*), min(occurred_at) FROM {past} AS past
 WHERE position > %s AND position <= %s AND type = ANY(%s)
@@ -54,7 +60,7 @@ def begin_new() -> None:
 
     Safe to repeat and by many at once: who is first says where it begins, and that stands.
     """
-    known = {(row.consumer, row.producer): row for row in Consumer.objects.all()}
+    known = {(row.consumer, row.producer): row for row in end_old()}
     for (consumer, producer), names in listeners().items():
         if consumer == ENGINE:
             continue  # what is asked of the engine is news only until it is done
@@ -70,6 +76,20 @@ def begin_new() -> None:
             )
         if not names <= set(row.names):
             _listen_to_more(row, names)
+
+
+def end_old() -> list[Consumer]:
+    """Take from who listens what this release has no handler of; return how they stood.
+
+    A release that is taken back may come again, and then it begins anew with what it listened to.
+    So this comes before anything is settled because nobody listens to it.
+    """
+    rows, listening = list(Consumer.objects.all()), listeners()
+    for row in rows:
+        gone = set(row.names) - listening.get((row.consumer, row.producer), frozenset())
+        if gone:
+            _listen_to_less(row, sorted(gone))
+    return rows
 
 
 def _begin(consumer: str, producer: str, names: frozenset[str]) -> None:
@@ -93,6 +113,15 @@ def _begin(consumer: str, producer: str, names: frozenset[str]) -> None:
 def _listen_to_more(row: Consumer, names: frozenset[str]) -> None:
     with connection_of(ENGINE).cursor() as cursor:
         cursor.execute(_LISTEN_TO_MORE, {"id": row.id, "more": json.dumps(sorted(names))})
+    failpoint("consumer.begun", row.consumer)
+
+
+def _listen_to_less(row: Consumer, gone: list[str]) -> None:
+    with connection_of(ENGINE).cursor() as cursor:
+        cursor.execute(_LISTEN_TO_LESS, [gone, row.id, conf.START_GRACE])
+        done = cursor.rowcount == 1
+    if done:
+        log.warning("listens_to_less", extra={"context": row.consumer, "reason": ", ".join(gone)})
     failpoint("consumer.begun", row.consumer)
 
 

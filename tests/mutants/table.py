@@ -91,7 +91,12 @@ ASKED = {
         _I + "test_new_consumers.py",
     ),
     "sagas.outbox.publishing": (_I + "test_publishing.py", _I + "test_history.py"),
-    "sagas.outbox.relay": (*HEARING[:2], _I + "test_history.py", *HEARING[2:]),
+    "sagas.outbox.relay": (
+        *HEARING[:2],
+        _I + "test_history.py",
+        _I + "test_new_consumers.py",
+        *HEARING[2:],
+    ),
     "sagas.outbox.outside": (_I + "test_outside.py", _I + "test_outside_refused.py"),
     "sagas.outbox.bell": (_I + "test_bell.py",),
     "sagas.outbox.refused": (_I + "test_outside_refused.py",),
@@ -99,6 +104,7 @@ ASKED = {
     "sagas.outbox.republish": (
         _I + "test_republish.py",
         _I + "test_one_database_away.py",
+        _I + "test_new_consumers.py",
         LONE,
     ),
     "sagas.outbox.slots": (_I + "test_tailing.py",),
@@ -553,6 +559,26 @@ BY_HAND = {
         "sagas.outbox.delivery",
         "if not _take_position(consumer, envelope):",
         "if _take_position(consumer, envelope) is None:",
+    ),
+    "a past is read by a release that listens to all of it": (
+        "sagas.outbox.catching_up",
+        "if set(row.names) <= listening.get((row.consumer, row.producer), frozenset())",
+        "",
+    ),
+    "the last look at a past began after the grace": (
+        "sagas.outbox.catching_up",
+        "            if may_end:\n                _end(row)",
+        "            _end(row)",
+    ),
+    "what this release does not hear is taken from its consumer before it is settled": (
+        "sagas.outbox.republish",
+        "    starts.end_old()\n",
+        "",
+    ),
+    "what this release does not hear is taken from its consumer before it is marked": (
+        "sagas.outbox.relay",
+        "        starts.end_old()\n",
+        "        pass\n",
     ),
     "only what was published is marked": (
         "sagas.outbox.relay",

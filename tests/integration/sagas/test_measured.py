@@ -138,6 +138,50 @@ def test_an_event_that_a_context_has_not_applied_is_seen(broker, monkeypatch):
     assert "Events that orders has not applied" in text
 
 
+def wait_in_orders(count, type_):
+    """Events that were sent and that nobody has settled; the ids of them."""
+    with connection_of("orders").cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO orders_outbox (id, aggregatetype, aggregateid, sequence, type, version,"
+            " payload, occurred_at, correlation_id, published_at) SELECT"
+            " gen_random_uuid(), 'orders.order', gen_random_uuid(), 1, %s, 1, '{}', now(), 'c',"
+            " clock_timestamp() FROM generate_series(1, %s) RETURNING id",
+            [type_, count],
+        )
+        return [event_id for (event_id,) in cursor.fetchall()]
+
+
+def listens_to_told(monkeypatch):
+    monkeypatch.setattr(lag, "_subscribed", lambda: {("billing", "orders"): ["orders.Told"]})
+    monkeypatch.setattr(lag, "MOST", 3)
+
+
+def test_a_context_is_behind_also_where_many_older_events_wait_for_somebody_else(
+    committed_db, monkeypatch
+):
+    listens_to_told(monkeypatch)
+    wait_in_orders(5, "orders.Whispered")
+    wait_in_orders(2, "orders.Told")
+
+    assert [one.count for one in lag.behind()] == [2]
+
+
+@pytest.mark.colocated
+def test_a_context_is_behind_also_where_many_older_events_are_applied_and_not_settled(
+    committed_db, monkeypatch
+):
+    listens_to_told(monkeypatch)
+    with connection_of("billing").cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO billing_inbox (consumer, event_id, type)"
+            " SELECT 'billing', unnest(%s), 'orders.Told'",
+            [wait_in_orders(5, "orders.Told")],
+        )
+    wait_in_orders(2, "orders.Told")
+
+    assert [one.count for one in lag.behind()] == [2]
+
+
 def store_the_past():
     """Finished and sleeping sagas, and what else a month leaves behind."""
     stored.store(STORED)

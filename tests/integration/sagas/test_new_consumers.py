@@ -6,6 +6,7 @@ import threading
 from collections import Counter, defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from types import SimpleNamespace
 from uuid import UUID
 
@@ -14,6 +15,7 @@ import redis
 from django.apps import apps
 from django.conf import settings as project
 from django.db import connection
+from django.db.models.functions import Now
 from django.test.utils import override_settings
 
 from config import roles
@@ -23,19 +25,20 @@ from payments.models import Payment
 from sagas import failpoints, tasks
 from sagas.api import InvalidDefinition, clock, on, publish, transaction
 from sagas.failpoints import FailpointHit
+from sagas.ids import uuid7
 from sagas.models import Consumer, DeadLetter
 from sagas.orchestration import canvas
-from sagas.outbox import catching_up, delivery, reading, starts, subscriptions
+from sagas.outbox import catching_up, delivery, past, reading, starts, subscriptions
 from sagas.outbox.catching_up import catch_up
 from sagas.outbox.delivery import deliver
 from sagas.outbox.pruning import prune
-from sagas.outbox.relay import relay
+from sagas.outbox.relay import relay, relay_batch
 from sagas.outbox.republish import republish
 from sagas.outbox.starts import begin_new, border_of
 from sagas.transactions import ENGINE
 from tests.factories import a_method
 from tests.integration.orders.board import close, place, spread
-from tests.integration.sagas.news import ToldSeen, grow_old
+from tests.integration.sagas.news import Told, ToldSeen, Whispered, a_teller, grow_old, tell
 from tests.together import raised, together
 
 pytestmark = pytest.mark.usefixtures("committed_db", "no_broker")
@@ -410,6 +413,70 @@ def test_what_it_cannot_handle_waits_for_a_person_and_holds_up_nothing_else(frau
     assert Consumer.objects.get(consumer="fraudwatch", producer="orders").read_to > 0
 
 
+@pytest.fixture
+def torn(fraudwatch, monkeypatch):
+    """An order of three events, the second of them lost before any relay saw it, and another."""
+    monkeypatch.setattr(catching_up, "PAGE", 1)
+    order = place()
+    close(order, "failed")
+    close(order, "canceled")
+    Outbox.objects.filter(aggregateid=order.id, sequence=2).delete()
+    other = place()
+    relay()
+    Consumer.objects.exclude(consumer="fraudwatch").update(caught_up_at=Now())
+    return order, other
+
+
+def fill_the_hole(order):
+    """Somebody has found the lost event, and puts it back as if it had just been told."""
+    [told] = Outbox.objects.filter(aggregateid=order.id, sequence=3)
+    told.position, told.id, told.sequence, told.published_at = None, uuid7(), 2, None
+    told.type, told.leased_until = "orders.OrderConfirmed", None
+    told.save(force_insert=True)
+
+
+def test_one_order_with_a_hole_keeps_the_watch_from_no_other(torn, fraudwatch):
+    order, other = torn
+    catch_up(LONG)
+    assert streams(fraudwatch) == {order.id: [1], other.id: [1]}
+    [letter] = DeadLetter.objects.all()
+    assert (letter.aggregate_id, letter.sequence) == (order.id, 3)
+    assert letter.reason.startswith("number 2 of its aggregate is neither in the outbox")
+
+
+def test_what_stands_behind_a_hole_is_heard_when_it_is_filled(torn, fraudwatch):
+    order, other = torn
+    catch_up(LONG)
+    for _ in range(3):  # as often as it may be looked at, it stays what it is
+        grow_old()
+        bring_news("fraudwatch")
+    assert DeadLetter.objects.filter(resolved_at=None).count() == 1
+
+    fill_the_hole(order)
+    grow_old()
+    bring_news("fraudwatch")
+    assert streams(fraudwatch) == {order.id: [1, 2, 3], other.id: [1]}
+    assert not DeadLetter.objects.filter(resolved_at=None).exists()
+
+
+def test_killed_after_it_has_said_that_there_is_a_hole_it_goes_on(torn, fraudwatch, fail_at):
+    order, other = torn
+    fail_at("letter.committed")
+    with pytest.raises(FailpointHit):
+        catch_up(LONG)
+
+    catch_up(LONG)
+    assert streams(fraudwatch) == {order.id: [1], other.id: [1]}
+    assert DeadLetter.objects.count() == 1
+
+
+def test_two_ticks_that_find_a_hole_at_once_say_it_once_and_go_on(torn, fraudwatch):
+    order, other = torn
+    assert raised(together(*[lambda: catch_up(LONG)] * 3)) == []
+    assert streams(fraudwatch) == {order.id: [1], other.id: [1]}
+    assert DeadLetter.objects.count() == 1
+
+
 def prune_all():
     """Everything is told, applied, settled and so old that only the history has it."""
     settle()
@@ -583,6 +650,176 @@ def test_a_handler_that_was_left_out_for_good_holds_up_nothing_for_long(
     assert streams(fraudwatch)[order.id] == [2]
 
 
+def no_longer_lately():
+    Consumer.objects.update(listens_since=Now() - timedelta(days=1))
+
+
+@contextmanager
+def taken_back(monkeypatch):
+    """The release before, in which nobody of fraudwatch listens."""
+    with monkeypatch.context() as older:
+        for event, found in list(subscriptions.SUBSCRIPTIONS.items()):
+            others = [one for one in found if one.context != "fraudwatch"]
+            older.setitem(subscriptions.SUBSCRIPTIONS, event, others)
+        yield
+
+
+@pytest.fixture
+def caught_up(fraudwatch):
+    """The watch has heard all that was told so far, a day after it began."""
+    begin_new()
+    no_longer_lately()
+    catch_up(LONG)
+    assert not Consumer.objects.filter(consumer="fraudwatch", caught_up_at=None).exists()
+    return fraudwatch
+
+
+def test_what_was_told_while_its_release_was_taken_back_is_heard_when_it_comes_again(
+    caught_up, monkeypatch
+):
+    with taken_back(monkeypatch):
+        [order] = trade()
+        settle()
+        catch_up(LONG)
+        assert not Outbox.objects.filter(settled_at=None).exists()
+
+    catch_up(LONG)
+    assert streams(caught_up) == {order.id: [1, 2], order.payment_id: [1, 2]}
+
+
+@pytest.fixture
+def whispers(caught_up, monkeypatch):
+    """The watch, and nobody else, hears whispers; what is given opens the release before."""
+    handlers = importlib.import_module("tests.consumers.fraudwatch.handlers")
+    subscriptions.subscribe(
+        subscriptions.Subscription(
+            event=Whispered.name,
+            version=1,
+            context="fraudwatch",
+            payload=ToldSeen,
+            handler=lambda _: handlers._write(),
+        )
+    )
+    begin_new()
+    no_longer_lately()
+    catch_up(LONG)
+    return lambda: taken_back(monkeypatch)
+
+
+def test_what_a_worker_of_the_release_before_settles_is_heard_though_no_tick_of_it_ran(
+    whispers, caught_up
+):
+    teller = a_teller()
+    with whispers():
+        tell(teller, "a", event=Whispered)
+        relay_batch("orders")
+    assert not Outbox.objects.filter(type=Whispered.name, settled_at=None).exists()
+
+    catch_up(LONG)
+    assert streams(caught_up) == {teller.id: [1]}
+
+
+def test_what_a_comparison_of_the_release_before_settles_is_heard_when_the_next_comes_again(
+    whispers, caught_up
+):
+    teller = a_teller()
+    tell(teller, "a", event=Whispered)
+    relay()
+    grow_old()
+    with whispers():
+        republish()
+    assert not Outbox.objects.filter(type=Whispered.name, settled_at=None).exists()
+
+    catch_up(LONG)
+    assert streams(caught_up) == {teller.id: [1]}
+
+
+def test_killed_before_it_settles_what_nobody_hears_a_relay_has_it_sent_again(
+    whispers, caught_up, fail_at
+):
+    teller = a_teller()
+    with whispers():
+        tell(teller, "a", event=Whispered)
+        fail_at("consumer.begun")
+        with pytest.raises(FailpointHit):
+            relay_batch("orders")
+        assert Outbox.objects.get(type=Whispered.name).published_at is None
+        grow_old()
+        relay_batch("orders")
+
+    catch_up(LONG)
+    assert streams(caught_up) == {teller.id: [1]}
+
+
+def test_what_another_release_listens_to_lately_is_neither_taken_from_it_nor_read_in_its_place(
+    fraudwatch, monkeypatch
+):
+    [order] = trade()
+    settle()
+    begin_new()
+    rows = Consumer.objects.filter(consumer="fraudwatch").order_by("id")
+    begun = list(rows.values_list("names", "read_to"))
+    with taken_back(monkeypatch):
+        assert catch_up(LONG) == 0
+    assert list(rows.values_list("names", "read_to")) == begun
+
+    catch_up(LONG)
+    assert streams(fraudwatch) == {order.id: [1, 2], order.payment_id: [1, 2]}
+
+
+def test_a_tick_of_the_release_before_that_goes_on_for_too_long_passes_nothing_by(
+    fraudwatch, monkeypatch, settings
+):
+    [order] = trade()
+    settle()
+    begin_new()
+    settings.SAGAS = {**settings.SAGAS, "START_GRACE": 0}
+    with taken_back(monkeypatch), monkeypatch.context() as began_before:
+        began_before.setattr(starts, "begin_new", lambda: None)
+        assert catch_up(LONG) == 0
+
+    catch_up(LONG)
+    assert streams(fraudwatch) == {order.id: [1, 2], order.payment_id: [1, 2]}
+
+
+def test_a_past_that_was_half_read_when_its_release_was_taken_back_is_read_to_its_end(
+    fraudwatch, monkeypatch
+):
+    orders = trade(2)
+    settle()
+    begin_new()
+    [first] = Outbox.objects.filter(aggregateid=orders[0].id, sequence=1)
+    deliver("orders", "fraudwatch", [str(first.id)])
+    no_longer_lately()
+    with taken_back(monkeypatch):
+        assert catch_up(LONG) == 0
+
+    catch_up(LONG)
+    assert all(streams(fraudwatch)[order.id] == [1, 2] for order in orders)
+    assert all(streams(fraudwatch)[order.payment_id] == [1, 2] for order in orders)
+
+
+def test_a_look_that_began_while_an_older_release_could_tell_is_not_the_last(
+    fraudwatch, monkeypatch, settings
+):
+    look = past.horizon
+
+    def take_long(*words):
+        found = look(*words)
+        settings.SAGAS = {**settings.SAGAS, "START_GRACE": 0}
+        return found
+
+    monkeypatch.setattr(past, "horizon", take_long)
+    begin_new()
+    Consumer.objects.exclude(consumer="fraudwatch", producer="orders").delete()
+    monkeypatch.setattr(starts, "begin_new", lambda: None)
+    catch_up(LONG)
+    assert Consumer.objects.get().caught_up_at is None
+
+    catch_up(LONG)
+    assert Consumer.objects.get().caught_up_at is not None
+
+
 # -- from now on -----------------------------------------------------------------------------------
 
 
@@ -636,6 +873,57 @@ def test_what_it_does_not_read_is_not_delivered_to_it_for_ever(latewatch):
 
     assert republish() == 0
     assert not Outbox.objects.filter(settled_at=None).exists()
+
+
+def hear_too(event):
+    """The watch that begins with now listens to one more event."""
+    handlers = importlib.import_module("tests.consumers.latewatch.handlers")
+    subscriptions.subscribe(
+        subscriptions.Subscription(
+            event=event,
+            version=1,
+            context="latewatch",
+            payload=ToldSeen,
+            handler=lambda _: handlers._write(),
+            start="now",
+        )
+    )
+
+
+@pytest.fixture
+def pruned(latewatch):
+    """Two tellers, whose first event, told behind the border to nobody, only the history has."""
+    place()
+    hear_too(Told.name)
+    begin_new()
+    tellers = [a_teller(), a_teller()]
+    for teller in tellers:
+        tell(teller, "a", event=Whispered)
+    prune_all()
+    hear_too(Whispered.name)
+    return tellers
+
+
+def test_what_it_listens_to_later_is_brought_from_the_history_up_to_its_border(pruned, latewatch):
+    catch_up(LONG)
+    assert streams(latewatch) == {teller.id: [1] for teller in pruned}
+
+
+def test_the_next_event_does_not_pass_by_what_it_listens_to_later(pruned, latewatch):
+    begin_new()
+    deliver("orders", "latewatch", tell(pruned[0], "b"))
+    assert streams(latewatch) == {pruned[0].id: [1, 2]}
+
+
+def test_of_a_pruned_past_it_hears_nothing_from_before_its_border(latewatch):
+    order = place()
+    prune_all()
+    begin_new()
+    close(order, "canceled")
+
+    bring_news("latewatch")
+    catch_up(LONG)
+    assert streams(latewatch) == {order.id: [2]}
 
 
 # -- the word is changed ---------------------------------------------------------------------------
