@@ -34,13 +34,15 @@ from sagas.transactions import table
 
 log = logging.getLogger(__name__)
 
+# An array, which is asked for once; a subquery of IN may be asked once for each row, and then leases
+# more than a batch.
 _LEASE = """
 UPDATE {outbox} SET leased_until = clock_timestamp() + make_interval(secs => %(lease)s),
     attempts = attempts + 1
-WHERE position IN (
+WHERE position = ANY(ARRAY(
     SELECT position FROM {rows} AS o
     WHERE published_at IS NULL AND (leased_until IS NULL OR leased_until <= clock_timestamp())
-    ORDER BY position {direction} LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
+    ORDER BY position {direction} LIMIT %(batch)s FOR UPDATE SKIP LOCKED))
 RETURNING position, id, type, traceparent, aggregatetype, aggregateid,
     created_at > clock_timestamp() - make_interval(secs => %(fresh)s)
 """
