@@ -34,8 +34,8 @@ from sagas.transactions import table
 
 log = logging.getLogger(__name__)
 
-# An array, which is asked for once; a subquery of IN may be asked once for each row, and then leases
-# more than a batch.
+# An array, which is asked for once; a subquery of IN may be asked once for each row, and then
+# leases more than a batch.
 _LEASE = """
 UPDATE {outbox} SET leased_until = clock_timestamp() + make_interval(secs => %(lease)s),
     attempts = attempts + 1

@@ -24,6 +24,7 @@ GROUPS = (
     SCHEDULES,
 )
 LOCKS = (_I + "test_locks.py", "tests/concurrency/sagas/test_lock_races.py", LONE, SCHEDULES)
+HELD_ROWS = "tests/concurrency/sagas/test_held_rows.py"
 DETACHED = "tests/concurrency/sagas/test_detached.py"
 DETACHED_SKIPS = "tests/concurrency/sagas/test_detached_skips.py"
 HEARING = (
@@ -72,7 +73,8 @@ ASKED = {
     "sagas.orchestration.sweep": (LONE, _I + "test_sweep.py", SCHEDULES),
     "sagas.orchestration.versions": (LONE, _I + "test_versions.py"),
     "sagas.orchestration.waits": WAITS,
-    "sagas.orchestration.claims": (_I + "test_batches.py", SCHEDULES),
+    "sagas.orchestration.batch": (_I + "test_batches.py", HELD_ROWS),
+    "sagas.orchestration.claims": (_I + "test_batches.py", HELD_ROWS, SCHEDULES),
     "sagas.orchestration.handover": LOCKS,
     "sagas.orchestration.locks": LOCKS,
     "sagas.orchestration.starting": (
@@ -662,8 +664,23 @@ BY_HAND = {
     ),
     "a signal that has come before changes nothing": (
         "sagas.orchestration.signals",
-        "if cursor.fetchone() is not None:",
+        "if before is not None and before[0]:",
         "if False:",
+    ),
+    "a signal behind another one is late": (
+        "sagas.orchestration.signals",
+        "if at > number or before is not None:",
+        "if at > number:",
+    ),
+    "a message looks once more at its end": (
+        "sagas.orchestration.batch",
+        "    if known:\n",
+        "    if False:\n",
+    ),
+    "whose row is held is given back after the others": (
+        "sagas.orchestration.claims",
+        "        if claim.saga_id in freed:\n",
+        "        if True:\n",
     ),
 }
 
