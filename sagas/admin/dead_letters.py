@@ -142,8 +142,10 @@ class DiscardDeadLetter(ResendDeadLetter):
     )
 
     def refusal(self, row: DeadLetter) -> str | None:
-        """Return why there is nothing to go past."""
-        return RESOLVED if row.resolved_at is not None else None
+        """Return why there is nothing to go past, or no way past it."""
+        if row.resolved_at is not None:
+            return RESOLVED
+        return discarding.BEHIND_A_HOLE if discarding.is_behind_a_hole(row) else None
 
     def preview(self, letter: DeadLetter) -> tuple[str, ...]:
         """Return what is lost."""

@@ -4,6 +4,7 @@ And of a message that no worker could read: it is out of the way.
 """
 
 import logging
+from typing import Final
 from uuid import UUID
 
 from django.db.models.functions import Now
@@ -15,6 +16,7 @@ from sagas.models.unreadable import UnreadableMessage
 from sagas.outbox import dead_letters, refused
 from sagas.outbox.delivery import pass_over
 from sagas.outbox.exchange import OUTSIDE
+from sagas.outbox.positions import position
 from sagas.reasons import refuse_untold
 from sagas.transactions import (
     ENGINE,
@@ -32,7 +34,8 @@ def discard(letter_id: UUID, *, by: str, reason: str) -> bool:
     """Let a context go on without an event; the later events of its aggregate follow at once.
 
     False when it is resolved already, or was applied in the meantime. Safe when two press at
-    once: the second finds it resolved.
+    once: the second finds it resolved. False also where an event before it is not applied or
+    missing: that one comes first, and the letter stays.
 
     :raises ReasonMissing: if the reason is empty
     :raises UnfitText: if a text has a zero byte, or half of a surrogate pair
@@ -105,11 +108,25 @@ def half_discarded(context: str) -> frozenset[str]:
 def _close(letter: DeadLetter, *, passed: bool | None) -> bool:
     one = DeadLetter.objects.filter(id=letter.id)
     one.select_for_update().get()
-    closed = bool(one.filter(resolved_at=None).update(resolved_at=Now(), next_at=None))
+    still_open = one.filter(resolved_at=None)
     if passed is None:
-        return closed and _go_past(letter)
+        passed = still_open.exists() and _go_past(letter)
+    if not passed and is_behind_a_hole(letter):
+        return False  # the letter alone says that one is missing
+    closed = bool(still_open.update(resolved_at=Now(), next_at=None))
     # A delivery may have closed it since: it found that the context has gone past the event.
     return passed and (closed or not _is_discarded(letter))
+
+
+BEHIND_A_HOLE: Final = "an event before it is not applied, or missing: that one comes first"
+
+
+def is_behind_a_hole(letter: DeadLetter) -> bool:
+    """Return whether an event of its aggregate that comes before it is not applied."""
+    if letter.context == OUTSIDE:
+        return False
+    last = position(letter.context, letter.aggregate_type, letter.aggregate_id)
+    return last < letter.sequence - 1
 
 
 def _is_discarded(letter: DeadLetter) -> bool:

@@ -127,6 +127,8 @@ class Command(OperatorCommand):
     def _discard(self, options: dict[str, Any]) -> None:
         ids = _ids([options["id"]])
         letter = DeadLetter.objects.filter(id=ids[0]).first()
+        if letter is not None and discarding.is_behind_a_hole(letter):
+            raise CommandError(f"{letter.id} cannot be discarded: {discarding.BEHIND_A_HOLE}")
         if letter is not None and not options["yes"] and not self._confirmed(letter):
             self.stderr.write("nothing was done")
             sys.exit(1)

@@ -14,6 +14,7 @@ import pytest
 import redis
 from django.apps import apps
 from django.conf import settings as project
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.models.functions import Now
 from django.test.utils import override_settings
@@ -23,6 +24,7 @@ from orders.models import Outbox
 from payments.events import PaymentAuthorized, PaymentCaptured
 from payments.models import Payment
 from sagas import failpoints, tasks
+from sagas.admin.dead_letters import DiscardDeadLetter
 from sagas.api import InvalidDefinition, clock, on, publish, transaction
 from sagas.failpoints import FailpointHit
 from sagas.ids import uuid7
@@ -31,6 +33,7 @@ from sagas.orchestration import canvas
 from sagas.outbox import catching_up, delivery, past, reading, starts, subscriptions
 from sagas.outbox.catching_up import catch_up
 from sagas.outbox.delivery import deliver
+from sagas.outbox.discarding import discard
 from sagas.outbox.pruning import prune
 from sagas.outbox.relay import relay, relay_batch
 from sagas.outbox.republish import republish
@@ -457,6 +460,23 @@ def test_what_stands_behind_a_hole_is_heard_when_it_is_filled(torn, fraudwatch):
     bring_news("fraudwatch")
     assert streams(fraudwatch) == {order.id: [1, 2, 3], other.id: [1]}
     assert not DeadLetter.objects.filter(resolved_at=None).exists()
+
+
+def test_what_stands_behind_a_hole_cannot_be_discarded_and_stays_to_be_seen(torn, fraudwatch):
+    order, _ = torn
+    catch_up(LONG)
+    [letter] = DeadLetter.objects.all()
+
+    assert not discard(letter.id, by="alice", reason="go on")
+    with pytest.raises(CommandError, match="an event before it is not applied"):
+        call_command("deadletters", "discard", str(letter.id), "--by=alice", "--reason=no", "--yes")
+    assert "an event before it is not applied" in DiscardDeadLetter().refusal(letter)
+    assert DeadLetter.objects.get().resolved_at is None
+    fill_the_hole(order)
+    grow_old()
+    bring_news("fraudwatch")
+    assert streams(fraudwatch)[order.id] == [1, 2, 3]
+    assert DeadLetter.objects.get().resolved_at is not None
 
 
 def test_killed_after_it_has_said_that_there_is_a_hole_it_goes_on(torn, fraudwatch, fail_at):
