@@ -38,10 +38,6 @@ BESIDE = {
         "sagas.orchestration.compensation.undo_step",
         "branch.taken",
     ),
-    "sagas.orchestration.claims.give_back": (
-        "sagas.orchestration.batch._let_go",
-        "batch.given_back",
-    ),
     "sagas.outbox.history._keep_page": ("sagas.outbox.history.keep_missed", "history.kept"),
     "sagas.choreography.moves.claim": ("sagas.choreography.watchdog.watch", "watch.claimed"),
     "sagas.outbox.republish._settle": ("sagas.outbox.republish._compare", "republish.delivered"),
