@@ -53,7 +53,7 @@ company AS MATERIALIZED (
 
 _NEXT = f"""
 SELECT s.id, s.cursor, s.traceparent FROM sagas_saga AS s WHERE {_FRESH}
-ORDER BY s.due_at LIMIT 1
+ORDER BY s.due_at LIMIT 1 FOR NO KEY UPDATE OF s SKIP LOCKED
 """  # noqa: S608 - constants of this module
 
 # Whoever holds one of the rows must not keep the others leased; those rows come after the others.

@@ -27,7 +27,7 @@ from sagas.orchestration import (
 )
 from sagas.orchestration.audited import act
 from sagas.orchestration.insertion import NewSaga
-from sagas.orchestration.seen import Seen
+from sagas.orchestration.seen import Seen, changed
 from sagas.orchestration.starting import Again, Started, refuse_key_of_a_later_run, start_once
 from sagas.orchestration.status import NoSuchSaga
 from sagas.orchestration.stops import Cancellation
@@ -201,7 +201,7 @@ def resume(saga_id: UUID, *, by: str, reason: str, seen: Seen | None = None) -> 
 
     Safe when two press at once: the second finds it no longer parked and gets False.
 
-    :param seen: what a person saw who decided; under another token by now, it is left alone
+    :param seen: what a person saw who decided; a saga that stands otherwise by now is left alone
     :raises ReasonMissing: if the reason is empty
     """
     return act("resume", saga_id, by=by, reason=reason, done=lambda: _resume(saga_id, seen))
@@ -248,7 +248,17 @@ def skip(
         return act("skip", saga_id, by=by, reason=reason, done=lambda: False)
 
 
+def _is_as_seen(saga_id: UUID, seen: Seen | None) -> bool:
+    """Compare with what somebody saw, and hold the row until the act on it is committed."""
+    if seen is None:
+        return True
+    row = SagaInstance.objects.select_for_update().filter(id=saga_id).first()
+    return row is not None and changed(seen, row) is None
+
+
 def _resume(saga_id: UUID, seen: Seen | None) -> bool:
+    if not _is_as_seen(saga_id, seen):
+        return False
     accepted = stops.resume(saga_id, token=seen.token if seen else None)
     if accepted:
         branch_stops.reset(saga_id)
@@ -265,12 +275,14 @@ def _park(saga_id: UUID, reason: str) -> bool:
 def compensate(saga_id: UUID, *, by: str, reason: str, seen: Seen | None = None) -> bool:
     """Turn a running saga round, for an operator; False past the point of no return.
 
-    :param seen: what a person saw who decided; under another token by now, it is left alone
+    :param seen: what a person saw who decided; a saga that stands otherwise by now is left alone
     :raises ReasonMissing: if the reason is empty
     """
     token = seen.token if seen else None
 
     def done() -> bool:
-        return stops.begin_compensation(saga_id, failure=reason, by=by, token=token)
+        return _is_as_seen(saga_id, seen) and stops.begin_compensation(
+            saga_id, failure=reason, by=by, token=token
+        )
 
     return act("compensate", saga_id, by=by, reason=reason, done=done)

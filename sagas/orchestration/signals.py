@@ -72,7 +72,8 @@ class Kept:
 
 _LOCK = """
 SELECT name, def_version, fingerprint, last_step, status, cursor, waiting_for,
-    parked_at IS NOT NULL, traceparent
+    parked_at IS NOT NULL, traceparent, leased_until IS NULL AND not_before IS NULL
+        AND parked_at IS NULL AND pending = 0
 FROM sagas_saga WHERE id = %(id)s FOR UPDATE
 """
 
@@ -163,7 +164,7 @@ def _receive(saga_id: UUID, name: str, payload: Any, key: str) -> Signaled:
         row = cursor.fetchone()
         if row is None:
             raise NoSuchSaga
-        status, at, waiting_for, parked, trace = row[4:]
+        status, at, waiting_for, parked, trace, nobody_has_it = row[4:]
         began = dict(zip(("name", "def_version", "fingerprint", "last_step"), row, strict=False))
         saga = versions.fitting(versions.Beginning(**began))
         number, awaits = _listener(saga, name)
@@ -185,6 +186,9 @@ def _receive(saga_id: UUID, name: str, payload: Any, key: str) -> Signaled:
     else:
         sometimes("signal.early")
         outcome = Signaled.KEPT
+        if nobody_has_it:
+            # A message may be passing it by, since this transaction holds its row.
+            after_commit(lambda: _ring(saga, saga_id, at, trace))
     failpoint("signal.before_commit", name)
     return outcome
 

@@ -107,7 +107,8 @@ def half_discarded(context: str) -> frozenset[str]:
 
 def _close(letter: DeadLetter, *, passed: bool | None) -> bool:
     one = DeadLetter.objects.filter(id=letter.id)
-    one.select_for_update().get()
+    if one.select_for_update().first() is None:
+        return False  # of an attempt that has gone well in this moment
     still_open = one.filter(resolved_at=None)
     if passed is None:
         passed = still_open.exists() and _go_past(letter)
@@ -126,7 +127,7 @@ def is_behind_a_hole(letter: DeadLetter) -> bool:
     if letter.context == OUTSIDE:
         return False
     last = position(letter.context, letter.aggregate_type, letter.aggregate_id)
-    return last < letter.sequence - 1
+    return 0 < last < letter.sequence - 1  # where there is no position, any event opens it
 
 
 def _is_discarded(letter: DeadLetter) -> bool:

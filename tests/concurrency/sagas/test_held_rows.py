@@ -6,16 +6,19 @@ from contextlib import contextmanager
 import pytest
 from django.db import connection, connections
 
+from sagas.api import Signaled, signal, transaction
+from sagas.orchestration import donekeys
 from tests.concurrency.sagas.races import Gate, row_locked, until_somebody_waits_for_a_lock
-from tests.integration.sagas import trial
+from tests.integration.sagas import trial, waiting
 from tests.integration.sagas.conftest import row
 from tests.integration.sagas.test_batches import (
     begin,
+    forward,
     sent,
     shared,  # noqa: F401 - a fixture
-    statuses,
 )
-from tests.together import PATIENCE
+from tests.integration.sagas.waiting import Approved
+from tests.together import PATIENCE, raised, together
 
 pytestmark = pytest.mark.usefixtures("shared")
 
@@ -60,14 +63,42 @@ def spent_batch(shared, settings, saga_id):  # noqa: F811
     return message, gates, holding
 
 
-def test_a_saga_whose_row_is_held_while_its_message_is_taken_up_is_rung_for(shared):  # noqa: F811
-    first, relies = begin(2)
+@pytest.mark.colocated
+def test_a_saga_that_is_signaled_while_its_message_is_taken_up_is_rung_for(shared):  # noqa: F811
+    waiting.register()
+    _, relies = [waiting.begin() for _ in range(2)]
     [message] = shared.take()
-    with held(relies):
-        shared.run_chain(message)
+    gate, heard = Gate(), []
 
-    assert statuses([first, relies]) == ["completed", "running"]
-    assert sent(shared) == [(str(relies), (1, 4, False, "orders.trial/1"))]
+    def tell():
+        with transaction("orders"):
+            heard.append(signal(relies, "approve", Approved(by="bob"), key="1"))
+            gate.wait_here()
+
+    def take_up():
+        gate.when_reached()
+        shared.run_chain(message)
+        heard.append(row(relies).cursor)
+        gate.open()
+
+    assert raised(together(tell, take_up)) == []
+    assert heard == [Signaled.KEPT, 0], "passed by, since the signal held its row"
+    assert [saga_id for saga_id, _ in sent(shared)] == [str(relies)]
+
+
+def test_a_row_that_is_held_does_not_draw_one_worker_after_the_other(shared):  # noqa: F811
+    [stuck] = begin(1)
+    shared.take()
+    drawn = []
+    with held(stuck):
+        for _ in range(3):
+            donekeys.client().flushdb()  # the last message was taken up
+            [own] = begin(1)
+            shared.take()
+            forward(own)
+            drawn += sent(shared)
+
+    assert str(stuck) not in dict(drawn)
 
 
 def test_a_saga_whose_row_is_held_while_its_batch_gives_it_back_is_waited_for(shared, settings):  # noqa: F811

@@ -18,6 +18,7 @@ from tests.integration.sagas.conftest import make_due, row
 from tests.integration.sagas.test_link_ends import raising
 from tests.together import raised, together
 
+LIFE_MS = wakes.LIFE_MS
 ALL = Wake(name="orders.trial", version=1, direction=Direction.DO, low=1, high=4)
 ALL_BACK = Wake(name="orders.trial", version=1, direction=Direction.UNDO, low=0, high=4)
 
@@ -27,6 +28,7 @@ def shared(broker, monkeypatch, settings):
     """The broker's messages, of which one is enough for several sagas."""
     monkeypatch.undo()
     monkeypatch.setattr(canvas, "publish", broker)
+    monkeypatch.setattr(wakes, "LIFE_MS", 60_000)  # however slow the machine is
     settings.STEP_QUEUES = "shared"
     donekeys.client().flushdb()
     return broker
@@ -520,7 +522,8 @@ def test_a_key_that_cannot_be_taken_back_ends_by_itself(shared, redis_away):
     assert len(redis_away) == 1
 
 
-def test_a_wake_up_whose_message_is_lost_is_forgotten_within_a_second(shared):
+def test_a_wake_up_whose_message_is_lost_is_forgotten_within_a_second(shared, monkeypatch):
+    monkeypatch.setattr(wakes, "LIFE_MS", LIFE_MS)
     trial.begin()
 
     assert 0 < donekeys.client().pttl(ALL.key) <= 1000

@@ -17,7 +17,7 @@ from sagas.api import uuid7
 from sagas.management import outlook
 from sagas.management.commands import sagas as terminal
 from sagas.models import DeadLetter, OperatorAction
-from sagas.orchestration import canvas, orchestrator, parked, pressable, stops
+from sagas.orchestration import canvas, orchestrator, parked, pressable, seen, stops
 from sagas.outbox import discarding
 from sagas.outbox.delivery import deliver
 from tests.databases import rows
@@ -25,6 +25,7 @@ from tests.integration.admin.world import press, signed_in
 from tests.integration.sagas import trial
 from tests.integration.sagas.conftest import row
 from tests.integration.sagas.news import a_teller, inbox, listen, position, tell
+from tests.integration.sagas.test_link_ends import raising
 from tests.together import together
 
 pytestmark = pytest.mark.usefixtures("nobody_listens")
@@ -531,3 +532,25 @@ def test_a_question_that_took_too_long_is_not_said_to_be_a_database_that_is_away
 def test_a_number_of_rows_that_is_none_is_refused(db, limit, said):
     with pytest.raises(CommandError, match=f"argument --limit: {said}"):
         call_command("sagas", "list", "--limit", limit)
+
+
+@pytest.fixture
+def seen_at_take(broker, settings):
+    """A saga that somebody saw at its first step, and that one claim has brought further since."""
+    settings.SAGAS = {**settings.SAGAS, "MAX_ATTEMPTS": 1}
+    saw = []
+    trial.SCRIPT["hold"] = raising(RuntimeError("down"))
+    saga_id = trial.begin()
+    trial.SCRIPT["take"] = lambda: saw.append(seen.look(row(saga_id)))
+    broker.drain()
+    saga = row(saga_id)
+    assert (saga.parked_at is not None, seen.look(saga).step, saw[0].step) == (True, "hold", "take")
+    assert seen.changed(saw[0], saga) is not None, "a skip would be refused"
+    return saga_id, saw[0]
+
+
+@pytest.mark.colocated
+@pytest.mark.parametrize("act", ["resume", "compensate"])
+def test_what_has_gone_on_under_one_token_is_not_as_it_was_seen(seen_at_take, act):
+    saga_id, saw = seen_at_take
+    assert not getattr(orchestrator, act)(saga_id, by="a", reason="b", seen=saw)

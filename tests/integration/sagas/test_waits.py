@@ -92,7 +92,8 @@ def test_a_signal_that_comes_before_the_wait_is_kept(broker):
     saga_id = waiting.begin()
     assert approve(saga_id) is Signaled.KEPT
 
-    assert broker.drain() == ["passed"]
+    # The signal rings too, since the start's message may have passed by the row that it held.
+    assert broker.drain() == ["passed", "passed"]
     assert row(saga_id).state["approved_by"] == "alice"
 
 
