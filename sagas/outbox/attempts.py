@@ -68,11 +68,11 @@ def take_back(consumer: str, envelope: Envelope) -> None:
     before comes again after the lease.
     """
     counted = Q(context=consumer, event_id=envelope.event_id, resolved_at=None, attempts__gt=0)
-    letters = DeadLetter.objects.filter(counted)
-    if letters.filter(attempts=1, reason="").delete()[0]:
+    if DeadLetter.objects.filter(counted, attempts=1, reason="").delete()[0]:
         return
     last = position(consumer, envelope.aggregate_type, envelope.aggregate_id)
     if 0 < last < envelope.sequence - 1:  # whoever has no position may begin anywhere
-        letters.filter(attempts__gte=int(conf.HANDLER_ATTEMPTS)).update(next_at=None)
+        most = int(conf.HANDLER_ATTEMPTS)
+        DeadLetter.objects.filter(counted, attempts__gte=most).update(next_at=None)
     else:
-        letters.update(attempts=F("attempts") - 1)
+        DeadLetter.objects.filter(counted).update(attempts=F("attempts") - 1)
