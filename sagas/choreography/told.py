@@ -36,19 +36,26 @@ class NotTold(SagasError):
     """The first event of the flow is in no outbox and no history: somebody has deleted it."""
 
 
+class ToldByNewer(SagasError):
+    """A newer release has told the first event of the flow, in a version that this one has not."""
+
+
 def first_payload(flow: WatchedFlow) -> upcasting.Payload:
     """Return what a flow's first event says in the version that this release tells.
 
     The payload in the flow's row is for people: it does not say in which version it was written.
 
     :raises NotTold: if the event is gone
-    :raises NoUpcaster: if it was written by a release that is newer than this one
+    :raises ToldByNewer: if it was written by a release that is newer than this one
+    :raises NoUpcaster: if a step of the way is missing
     """
     row = _one(context_of(flow.aggregatetype), _FIRST, flow.event_id)
     if row is None:
         raise NotTold
     name, written, payload = row
     wanted = max((version for told, version in emitted() if told == name), default=written)
+    if wanted < written:
+        raise ToldByNewer(f"{name} was told in version {written}, and is version {wanted} here")
     return upcasting.upcast(name, json.loads(payload), written, wanted)
 
 

@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 
 from sagas import error_texts
 from sagas.choreography.moves import Overtaken, move
-from sagas.choreography.told import first_payload
+from sagas.choreography.told import ToldByNewer, first_payload
 from sagas.conf import conf
 from sagas.core import codec
 from sagas.core.choreography import Choreography, Hop, payload_of
@@ -46,6 +46,9 @@ def take_back(flow: WatchedFlow, declared: Choreography) -> None:
                 _undo(flow, hop, undo)
             except Overtaken:
                 raise
+            except ToldByNewer as newer:
+                _leave(flow, newer)
+                return
             except Exception as error:  # noqa: BLE001 - whatever an undo raises, it is tried again
                 _note(flow, hop.context, error)
                 return
@@ -88,6 +91,15 @@ def _undo(flow: WatchedFlow, hop: Hop, undo: Callable[[Any], None]) -> None:
         failpoint("watch.before_commit")
     # Not before: a commit may fail, at a foreign key that is looked at in the end.
     flow.undone, flow.attempts = undone, 1
+    failpoint("watch.committed")
+
+
+def _leave(flow: WatchedFlow, newer: ToldByNewer) -> None:
+    """Leave a flow to a release that can read it: without an attempt, due when the lease ends."""
+    log.warning("flow_unread", extra={"key": flow.name, "error": str(newer)})
+    with transaction(ENGINE):
+        move(flow, missing=error_texts.text_of(newer), attempts=flow.attempts - 1)
+        failpoint("watch.before_commit")
     failpoint("watch.committed")
 
 

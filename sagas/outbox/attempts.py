@@ -5,12 +5,12 @@ Whoever counts has the event for one lease; the count is a dead letter that wait
 """
 
 from django.db.models import F, Q
-from django.db.models.functions import Now
 
 from sagas.conf import conf
 from sagas.failpoints import failpoint
 from sagas.ids import uuid7
 from sagas.models.dead_letter import DeadLetter
+from sagas.outbox.positions import position
 from sagas.outbox.subscriptions import Envelope
 from sagas.transactions import ENGINE, connection_of
 
@@ -62,7 +62,17 @@ def begin(producer: str, consumer: str, envelope: Envelope) -> bool:
 
 
 def take_back(consumer: str, envelope: Envelope) -> None:
-    """Undo the count of an attempt that was none: the event was not the next one."""
+    """Undo the count of an attempt that was none: the event was not the next one.
+
+    Behind a hole it counts, since a person is to hear of it in the end. Either way what has failed
+    before comes again after the lease.
+    """
     counted = Q(context=consumer, event_id=envelope.event_id, resolved_at=None, attempts__gt=0)
-    if not DeadLetter.objects.filter(counted, attempts=1, reason="").delete()[0]:
-        DeadLetter.objects.filter(counted).update(attempts=F("attempts") - 1, next_at=Now())
+    if DeadLetter.objects.filter(counted, attempts=1, reason="").delete()[0]:
+        return
+    last = position(consumer, envelope.aggregate_type, envelope.aggregate_id)
+    if 0 < last < envelope.sequence - 1:  # whoever has no position may begin anywhere
+        most = int(conf.HANDLER_ATTEMPTS)
+        DeadLetter.objects.filter(counted, attempts__gte=most).update(next_at=None)
+    else:
+        DeadLetter.objects.filter(counted).update(attempts=F("attempts") - 1)

@@ -111,6 +111,7 @@ ASKED = {
     ),
     "sagas.outbox.slots": (_I + "test_tailing.py",),
     "sagas.outbox.tailing": (_I + "test_tailing.py",),
+    "sagas.outbox.attempts": (*HEARING, _I + "test_new_consumers.py"),
     "sagas.outbox.catching_up": (_I + "test_new_consumers.py",),
     "sagas.outbox.starts": (_I + "test_new_consumers.py",),
     "sagas.outbox.subscriptions": (_I + "test_upcast_delivery.py",),
@@ -201,6 +202,16 @@ BY_HAND = {
         "sagas.choreography.undoing",
         "{hop.undo_name, number} & {*flow.undone}",
         "{number} & {*flow.undone}",
+    ),
+    "what a newer release has told is left to it": (
+        "sagas.choreography.told",
+        "if wanted < written:",
+        "if False:",
+    ),
+    "a release that cannot read a flow makes no attempt": (
+        "sagas.choreography.undoing",
+        "missing=error_texts.text_of(newer), attempts=flow.attempts - 1)",
+        "missing=error_texts.text_of(newer))",
     ),
     "an undo is given the first event as this release tells it": (
         "sagas.choreography.told",
@@ -561,6 +572,16 @@ BY_HAND = {
         "sagas.outbox.delivery",
         "if not _take_position(consumer, envelope):",
         "if _take_position(consumer, envelope) is None:",
+    ),
+    "behind a hole an attempt counts": (
+        "sagas.outbox.attempts",
+        "if 0 < last < envelope.sequence - 1:",
+        "if False:",
+    ),
+    "what another release is to handle is no attempt": (
+        "sagas.outbox.attempts",
+        'DeadLetter.objects.filter(counted).update(attempts=F("attempts") - 1)',
+        "pass",
     ),
     "a past is read by a release that listens to all of it": (
         "sagas.outbox.catching_up",

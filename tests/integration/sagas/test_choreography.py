@@ -17,6 +17,7 @@ from sagas.choreography import moves, operating, told, watchdog
 from sagas.choreography.looking import look, missing
 from sagas.choreography.moves import Overtaken
 from sagas.choreography.words import next_words
+from sagas.conf import conf
 from sagas.core import upcasting
 from sagas.core.choreography import Choreography, Hop
 from sagas.core.upcasting import upcasts
@@ -592,10 +593,28 @@ def test_a_flow_that_began_with_a_newer_version_is_left_to_a_release_that_reads_
     broker, monkeypatch
 ):
     a_flow(broker)
-    monkeypatch.setattr(told, "emitted", lambda: {("orders.OrderConfirmed", 0): None})
+    with monkeypatch.context() as older:
+        older.setattr(told, "emitted", lambda: {("orders.OrderConfirmed", 0): None})
+        assert given_up().state == "compensating"
+        assert "OrderConfirmed was told in version 1, and is version 0 here" in flow().missing
+        for _ in range(int(conf.MAX_ATTEMPTS) + 1):
+            watch(overdue=True)
+        assert (flow().parked_at, flow().attempts) == (None, 0), "nobody has tried"
 
-    assert given_up().state == "compensating"
-    assert "NoUpcaster: orders.OrderConfirmed: from version 1 to 0" in flow().missing
+    watch(overdue=True)
+    assert flow().state == "compensated"
+
+
+def test_a_flow_of_whose_event_an_upcaster_is_missing_waits_for_an_operator(
+    broker, monkeypatch, settings
+):
+    """This release is the one that tells the newest version: no other will read it."""
+    settings.SAGAS = {**settings.SAGAS, "MAX_ATTEMPTS": 1}
+    a_flow(broker)
+    monkeypatch.setattr(told, "emitted", lambda: {("orders.OrderConfirmed", 2): None})
+
+    assert given_up().parked_at is not None
+    assert "NoUpcaster: orders.OrderConfirmed: from version 1 to 2" in flow().parked_reason
 
 
 @pytest.mark.colocated

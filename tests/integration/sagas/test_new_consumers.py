@@ -23,15 +23,18 @@ from config import roles
 from orders.models import Outbox
 from payments.events import PaymentAuthorized, PaymentCaptured
 from payments.models import Payment
+from sagas import clock as clocks
 from sagas import failpoints, tasks
 from sagas.admin.dead_letters import DiscardDeadLetter
 from sagas.api import InvalidDefinition, clock, on, publish, transaction
+from sagas.conf import conf
 from sagas.failpoints import FailpointHit
 from sagas.ids import uuid7
 from sagas.models import Consumer, DeadLetter
 from sagas.orchestration import canvas
 from sagas.outbox import catching_up, delivery, past, reading, starts, subscriptions
 from sagas.outbox.catching_up import catch_up
+from sagas.outbox.dead_letters import resend, retry_due
 from sagas.outbox.delivery import deliver
 from sagas.outbox.discarding import discard
 from sagas.outbox.pruning import prune
@@ -462,6 +465,52 @@ def test_what_stands_behind_a_hole_is_heard_when_it_is_filled(torn, fraudwatch):
     assert not DeadLetter.objects.filter(resolved_at=None).exists()
 
 
+def test_the_letter_of_a_hole_does_not_ring_for_ever(torn):
+    catch_up(LONG)
+    [letter] = DeadLetter.objects.all()
+    grow_old()
+    rung = 0
+    for _ in range(10):  # ticks, with no time in between
+        rung += retry_due()
+        deliver("orders", "fraudwatch", [str(letter.event_id)])
+    assert rung == 1
+
+
+@pytest.fixture
+def given_up(torn):
+    """The letter of a hole that nobody has filled in time."""
+    catch_up(LONG)
+    for _ in range(3 * int(conf.HANDLER_ATTEMPTS)):
+        grow_old()
+        bring_news("fraudwatch")
+    return DeadLetter.objects.get(resolved_at=None)
+
+
+def test_the_letter_of_a_hole_comes_to_a_person(given_up):
+    assert (given_up.next_at, given_up.attempts) == (None, conf.HANDLER_ATTEMPTS)
+    assert given_up.reason.startswith("number 2 of its aggregate is neither in the outbox")
+
+
+def test_the_letter_of_a_hole_that_is_sent_again_too_early_comes_to_the_person_again(given_up):
+    assert resend(given_up.id, by="alice", reason="look again")
+    for _ in range(3 * int(conf.HANDLER_ATTEMPTS)):
+        bring_news("fraudwatch")
+        grow_old()
+    [letter] = DeadLetter.objects.all()
+    assert (letter.resolved_at, letter.next_at) == (None, None)
+
+
+def test_what_stands_behind_a_hole_is_heard_when_a_person_sends_it_again(
+    torn, given_up, fraudwatch
+):
+    order, _ = torn
+    fill_the_hole(order)
+    assert resend(given_up.id, by="alice", reason="number 2 is back")
+    bring_news("fraudwatch")
+    assert streams(fraudwatch)[order.id] == [1, 2, 3]
+    assert not DeadLetter.objects.filter(resolved_at=None).exists()
+
+
 def test_what_stands_behind_a_hole_cannot_be_discarded_and_stays_to_be_seen(torn, fraudwatch):
     order, _ = torn
     catch_up(LONG)
@@ -656,6 +705,26 @@ def test_a_worker_of_the_release_before_does_not_go_past_what_it_has_no_handler_
     bring_news("fraudwatch")
     assert streams(fraudwatch)[order.id] == [1, 2]
     assert not DeadLetter.objects.exists()
+
+
+def test_what_a_release_has_no_handler_of_is_no_attempt_at_it_nor_rung_for_at_each_tick(
+    fraudwatch, monkeypatch
+):
+    def refuse(_):
+        raise RuntimeError("no")
+
+    begin_new()
+    [order] = trade()
+    replace_handler("orders.OrderPlaced", refuse)
+    bring_news("fraudwatch")
+    as_the_release_before(monkeypatch, "orders.OrderPlaced")
+
+    for _ in range(3 * int(conf.HANDLER_ATTEMPTS)):
+        grow_old()
+        bring_news("fraudwatch")
+    [letter] = DeadLetter.objects.filter(aggregate_id=order.id)
+    assert letter.attempts == 1
+    assert letter.next_at > clocks.real(), "a lease later"
 
 
 def test_a_handler_that_was_left_out_for_good_holds_up_nothing_for_long(
