@@ -16,6 +16,11 @@ class Consumer(models.Model):
         help_text="Last position in the producer's events that was handed out before it began."
     )
     names = models.JSONField(default=list, help_text="Events it listens to.")
+    said = models.JSONField(
+        default=dict,
+        db_default=models.Value({}, models.JSONField()),
+        help_text="When a release that runs has last said of an event that it listens to it.",
+    )
     read_to = models.BigIntegerField(
         default=0, db_default=0, help_text="It has applied what was told up to this position."
     )

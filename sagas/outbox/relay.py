@@ -17,6 +17,7 @@ from uuid import UUID
 
 from celery import current_app
 from celery.canvas import Signature
+from django.db import Error
 
 from sagas import error_texts
 from sagas.choreography import beginning
@@ -155,14 +156,12 @@ def _pass_on(context: str, rows: list[Row], on_the_spot: Deliver | None) -> int 
 def hand_over(context: str, rows: Sequence[Row], on_the_spot: Deliver | None = None) -> bool:
     """Publish events of a context, then mark them; False when somebody did not take all."""
     heard = [(row, consumers_of(row[2])) for row in rows]
+    unheard = _unheard([row for row, consumers in heard if not consumers])
     # One batch of many causes: it has none of them for a parent, and is linked to each.
     with span("relay", "producer", [row[3] for row in rows], context=context, events=len(rows)):
         if not _publish(context, heard, on_the_spot):
             return False
     failpoint("relay.published", context)
-    unheard = [row[0] for row, consumers in heard if not consumers]
-    if unheard:
-        starts.end_old()
     with cursor_of(context) as cursor:
         cursor.execute(
             filled(_MARK, context, keep=KEEP),
@@ -170,6 +169,22 @@ def hand_over(context: str, rows: Sequence[Row], on_the_spot: Deliver | None = N
         )
     failpoint("relay.committed", context)
     return True
+
+
+def _unheard(rows: list[Row]) -> list[int]:
+    """Return what no release listens to, of what this one does not.
+
+    Asked before anything is published, so that what is published is marked. What is not known while
+    the engine's database is away, the comparison settles later.
+    """
+    if not rows:
+        return []
+    try:
+        left = starts.end_old()
+    except Error as error:
+        log.warning("listeners_unasked", extra={"error": str(error)})
+        return []
+    return [row[0] for row in rows if row[2] not in left]
 
 
 def _lease(context: str, *, newest: bool = False, spared: float = 0.0) -> list[Row]:

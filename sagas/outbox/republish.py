@@ -73,8 +73,10 @@ def _compare(producer: str, rows: list[Row], apart: Apart) -> int:
     for consumer, event_ids in missing.items():
         deliver_later(producer, consumer, event_ids)
     failpoint("republish.delivered", producer)
-    starts.end_old()
-    _settle(producer, [row[0] for row in rows if row[0] not in waiting])
+    with apart.each():
+        left = starts.end_old()
+        done = [row[0] for row in rows if row[0] not in waiting and row[2] not in left]
+        _settle(producer, done)
     found = len({event_id for event_ids in missing.values() for event_id in event_ids})
     if found:
         log.info("republished", extra={"context": producer, "events": found})

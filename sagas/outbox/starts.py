@@ -9,7 +9,9 @@ position, so what is told meanwhile, or brought by two ticks at once, is applied
 
 import json
 import logging
+from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db.models import F
 from django.db.models.functions import Now
@@ -43,10 +45,18 @@ UPDATE sagas_consumer SET
 WHERE id = %(id)s AND NOT names @> %(more)s::jsonb
 """
 
-# What another release has begun to listen to so lately that it may still run is left to it.
+_SAY = """
+UPDATE sagas_consumer SET said = said || (
+    SELECT jsonb_object_agg(name, extract(epoch FROM clock_timestamp()))
+    FROM jsonb_array_elements_text(%(names)s::jsonb) AS each (name))
+WHERE consumer = %(consumer)s AND producer = %(producer)s
+"""
+
+# What another release has said so lately that it may still run is left to it.
 _LISTEN_TO_LESS = """
-UPDATE sagas_consumer SET names = names - %s::text[]
-WHERE id = %s AND listens_since <= clock_timestamp() - make_interval(secs => %s)
+UPDATE sagas_consumer SET names = names - %(name)s::text
+WHERE id = %(id)s AND greatest((said ->> %(name)s::text)::float8, extract(epoch FROM listens_since))
+    <= extract(epoch FROM clock_timestamp()) - %(grace)s
 """
 
 _TO_COME = """
@@ -60,36 +70,55 @@ def begin_new() -> None:
 
     Safe to repeat and by many at once: who is first says where it begins, and that stands.
     """
-    known = {(row.consumer, row.producer): row for row in end_old()}
+    rows = list(Consumer.objects.annotate(now=Now()))
+    _end_old(rows)
+    known = {(row.consumer, row.producer): row for row in rows}
     for (consumer, producer), names in listeners().items():
         if consumer == ENGINE:
             continue  # what is asked of the engine is news only until it is done
         row = known.get((consumer, producer))
         if row is None:
             _begin(consumer, producer, names)
-            continue
-        said = start_of(consumer, producer)
-        if said != row.start:
-            log.warning(
-                "start_changed",
-                extra={"context": consumer, "reason": f"says {said}, began with {row.start}"},
-            )
-        if not names <= set(row.names):
-            _listen_to_more(row, names)
+        else:
+            _go_on(row, names)
+        if row is None or not _is_said_lately(row, names):
+            _say(consumer, producer, names)
 
 
-def end_old() -> list[Consumer]:
-    """Take from who listens what this release has no handler of; return how they stood.
+def end_old() -> frozenset[str]:
+    """Take from who listens what no release has a handler of; return what only others have.
 
     A release that is taken back may come again, and then it begins anew with what it listened to.
-    So this comes before anything is settled because nobody listens to it.
+    So this comes before anything is settled because nobody listens to it, and what is returned is
+    not settled: a release that runs listens to it.
     """
-    rows, listening = list(Consumer.objects.all()), listeners()
-    for row in rows:
-        gone = set(row.names) - listening.get((row.consumer, row.producer), frozenset())
-        if gone:
-            _listen_to_less(row, sorted(gone))
-    return rows
+    return _end_old(Consumer.objects.all())
+
+
+def _end_old(rows: Iterable[Consumer]) -> frozenset[str]:
+    listening = listeners()
+    return frozenset(
+        name
+        for row in rows
+        for name in set(row.names) - listening.get((row.consumer, row.producer), frozenset())
+        if not _listen_to_less(row, name)
+    )
+
+
+def _go_on(row: Consumer, names: frozenset[str]) -> None:
+    said = start_of(row.consumer, row.producer)
+    if said != row.start:
+        log.warning(
+            "start_changed",
+            extra={"context": row.consumer, "reason": f"says {said}, began with {row.start}"},
+        )
+    if not names <= set(row.names):
+        _listen_to_more(row, names)
+
+
+def _is_said_lately(row: Any, names: frozenset[str]) -> bool:
+    lately = row.now.timestamp() - conf.START_GRACE / 3
+    return all(row.said.get(name, 0) > lately for name in names)
 
 
 def _begin(consumer: str, producer: str, names: frozenset[str]) -> None:
@@ -116,13 +145,23 @@ def _listen_to_more(row: Consumer, names: frozenset[str]) -> None:
     failpoint("consumer.begun", row.consumer)
 
 
-def _listen_to_less(row: Consumer, gone: list[str]) -> None:
+def _say(consumer: str, producer: str, names: frozenset[str]) -> None:
     with connection_of(ENGINE).cursor() as cursor:
-        cursor.execute(_LISTEN_TO_LESS, [gone, row.id, conf.START_GRACE])
-        done = cursor.rowcount == 1
-    if done:
-        log.warning("listens_to_less", extra={"context": row.consumer, "reason": ", ".join(gone)})
+        cursor.execute(
+            _SAY,
+            {"consumer": consumer, "producer": producer, "names": json.dumps(sorted(names))},
+        )
+    failpoint("consumer.begun", consumer)
+
+
+def _listen_to_less(row: Consumer, name: str) -> bool:
+    with connection_of(ENGINE).cursor() as cursor:
+        cursor.execute(_LISTEN_TO_LESS, {"name": name, "id": row.id, "grace": conf.START_GRACE})
+        done = bool(cursor.rowcount == 1)
     failpoint("consumer.begun", row.consumer)
+    if done:
+        log.warning("listens_to_less", extra={"context": row.consumer, "reason": name})
+    return done
 
 
 def border_of(consumer: str, producer: str) -> int:

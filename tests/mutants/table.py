@@ -595,13 +595,23 @@ BY_HAND = {
     ),
     "what this release does not hear is taken from its consumer before it is settled": (
         "sagas.outbox.republish",
-        "    starts.end_old()\n",
-        "",
+        "left = starts.end_old()",
+        "left = frozenset[str]()",
     ),
     "what this release does not hear is taken from its consumer before it is marked": (
         "sagas.outbox.relay",
-        "        starts.end_old()\n",
-        "        pass\n",
+        "left = starts.end_old()",
+        "left = frozenset[str]()",
+    ),
+    "what another release hears is not settled by the comparison": (
+        "sagas.outbox.republish",
+        " and row[2] not in left]",
+        "]",
+    ),
+    "what another release hears is not settled by the relay": (
+        "sagas.outbox.relay",
+        "for row in rows if row[2] not in left]",
+        "for row in rows]",
     ),
     "only what was published is marked": (
         "sagas.outbox.relay",

@@ -16,6 +16,7 @@ from django.apps import apps
 from django.conf import settings as project
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.db.models import F
 from django.db.models.functions import Now
 from django.test.utils import override_settings
 
@@ -739,8 +740,16 @@ def test_a_handler_that_was_left_out_for_good_holds_up_nothing_for_long(
     assert streams(fraudwatch)[order.id] == [2]
 
 
+def let_pass(seconds):
+    """Let time go by since anybody has last said that it listens."""
+    Consumer.objects.update(listens_since=F("listens_since") - timedelta(seconds=seconds))
+    for row in Consumer.objects.all():
+        row.said = {name: at - seconds for name, at in row.said.items()}
+        row.save(update_fields=["said"])
+
+
 def no_longer_lately():
-    Consumer.objects.update(listens_since=Now() - timedelta(days=1))
+    let_pass(86_400)
 
 
 @contextmanager
@@ -755,11 +764,12 @@ def taken_back(monkeypatch):
 
 @pytest.fixture
 def caught_up(fraudwatch):
-    """The watch has heard all that was told so far, a day after it began."""
+    """The watch has heard all that was told so far; no release with it has run for a day."""
     begin_new()
     no_longer_lately()
     catch_up(LONG)
     assert not Consumer.objects.filter(consumer="fraudwatch", caught_up_at=None).exists()
+    no_longer_lately()
     return fraudwatch
 
 
@@ -792,6 +802,7 @@ def whispers(caught_up, monkeypatch):
     begin_new()
     no_longer_lately()
     catch_up(LONG)
+    no_longer_lately()
     return lambda: taken_back(monkeypatch)
 
 
@@ -815,6 +826,7 @@ def test_what_a_comparison_of_the_release_before_settles_is_heard_when_the_next_
     tell(teller, "a", event=Whispered)
     relay()
     grow_old()
+    no_longer_lately()
     with whispers():
         republish()
     assert not Outbox.objects.filter(type=Whispered.name, settled_at=None).exists()
@@ -854,6 +866,66 @@ def test_what_another_release_listens_to_lately_is_neither_taken_from_it_nor_rea
 
     catch_up(LONG)
     assert streams(fraudwatch) == {order.id: [1, 2], order.payment_id: [1, 2]}
+
+
+def test_who_has_begun_lately_and_not_said_so_since_keeps_what_it_listens_to(
+    fraudwatch, monkeypatch
+):
+    begin_new()
+    Consumer.objects.update(said={})
+    begun = list(Consumer.objects.order_by("id").values_list("names", flat=True))
+    with taken_back(monkeypatch):
+        begin_new()
+    assert list(Consumer.objects.order_by("id").values_list("names", flat=True)) == begun
+
+
+def test_what_is_said_is_said_of_one_consumer_and_one_producer(fraudwatch):
+    begin_new()
+    Consumer.objects.update(said={})
+    starts._say("fraudwatch", "orders", frozenset({"orders.OrderPlaced"}))
+    [row] = Consumer.objects.exclude(said={})
+    assert (row.consumer, row.producer) == ("fraudwatch", "orders")
+
+
+def reads_a_past():
+    """Whether the watch still reads what orders told."""
+    return Consumer.objects.get(consumer="fraudwatch", producer="orders").caught_up_at is None
+
+
+def test_a_rolling_deploy_that_drops_a_handler_does_not_walk_the_past_again(whispers):
+    tell(a_teller(), "a", event=Whispered)
+    begin_new()
+    with whispers():
+        relay()
+    begin_new()  # the release before still runs
+    assert not reads_a_past()
+    assert starts.to_come("fraudwatch", "orders") == (0, None)
+
+
+def test_what_a_newer_release_has_dropped_is_left_to_the_older_for_as_long_as_it_runs(
+    whispers, settings
+):
+    settings.SAGAS = {**settings.SAGAS, "START_GRACE": 30}
+    for _ in range(3):
+        begin_new()
+        let_pass(20)
+        with whispers():
+            relay()
+        assert not reads_a_past()
+
+
+def test_what_is_told_while_two_releases_run_is_settled_by_the_one_that_hears_it(whispers):
+    begin_new()
+    with whispers():
+        tell(a_teller(), "a", event=Whispered)
+        relay_batch("orders")
+        told = Outbox.objects.get(type=Whispered.name)
+        assert (told.published_at is None, told.settled_at) == (False, None)
+        grow_old()
+        republish()
+        told.refresh_from_db()
+        assert told.settled_at is None
+    assert republish() == 1
 
 
 def test_a_tick_of_the_release_before_that_goes_on_for_too_long_passes_nothing_by(

@@ -22,7 +22,15 @@ from sagas.outbox.delivery import deliver
 from sagas.outbox.republish import republish
 from sagas.projections import lag
 from tests.integration.sagas import test_outside
-from tests.integration.sagas.news import a_teller, grow_old, listen, outbox, position, tell
+from tests.integration.sagas.news import (
+    Whispered,
+    a_teller,
+    grow_old,
+    listen,
+    outbox,
+    position,
+    tell,
+)
 
 on, others = test_outside.on, test_outside.others
 pytestmark = pytest.mark.usefixtures("broker", "nobody_listens")
@@ -63,6 +71,29 @@ def test_the_relay_goes_on_where_a_consumer_cannot_be_written_down(monkeypatch):
     with pytest.raises(OperationalError):
         relay.relay()
     assert outbox(event_id=event_id).published_at is not None
+
+
+def test_what_was_published_is_marked_also_where_nobody_says_who_listens(
+    broker, monkeypatch, caplog
+):
+    listen()
+    teller = a_teller()
+    [heard] = tell(teller, "a")
+    [unheard] = tell(teller, "b", event=Whispered)
+    with monkeypatch.context() as away:
+        away.setattr(starts, "end_old", gone)
+        relay.relay()
+        assert broker.take() != []
+        assert outbox(event_id=heard).published_at is not None
+        assert "listeners_unasked" in caplog.text
+
+        deliver("orders", "billing", [heard])
+        grow_old()
+        with pytest.raises(OperationalError):
+            republish()
+    assert outbox(event_id=unheard).settled_at is None
+    republish()
+    assert outbox(event_id=unheard).settled_at is not None
 
 
 def test_the_comparison_goes_on_with_other_producers_and_what_waits_for_its_delay(

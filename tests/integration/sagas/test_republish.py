@@ -187,9 +187,10 @@ def test_the_dead_letter_of_an_event_that_was_applied_after_all_is_closed(broker
     assert settled(event_id)
 
 
-def test_an_event_whose_consumer_has_gone_is_settled(broker, nobody_listens, monkeypatch):
+def test_an_event_whose_consumer_has_gone_is_settled(broker, nobody_listens, monkeypatch, settings):
     from sagas.outbox import subscriptions
 
+    settings.SAGAS = {**settings.SAGAS, "START_GRACE": 0}
     listen()
     [event_id] = tell(a_teller(), "a")
     relay()
