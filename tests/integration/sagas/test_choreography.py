@@ -423,6 +423,7 @@ def test_an_undo_that_fails_at_its_commit_waits_for_an_operator_after_as_many_at
     rows(
         "CREATE TEMP TABLE undo_child (id int REFERENCES undo_parent DEFERRABLE INITIALLY DEFERRED)"
     )
+    rows("GRANT ALL ON undo_child TO PUBLIC")
 
     def take_back(_order: AnyOrder) -> None:
         with connection.cursor() as cursor:  # as every foreign key of Django: looked at at the end
