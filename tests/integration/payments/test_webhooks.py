@@ -113,7 +113,7 @@ def test_any_changed_byte_is_refused(client, payment, caplog):
     assert WebhookEvent.objects.count() == 0
 
 
-@pytest.mark.parametrize("ago", [301, 100_000, -301])
+@pytest.mark.parametrize("ago", [301, 100_000, -330])  # the future comes nearer meanwhile
 def test_a_message_too_old_or_from_the_future_is_refused(client, payment, ago):
     raw = event(payment.id)
 
