@@ -49,8 +49,8 @@ def run_batch(
         _ring_for_the_rest(wake)
     end = _carry_out(claimed, own, saga_id, wake)
     if known:
-        # Others relied on this message, whom it has not taken: its own saga was tried before, or
-        # is in another hand, or somebody held their rows at that moment.
+        # Others relied on this message, whom it has not taken: its own saga was tried before, they
+        # were more than a batch, or somebody held their rows at that moment and has let go.
         _ring_for_the_rest(wake)
     return end
 

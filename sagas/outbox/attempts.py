@@ -10,7 +10,7 @@ from sagas.conf import conf
 from sagas.failpoints import failpoint
 from sagas.ids import uuid7
 from sagas.models.dead_letter import DeadLetter
-from sagas.outbox.positions import position
+from sagas.outbox.positions import is_behind_a_hole
 from sagas.outbox.subscriptions import Envelope
 from sagas.transactions import ENGINE, connection_of
 
@@ -70,8 +70,8 @@ def take_back(consumer: str, envelope: Envelope) -> None:
     counted = Q(context=consumer, event_id=envelope.event_id, resolved_at=None, attempts__gt=0)
     if DeadLetter.objects.filter(counted, attempts=1, reason="").delete()[0]:
         return
-    last = position(consumer, envelope.aggregate_type, envelope.aggregate_id)
-    if 0 < last < envelope.sequence - 1:  # whoever has no position may begin anywhere
+    aggregate = (envelope.aggregate_type, envelope.aggregate_id)
+    if is_behind_a_hole(consumer, *aggregate, envelope.sequence):
         most = int(conf.HANDLER_ATTEMPTS)
         DeadLetter.objects.filter(counted, attempts__gte=most).update(next_at=None)
     else:

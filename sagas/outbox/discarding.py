@@ -13,10 +13,9 @@ from sagas.failpoints import failpoint
 from sagas.models.dead_letter import DeadLetter
 from sagas.models.operator_action import OperatorAction
 from sagas.models.unreadable import UnreadableMessage
-from sagas.outbox import dead_letters, refused
+from sagas.outbox import dead_letters, positions, refused
 from sagas.outbox.delivery import pass_over
 from sagas.outbox.exchange import OUTSIDE
-from sagas.outbox.positions import position
 from sagas.reasons import refuse_untold
 from sagas.transactions import (
     ENGINE,
@@ -126,8 +125,8 @@ def is_behind_a_hole(letter: DeadLetter) -> bool:
     """Return whether an event of its aggregate that comes before it is not applied."""
     if letter.context == OUTSIDE:
         return False
-    last = position(letter.context, letter.aggregate_type, letter.aggregate_id)
-    return 0 < last < letter.sequence - 1  # where there is no position, any event opens it
+    aggregate = (letter.aggregate_type, letter.aggregate_id)
+    return positions.is_behind_a_hole(letter.context, *aggregate, letter.sequence)
 
 
 def _is_discarded(letter: DeadLetter) -> bool:

@@ -16,3 +16,11 @@ def position(consumer: str, aggregate_type: str, aggregate_id: UUID) -> int:
         )
         row = cursor.fetchone()
     return int(row[0]) if row else 0
+
+
+def is_behind_a_hole(consumer: str, aggregate_type: str, aggregate_id: UUID, sequence: int) -> bool:
+    """Return whether an event before that number is not applied, so that it cannot be either.
+
+    Where there is no position any event opens it.
+    """
+    return 0 < position(consumer, aggregate_type, aggregate_id) < sequence - 1

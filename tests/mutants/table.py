@@ -575,7 +575,7 @@ BY_HAND = {
     ),
     "behind a hole an attempt counts": (
         "sagas.outbox.attempts",
-        "if 0 < last < envelope.sequence - 1:",
+        "if is_behind_a_hole(consumer, *aggregate, envelope.sequence):",
         "if False:",
     ),
     "what another release is to handle is no attempt": (
