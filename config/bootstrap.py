@@ -42,10 +42,14 @@ def ensure_environment(*, testing: bool) -> None:
 def run_tests(arguments: List[str]) -> None:
     """Replace this process by the test suite, or with --lint by the checks of the source.
 
-    With --detached each context has a database of its own.
+    With --detached each context has a database of its own. On servers of the suite's own every
+    transaction opens as the role of its context, unless CONTEXT_ROLES=0 says otherwise: a role may
+    do less than who it is taken from, and nothing else is different.
     """
     os.chdir(ROOT)
     _keep_bytecode()
+    if "DATABASE_URL" not in os.environ:
+        os.environ.setdefault("CONTEXT_ROLES", "1")
     if "--detached" in arguments:
         os.environ["CONTEXT_DATABASES"] = "detached"
         arguments = [a for a in arguments if a != "--detached"]

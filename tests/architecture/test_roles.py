@@ -1,4 +1,4 @@
-"""Why not every test has to run as the roles of the contexts as well.
+"""Why the suite runs as the roles of the contexts, and hardly at all without them.
 
 As a role, a transaction sends one statement more and may do less; nothing else depends on it.
 """
@@ -17,7 +17,7 @@ def speaks_of(node: ast.AST) -> bool:
     )
 
 
-def test_the_product_asks_in_one_function_whether_it_runs_as_roles():
+def test_the_product_asks_in_one_function_and_the_suite_in_one_whether_it_runs_as_roles():
     asking = {
         f"{module.name}.{function.name}"
         for module in modules()
@@ -26,8 +26,8 @@ def test_the_product_asks_in_one_function_whether_it_runs_as_roles():
     }
     told = {module.name for module in modules() if speaks_of(module.tree)}
 
-    assert asking == {"sagas.transactions._take_role"}
-    assert told == {"sagas.transactions", "config.settings"}
+    assert asking == {"sagas.transactions._take_role", "config.bootstrap.run_tests"}
+    assert told == {"sagas.transactions", "config.settings", "config.bootstrap"}
 
 
 def test_no_test_is_left_out_or_another_one_as_a_role():
@@ -39,4 +39,5 @@ def test_no_test_is_left_out_or_another_one_as_a_role():
         or (isinstance(node, ast.Call) and speaks_of(node))
     }
 
-    assert asking == {"tests/processes.py"}  # which hands it on to what it starts
+    # The one hands it on to what it starts, the other looks at how the suite is started.
+    assert asking == {"tests/processes.py", "tests/unit/config/test_bootstrap.py"}

@@ -97,3 +97,27 @@ def test_bytecode_that_may_stand_beside_the_source_does(monkeypatch):
     bootstrap.run_tests(["--lint"])
 
     assert "PYTHONPYCACHEPREFIX" not in started[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, "1"),
+        ({"CONTEXT_ROLES": "0"}, "0"),
+        ({"CONTEXT_ROLES": "1", "DATABASE_URL": "postgresql://of-your-own"}, "1"),
+        ({"DATABASE_URL": "postgresql://of-your-own"}, None),
+    ],
+)
+def test_on_its_own_servers_the_suite_runs_as_the_roles_unless_told_otherwise(
+    given, told, monkeypatch
+):
+    for name in ("CONTEXT_ROLES", "DATABASE_URL"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    started = []
+    monkeypatch.setattr(os, "execv", lambda *_: started.append(dict(os.environ)))
+    bootstrap.run_tests([])
+
+    assert started[0].get("CONTEXT_ROLES") == told
