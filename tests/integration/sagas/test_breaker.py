@@ -1,5 +1,7 @@
 """A system that does not answer is left alone, and nobody's attempts are used up meanwhile."""
 
+from collections import Counter
+
 import pytest
 import redis
 
@@ -11,6 +13,7 @@ from sagas.models.step_run import StepRun
 from sagas.orchestration import donekeys
 from sagas.orchestration.branches import run_branch
 from sagas.orchestration.sweep import sweep
+from sagas.sometimes import met
 from tests.integration.sagas import fan, trial
 from tests.integration.sagas.conftest import make_due, row
 from tests.integration.sagas.test_link_ends import raising
@@ -106,6 +109,17 @@ def test_after_the_pause_one_call_tries_and_its_answer_closes(breaker):
         assert asked(breaker) == "Postponed", "a second probe beside it"
     assert not is_open(breaker)
     assert asked(breaker) == "answered"
+
+
+def test_each_turn_of_a_circuit_is_counted_once(breaker):
+    before = Counter(met())
+    fail(breaker)
+    assert asked(breaker) == "Postponed"
+    let_the_pause_pass()
+    assert asked(breaker) == "answered"
+
+    turns = {"breaker.opened": 1, "breaker.refused": 1, "breaker.probed": 1, "breaker.closed": 1}
+    assert dict(Counter(met()) - before) == turns
 
 
 def test_of_many_at_once_one_makes_the_probe(breaker):

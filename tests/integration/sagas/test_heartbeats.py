@@ -14,6 +14,7 @@ from sagas.orchestration.progress import LONGEST_DETAIL, UnfitDetail
 from sagas.orchestration.run import NotInAStep
 from sagas.orchestration.sweep import sweep
 from sagas.simulation.stage import Killed
+from sagas.sometimes import met
 from sagas.standing import sentence
 from sagas.transactions import InsideTransaction
 from tests.integration.sagas import fan, trial
@@ -81,6 +82,7 @@ def test_an_attempt_after_a_missed_beat_goes_on_from_the_last_detail(broker):
 
 def test_a_cancel_is_delivered_by_the_next_beat(broker):
     beaten = []
+    before = met()["heartbeat.refused"]
 
     def call(saga_id):
         heartbeat(1)
@@ -94,6 +96,7 @@ def test_a_cancel_is_delivered_by_the_next_beat(broker):
     saga_id = at_the_call(broker, call)
 
     assert beaten == ["refused"]
+    assert met()["heartbeat.refused"] == before + 1
     assert row(saga_id).status == "compensated"
     assert "hold" not in trial.effects(saga_id)
     assert StepRun.objects.get(saga_id=saga_id, name="hold", direction="do").detail == 1

@@ -56,6 +56,11 @@ ELSEWHERE = {
     "event.republished": "integration/sagas/test_republish.py",
     "request.replayed": "integration/web/test_idempotency.py",
     "lock.refused": "integration/sagas/test_locks.py",
+    "heartbeat.refused": "integration/sagas/test_heartbeats.py",
+    **dict.fromkeys(
+        ("breaker.opened", "breaker.refused", "breaker.probed", "breaker.closed"),
+        "integration/sagas/test_breaker.py",
+    ),
 }
 
 
