@@ -21,7 +21,8 @@ from sagas.admin.search import as_uuid, findable
 from sagas.contexts import contexts
 from sagas.durations import duration, relative
 from sagas.models import DeadLetter
-from sagas.outbox import dead_letters, discarding
+from sagas.outbox import dead_letters, discarding, letter_marks
+from sagas.outbox.letter_marks import with_cause
 
 Rows = QuerySet[DeadLetter]
 WAITS = Q(resolved_at=None, next_at=None)
@@ -103,13 +104,13 @@ class ResendDeadLetter(Act):
         return [
             Target(
                 key=str(letter.id),
-                mark=f"{letter.resolved_at}",
+                mark=str(letter_marks.look(letter)),
                 title=f"{letter} ({letter.event_id})",
                 url=reverse("admin:sagas_deadletter_change", args=[letter.id]),
                 preview=self.preview(letter),
                 refusal=self.refusal(letter),
             )
-            for letter in DeadLetter.objects.filter(id__in=ids).order_by("id")
+            for letter in with_cause(DeadLetter.objects.filter(id__in=ids)).order_by("id")
         ]
 
     def preview(self, letter: DeadLetter) -> tuple[str, ...]:
@@ -127,7 +128,8 @@ class ResendDeadLetter(Act):
 
     def carry_out(self, key: str, seen: str, *, by: str, reason: str) -> bool:
         """Call the service; it guards, changes and audits in one transaction."""
-        return dead_letters.resend(UUID(key), by=by, reason=reason)
+        saw = letter_marks.read(seen)
+        return dead_letters.resend(UUID(key), by=by, reason=reason, seen=saw)
 
 
 class DiscardDeadLetter(ResendDeadLetter):
@@ -156,7 +158,8 @@ class DiscardDeadLetter(ResendDeadLetter):
 
     def carry_out(self, key: str, seen: str, *, by: str, reason: str) -> bool:
         """Call the service; it guards, changes and audits in one transaction."""
-        return discarding.discard(UUID(key), by=by, reason=reason)
+        saw = letter_marks.read(seen)
+        return discarding.discard(UUID(key), by=by, reason=reason, seen=saw)
 
 
 @admin.register(DeadLetter)

@@ -20,6 +20,7 @@ from sagas.models.dead_letter import DeadLetter
 from sagas.models.operator_action import OperatorAction
 from sagas.outbox import exchange
 from sagas.outbox.exchange import OUTSIDE
+from sagas.outbox.letter_marks import Seen, look, with_cause
 from sagas.outbox.positions import position
 from sagas.outbox.relay import deliver_later
 from sagas.outbox.subscriptions import Envelope
@@ -172,18 +173,29 @@ def deliver_again(letter: DeadLetter) -> None:
     deliver_later(letter.producer, letter.context, [str(letter.event_id)])
 
 
-def resend(letter_id: UUID, *, by: str, reason: str) -> bool:
+def alike(cause: str) -> dict[UUID, Seen]:
+    """Return the open letters with a cause, the oldest first, each with how it stands.
+
+    An act on one is refused when somebody was faster.
+    """
+    open_ones = with_cause(DeadLetter.objects.filter(resolved_at=None)).defer("traceback")
+    return {letter.id: look(letter) for letter in open_ones.filter(cause=cause).order_by("id")}
+
+
+def resend(letter_id: UUID, *, by: str, reason: str, seen: Seen | None = None) -> bool:
     """Try an event again at once, for an operator; False when it is resolved already.
 
     Safe when two press at once: the second finds no attempt that went wrong since, and gets False.
 
+    :param seen: how it stood when the operator looked; False where it stands otherwise
     :raises ReasonMissing: if the reason is empty
     :raises UnfitText: if a text has a zero byte, or half of a surrogate pair
     """
     refuse_untold(by=by, reason=reason)
     with transaction("sagas"):
         failed = DeadLetter.objects.filter(id=letter_id, resolved_at=None, attempts__gt=0)
-        changed = failed.update(next_at=Now(), attempts=0)
+        as_seen = failed if seen is None else seen.still(failed)
+        changed = as_seen.update(next_at=Now(), attempts=0)
         OperatorAction.objects.create(
             action="resend",
             target_type="dead letter",
