@@ -27,7 +27,7 @@ from sagas.outbox import dead_letters, past, starts
 from sagas.outbox.dead_letters import Attempt
 from sagas.outbox.delivery import deliver
 from sagas.outbox.past import PastEvent
-from sagas.outbox.positions import position
+from sagas.outbox.positions import lost_words, position
 from sagas.outbox.reading import read
 from sagas.outbox.republish import positions_of
 from sagas.outbox.subscriptions import listeners
@@ -159,8 +159,7 @@ def _is_torn(row: Consumer, aggregate_type: str, aggregate_id: UUID) -> bool:
     news = read(row.producer, aggregate_type, aggregate_id, after)
     if not after or not news or news[0].envelope.sequence == after + 1:
         return False
-    reason = f"number {after + 1} of its aggregate is neither in the outbox nor in the history"
-    found = Attempt(reason, "", counted=False, took=0.0)
+    found = Attempt(lost_words(after + 1), "", counted=False, took=0.0)
     dead_letters.note(row.producer, row.consumer, news[0].envelope, found)
     return True
 

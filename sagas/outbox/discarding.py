@@ -129,7 +129,8 @@ def is_behind_a_hole(letter: DeadLetter) -> bool:
     if letter.context == OUTSIDE:
         return False
     aggregate = (letter.aggregate_type, letter.aggregate_id)
-    return positions.is_behind_a_hole(letter.context, *aggregate, letter.sequence)
+    missing = positions.missing_before(letter.context, *aggregate, letter.sequence)
+    return missing is not None
 
 
 def _is_discarded(letter: DeadLetter) -> bool:
