@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from sagas.conf import conf
@@ -157,8 +157,12 @@ def _close(letters: QuerySet[DeadLetter]) -> int:
 
 def retry_due() -> int:
     """Deliver again what waits only for its delay; return how many."""
-    # What the outside refused is read by its own tick.
-    waiting = DeadLetter.objects.filter(resolved_at=None, next_at__lte=Now())
+    # What the outside refused is read by its own tick. A delivery turns away where another letter
+    # of the aggregate waits: rung for all the same, such letters would be the oldest for ever.
+    open_ones = DeadLetter.objects.filter(resolved_at=None)
+    beside = {name: OuterRef(name) for name in ("context", "aggregate_type", "aggregate_id")}
+    held = open_ones.filter(Q(next_at=None) | Q(next_at__gt=Now()), **beside)
+    waiting = open_ones.filter(~Exists(held), next_at__lte=Now())
     due = waiting.exclude(context=OUTSIDE).order_by("next_at")[:100]
     for letter in due:
         deliver_again(letter)

@@ -512,6 +512,31 @@ def test_what_stands_behind_a_hole_is_heard_when_a_person_sends_it_again(
     assert not DeadLetter.objects.filter(resolved_at=None).exists()
 
 
+def test_a_letter_that_stands_behind_another_does_not_ring_for_ever(torn, fraudwatch):
+    order, _ = torn
+    catch_up(LONG)
+    fill_the_hole(order)
+    faults = [RuntimeError("no")] * int(conf.HANDLER_ATTEMPTS)
+
+    def refuse(_):
+        if faults:
+            raise faults.pop()
+
+    replace_handler("orders.OrderConfirmed", refuse)
+    while faults:
+        grow_old()
+        bring_news("fraudwatch")
+    [first, behind] = DeadLetter.objects.filter(resolved_at=None).order_by("sequence")
+    assert (first.next_at, behind.next_at < clocks.real()) == (None, True)
+    assert retry_due() == 0
+
+    assert resend(first.id, by="alice", reason="mended")
+    assert retry_due() == 2
+    bring_news("fraudwatch")
+    assert streams(fraudwatch)[order.id] == [1, 2, 3]
+    assert not DeadLetter.objects.filter(resolved_at=None).exists()
+
+
 def test_what_stands_behind_a_hole_cannot_be_discarded_and_stays_to_be_seen(torn, fraudwatch):
     order, _ = torn
     catch_up(LONG)
