@@ -24,6 +24,7 @@ from sagas.models.dead_letter import DeadLetter
 from sagas.orchestration import canvas
 from sagas.orchestration.donekeys import client
 from sagas.outbox import dead_letters, past, starts
+from sagas.outbox.apart import Apart
 from sagas.outbox.dead_letters import Attempt
 from sagas.outbox.delivery import deliver
 from sagas.outbox.past import PastEvent
@@ -59,13 +60,16 @@ def tick() -> None:
     if not _is_alone():
         return
     began = time.monotonic()
-    applied = catch_up(SLICE)
-    spent = time.monotonic() - began >= SLICE
-    _let_others()
-    if applied and spent:
-        canvas.publish(
-            Signature("sagas.catch_up", options={"queue": "ticks"}, immutable=True, app=current_app)
-        )
+    with Apart() as apart:
+        applied = _catch_up_all(SLICE, apart)
+        spent = time.monotonic() - began >= SLICE
+        _let_others()
+        if applied and spent:
+            canvas.publish(
+                Signature(
+                    "sagas.catch_up", options={"queue": "ticks"}, immutable=True, app=current_app
+                )
+            )
 
 
 def _is_alone() -> bool:
@@ -89,18 +93,25 @@ def catch_up(seconds: float) -> int:
     Safe to repeat, and by several workers at once.
 
     :param seconds: after so long the rest is left to the next tick
+    :raises django.db.Error: if a database is away, after the others have had their turn
     """
-    starts.begin_new()
-    end = time.monotonic() + seconds
+    with Apart() as apart:
+        return _catch_up_all(seconds, apart)
+
+
+def _catch_up_all(seconds: float, apart: Apart) -> int:
+    with apart.each():
+        starts.begin_new()
+    applied, end = 0, time.monotonic() + seconds
     # In any order: none that has much to read, or cannot go on, keeps the others waiting for good.
     rows = Consumer.objects.filter(caught_up_at=None).order_by("?")
     listening = listeners()
-    # What another release listens to is its own to read: here nobody would hear it.
-    return sum(
-        _catch_up(row, end)
-        for row in rows
-        if set(row.names) <= listening.get((row.consumer, row.producer), frozenset())
-    )
+    for row in rows:
+        # What another release listens to is its own to read: here nobody would hear it.
+        if set(row.names) <= listening.get((row.consumer, row.producer), frozenset()):
+            with apart.each():
+                applied += _catch_up(row, end)
+    return applied
 
 
 def _catch_up(row: Consumer, end: float) -> int:

@@ -21,6 +21,7 @@ from sagas.core.commands import context_of
 from sagas.failpoints import failpoint
 from sagas.models.consumer import Consumer
 from sagas.outbox import past
+from sagas.outbox.apart import Apart
 from sagas.outbox.subscriptions import listeners, start_of
 from sagas.transactions import ENGINE, connection_of
 
@@ -69,20 +70,24 @@ def begin_new() -> None:
     """Write down each context that listens to another for the first time, or to more of it.
 
     Safe to repeat and by many at once: who is first says where it begins, and that stands.
+
+    :raises django.db.Error: if a database is away, after the others have had their turn
     """
     rows = list(Consumer.objects.annotate(now=Now()))
     _end_old(rows)
     known = {(row.consumer, row.producer): row for row in rows}
-    for (consumer, producer), names in listeners().items():
-        if consumer == ENGINE:
-            continue  # what is asked of the engine is news only until it is done
-        row = known.get((consumer, producer))
-        if row is None:
-            _begin(consumer, producer, names)
-        else:
-            _go_on(row, names)
-        if row is None or not _is_said_lately(row, names):
-            _say(consumer, producer, names)
+    with Apart() as apart:
+        for (consumer, producer), names in listeners().items():
+            if consumer == ENGINE:
+                continue  # what is asked of the engine is news only until it is done
+            row = known.get((consumer, producer))
+            with apart.each():
+                if row is None:
+                    _begin(consumer, producer, names)
+                else:
+                    _go_on(row, names)
+                if row is None or not _is_said_lately(row, names):
+                    _say(consumer, producer, names)
 
 
 def end_old() -> frozenset[str]:
@@ -173,7 +178,10 @@ def border_of(consumer: str, producer: str) -> int:
     if row is None:
         if start_of(consumer, producer) != NOW:
             return 0
-        begin_new()
+        # Of these two alone: another producer, whose database is away, is no reason to wait.
+        names = listeners()[consumer, producer]
+        _begin(consumer, producer, names)
+        _say(consumer, producer, names)
         row = Consumer.objects.get(consumer=consumer, producer=producer)
     return row.border if row.start == NOW else 0
 

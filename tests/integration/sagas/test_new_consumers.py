@@ -287,7 +287,7 @@ def test_a_tick_whose_time_is_up_leaves_the_rest_of_its_page_to_the_next(fraudwa
 
 def test_a_long_past_leaves_the_workers_most_of_the_time_between_two_ticks(settings, monkeypatch):
     given = []
-    monkeypatch.setattr(catching_up, "catch_up", given.append)
+    monkeypatch.setattr(catching_up, "_catch_up_all", lambda time, _: given.append(time))
     tasks.catch_up()
 
     schedule = settings.CELERY_BEAT_SCHEDULE["sagas.catch_up"]["schedule"]
@@ -314,7 +314,7 @@ def test_a_tick_whose_slice_is_spent_leaves_the_rest_to_a_message(
 ):
     told = []
     monkeypatch.setattr(canvas, "publish", lambda message: told.append(message.task) or True)
-    monkeypatch.setattr(catching_up, "catch_up", lambda _: applied)
+    monkeypatch.setattr(catching_up, "_catch_up_all", lambda *_: applied)
     clock_of_ticks = iter([0.0, took])
     monkeypatch.setattr(catching_up, "time", SimpleNamespace(monotonic=clock_of_ticks.__next__))
 
