@@ -11,7 +11,7 @@ import json
 import logging
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from django.db.models import F
 from django.db.models.functions import Now
@@ -189,11 +189,25 @@ def border_of(consumer: str, producer: str) -> int:
 def is_of_another_release(consumer: str, event: str) -> bool:
     """Return whether a consumer has begun to listen to an event so lately that others may run yet.
 
-    Whoever has no handler of it is then of the release before, and must not go past it.
+    Whoever has no handler of it is then of the release before, and must not go past it. That one
+    may run beside the newer for longer. Where it has nothing to hear of the producer it goes past
+    nothing as long as a release says that it listens; else its own events stand behind, so it does,
+    and says so.
     """
-    since = Now() - timedelta(seconds=conf.START_GRACE)
-    rows = Consumer.objects.filter(consumer=consumer, producer=context_of(event))
-    return rows.filter(names__contains=[event], listens_since__gt=since).exists()
+    producer = context_of(event)
+    rows = Consumer.objects.filter(consumer=consumer, producer=producer)
+    row: Any = rows.filter(names__contains=[event]).annotate(now=Now()).first()
+    if row is None:
+        return False
+    lately = row.now - timedelta(seconds=conf.START_GRACE)
+    if row.listens_since > lately:
+        return True
+    if row.said.get(event, 0) <= lately.timestamp():
+        return False
+    if (consumer, producer) not in listeners():
+        return True
+    log.warning("passed_by", extra={"context": consumer, "reason": event})
+    return False
 
 
 def kept_from(producer: str) -> int | None:

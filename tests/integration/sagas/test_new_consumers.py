@@ -733,6 +733,49 @@ def test_a_worker_of_the_release_before_does_not_go_past_what_it_has_no_handler_
     assert not DeadLetter.objects.exists()
 
 
+@pytest.fixture
+def an_hour_later(fraudwatch):
+    """An order of which nothing is heard yet; the watch began an hour ago and says that it runs."""
+    begin_new()
+    [order] = trade()
+    Consumer.objects.update(listens_since=F("listens_since") - timedelta(hours=1))
+    return order
+
+
+def test_an_old_worker_passes_nothing_by_where_it_has_nothing_to_hear_while_a_release_has(
+    an_hour_later, fraudwatch, monkeypatch
+):
+    with taken_back(monkeypatch):
+        bring_news("fraudwatch")
+    assert streams(fraudwatch) == {}
+
+    bring_news("fraudwatch")
+    assert streams(fraudwatch)[an_hour_later.id] == [1, 2]
+
+
+def test_an_old_worker_waits_for_no_release_that_has_gone(an_hour_later, fraudwatch, monkeypatch):
+    let_pass(float(conf.START_GRACE) + 1)
+    with taken_back(monkeypatch):
+        bring_news("fraudwatch")
+    order = an_hour_later
+    assert delivery.position("fraudwatch", order.aggregate_type, order.id) == 2
+
+
+def test_what_an_old_worker_passes_by_that_a_release_still_hears_is_said(
+    an_hour_later, fraudwatch, monkeypatch, caplog
+):
+    as_the_release_before(monkeypatch, "orders.OrderPlaced")
+    bring_news("fraudwatch")
+    assert streams(fraudwatch)[an_hour_later.id] == [2], "its own events wait for nobody"
+    assert "passed_by" in caplog.text
+
+    caplog.clear()
+    let_pass(float(conf.START_GRACE) + 1)
+    trade()
+    bring_news("fraudwatch")
+    assert "passed_by" not in caplog.text
+
+
 def test_what_a_release_has_no_handler_of_is_no_attempt_at_it_nor_rung_for_at_each_tick(
     fraudwatch, monkeypatch
 ):
