@@ -33,7 +33,7 @@ from sagas.failpoints import FailpointHit
 from sagas.ids import uuid7
 from sagas.models import Consumer, DeadLetter
 from sagas.orchestration import canvas
-from sagas.outbox import catching_up, delivery, past, reading, starts, subscriptions
+from sagas.outbox import catching_up, delivery, lag, past, reading, starts, subscriptions
 from sagas.outbox.catching_up import catch_up
 from sagas.outbox.dead_letters import resend, retry_due
 from sagas.outbox.delivery import deliver
@@ -1102,6 +1102,22 @@ def test_what_it_does_not_read_is_not_delivered_to_it_for_ever(latewatch):
 
     assert republish() == 0
     assert not Outbox.objects.filter(settled_at=None).exists()
+
+
+def behind_of(consumer, producer):
+    """How many events a consumer is said to be behind a producer."""
+    [found] = [one for one in lag.behind() if (one.consumer, one.producer) == (consumer, producer)]
+    return found.count
+
+
+def test_what_it_does_not_read_is_not_said_to_be_missing(latewatch):
+    place()
+    relay()
+    begin_new()
+    assert behind_of("latewatch", "orders") == 0
+    place()
+    relay()
+    assert behind_of("latewatch", "orders") == 1
 
 
 def hear_too(event):
