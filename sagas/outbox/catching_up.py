@@ -117,14 +117,21 @@ def _catch_up_all(seconds: float, apart: Apart) -> int:
 def _catch_up(row: Consumer, end: float) -> int:
     applied, may_end = 0, _has_no_elders(row)  # asked first, so that the horizon has all of theirs
     until = past.horizon(row.producer, PATIENCE)
+    if until is None:
+        # Enough to go on, and not to end: an older release may have told something since.
+        until, may_end = past.earlier_horizon(row.producer, row.consumer), False
+    if until is None:
+        # No fault, unless it is said for long: pg_stat_activity shows a session that was forgotten.
+        log.warning("past_not_quiet", extra={"context": row.producer})
     while until is not None and time.monotonic() < end:
-        page = past.events_of(row.producer, row.read_to, names=row.names, upto=until, limit=PAGE)
+        upto = min(until, row.read_to + past.SLICE)
+        page = past.events_of(row.producer, row.read_to, names=row.names, upto=upto, limit=PAGE)
         behind = _behind(row, page)
         applied += _bring(row, behind, end)
         if any(not _is_torn(row, *aggregate) for aggregate in _left(row, behind)):
             return applied
-        _note(row, page[-1].position if len(page) == PAGE else until)
-        if len(page) < PAGE:
+        _note(row, page[-1].position if len(page) == PAGE else upto)
+        if len(page) < PAGE and upto == until:
             if may_end:
                 _end(row)
             return applied

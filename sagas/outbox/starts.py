@@ -64,6 +64,10 @@ _TO_COME = """
 SELECT count(*), min(occurred_at) FROM {past} AS past
 WHERE position > %s AND position <= %s AND type = ANY(%s)
 """
+_NEXT = "SELECT occurred_at FROM {past} AS past WHERE position > %s ORDER BY position LIMIT 1"
+
+COUNTED: Final = 10
+"""So many slices of the past are counted of what is to come."""
 
 
 def begin_new() -> None:
@@ -220,13 +224,24 @@ def kept_from(producer: str) -> int | None:
 
 
 def to_come(consumer: str, producer: str) -> tuple[int, datetime | None]:
-    """Return how many events from before a consumer began it has still to apply, and since when."""
+    """Return how many events from before a consumer began it has still to apply, and since when.
+
+    At least so many: they are counted as far as some statements go, of which each has an end.
+    """
     row = Consumer.objects.filter(consumer=consumer, producer=producer, caught_up_at=None).first()
     if row is None or row.read_to >= row.border:
         return 0, None
+    count, since, after = 0, None, row.read_to
     with connection_of(producer).cursor() as cursor:
-        cursor.execute(
-            _TO_COME.format(past=past.kept_in(producer)), [row.read_to, row.border, row.names]
-        )
-        count, since = cursor.fetchall()[0]
-    return int(count), since
+        for _ in range(COUNTED):
+            upto = min(row.border, after + past.SLICE)
+            cursor.execute(_TO_COME.format(past=past.kept_in(producer)), [after, upto, row.names])
+            [(found, first)] = cursor.fetchall()
+            count, since, after = count + int(found), since or first, upto
+            if after == row.border:
+                return count, since
+        if since is None:
+            # Whatever it has still to read was told no earlier than what stands there.
+            cursor.execute(_NEXT.format(past=past.kept_in(producer)), [after])
+            since = next((at for (at,) in cursor.fetchall()), None)
+    return count, since

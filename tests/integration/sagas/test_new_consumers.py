@@ -4,7 +4,7 @@ import importlib
 import sys
 import threading
 from collections import Counter, defaultdict
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from types import SimpleNamespace
@@ -21,7 +21,7 @@ from django.db.models.functions import Now
 from django.test.utils import override_settings
 
 from config import roles
-from orders.models import Outbox
+from orders.models import Customer, Outbox
 from payments.events import PaymentAuthorized, PaymentCaptured
 from payments.models import Payment
 from sagas import clock as clocks
@@ -320,6 +320,100 @@ def test_a_tick_whose_slice_is_spent_leaves_the_rest_to_a_message(
 
     catching_up.tick()
     assert told == sent
+
+
+@pytest.fixture
+def long_past(fraudwatch, monkeypatch):
+    """Two orders with much between them that the watch does not hear, read in small slices."""
+    begin_new()
+    Consumer.objects.exclude(consumer="fraudwatch", producer="orders").delete()
+    monkeypatch.setattr(starts, "begin_new", lambda: None)
+    before = past.last_position("orders")
+    first = place()
+    tell(a_teller(), *"abcdefgh", event=Whispered)
+    second = place()
+    Consumer.objects.update(read_to=before, border=past.last_position("orders"))
+    monkeypatch.setattr(past, "SLICE", 3)
+    return first, second
+
+
+def test_no_statement_goes_through_all_of_a_long_past(long_past, fraudwatch, monkeypatch):
+    spans = []
+    events_of = past.events_of
+
+    def watched(context, after, *, upto, **told):
+        spans.append(upto - after)
+        return events_of(context, after, upto=upto, **told)
+
+    monkeypatch.setattr(past, "events_of", watched)
+    catch_up(LONG)
+    assert streams(fraudwatch) == {order.id: [1] for order in long_past}
+    assert max(spans) == 3
+    assert Consumer.objects.get().read_to == past.last_position("orders")
+
+
+def test_what_is_to_come_is_counted_as_far_as_some_slices_go(long_past, monkeypatch):
+    first, second = Outbox.objects.filter(type="orders.OrderPlaced").order_by("position")
+    assert starts.to_come("fraudwatch", "orders") == (2, first.occurred_at)
+
+    monkeypatch.setattr(starts, "COUNTED", 1)
+    assert starts.to_come("fraudwatch", "orders") == (1, first.occurred_at)
+    Consumer.objects.update(read_to=first.position)
+    behind = Outbox.objects.filter(position__gt=first.position + 3).earliest("position")
+    assert starts.to_come("fraudwatch", "orders") == (0, behind.occurred_at)
+    Consumer.objects.update(read_to=second.position - 1)
+    assert starts.to_come("fraudwatch", "orders") == (1, second.occurred_at)
+
+
+@contextmanager
+def something_open():
+    """A transaction that may have told something, and does not end."""
+    writes, ends = threading.Event(), threading.Event()
+
+    def write():
+        with transaction("orders"):
+            a_teller_of_nothing = Customer.objects.create(email=f"{uuid7()}@example.com", name="N")
+            assert a_teller_of_nothing.id
+            writes.set()
+            assert ends.wait(LONG)
+
+    thread = threading.Thread(target=together, args=(write,), daemon=True)
+    thread.start()
+    assert writes.wait(LONG)
+    try:
+        yield
+    finally:
+        ends.set()
+        thread.join(LONG)
+
+
+def test_where_some_transaction_is_always_open_the_past_is_read_all_the_same(
+    fraudwatch, settings, monkeypatch, caplog
+):
+    monkeypatch.setattr(past, "_EARLIER", {})
+    settings.SAGAS = {**settings.SAGAS, "START_GRACE": 0}
+    [order] = trade()
+    with ExitStack() as first:
+        first.enter_context(something_open())
+        catch_up(LONG)
+        assert "past_not_quiet" in caplog.text
+        with something_open():
+            first.close()
+            catch_up(LONG)
+            assert streams(fraudwatch) == {order.id: [1, 2], order.payment_id: [1, 2]}
+            assert not Consumer.objects.exclude(caught_up_at=None).exists(), "nobody knows the end"
+    catch_up(LONG)
+    assert not Consumer.objects.filter(caught_up_at=None).exists()
+
+
+def test_what_is_open_since_before_an_event_is_waited_for_however_often_one_looks(fraudwatch):
+    with something_open():
+        [order] = trade()
+        for _ in range(3):
+            catch_up(LONG)
+        assert streams(fraudwatch) == {}
+    catch_up(LONG)
+    assert streams(fraudwatch) == {order.id: [1, 2], order.payment_id: [1, 2]}
 
 
 def test_of_two_ticks_at_once_one_leaves_the_workers_to_the_present(fraudwatch, monkeypatch):
