@@ -113,6 +113,7 @@ ASKED = {
     "sagas.outbox.tailing": (_I + "test_tailing.py",),
     "sagas.outbox.attempts": (*HEARING, _I + "test_new_consumers.py"),
     "sagas.outbox.catching_up": (_I + "test_new_consumers.py",),
+    "sagas.outbox.past": (_I + "test_new_consumers.py",),
     "sagas.outbox.dead_letters": (
         *HEARING,
         _I + "test_operating_by_terminal.py",
@@ -632,6 +633,16 @@ BY_HAND = {
         "sagas.outbox.catching_up",
         "if set(row.names) <= listening.get((row.consumer, row.producer), frozenset()):",
         "if True:",
+    ),
+    "a look that was not quiet is not the last": (
+        "sagas.outbox.catching_up",
+        "past.earlier_horizon(row.producer, row.consumer), False",
+        "past.earlier_horizon(row.producer, row.consumer), may_end",
+    ),
+    "an earlier look has seen the end of what was open then": (
+        "sagas.outbox.past",
+        "    if not _is_past(context, xid, 0.0):\n        return None\n",
+        "",
     ),
     "the last look at a past began after the grace": (
         "sagas.outbox.catching_up",
