@@ -1,6 +1,8 @@
 """Attempts at events that end without a trace, and who does not wait for them."""
 
+import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from celery import current_app
@@ -24,6 +26,7 @@ from tests.together import raised, together
 
 pytestmark = pytest.mark.usefixtures("broker", "nobody_listens")
 
+ROOT = Path(__file__).parents[3]
 GONE = "an attempt ended without a trace: its worker died or froze"
 
 
@@ -195,6 +198,20 @@ def test_a_hole_that_is_filled_before_it_comes_to_a_person_needs_none(torn):
     assert bring(*ids) == 2
     assert trial.effects() == ["billing:a#1", "billing:b#2", "billing:c#3"]
     assert not DeadLetter.objects.filter(resolved_at=None).exists()
+
+
+def test_an_event_that_nobody_can_put_back_is_stood_in_for_as_operators_are_told(torn, broker):
+    teller, _, ids = torn
+    bring(*ids)
+    page = (ROOT / "docs" / "operators.md").read_text()
+    [statement] = re.findall(r"```sql\n(INSERT INTO orders_outbox.*?)```", page, re.DOTALL)
+    rows(statement.replace("ORDER_ID", str(teller.id)).replace("orders.order", "orders.customer"))
+    relay.relay_batch("orders")
+    grow_old()
+
+    assert bring(*ids) == 2
+    assert trial.effects() == ["billing:a#1", "billing:c#3"]
+    assert position(teller) == 3
 
 
 def test_an_event_behind_a_hole_keeps_the_letter_it_had():
