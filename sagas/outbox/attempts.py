@@ -72,7 +72,7 @@ def take_back(consumer: str, envelope: Envelope) -> None:
     missing = missing_before(consumer, *aggregate, envelope.sequence)
     if missing is not None:
         most = int(conf.HANDLER_ATTEMPTS)
-        DeadLetter.objects.filter(counted, reason="").update(reason=lost_words(missing))
+        DeadLetter.objects.filter(counted).update(reason=lost_words(missing))
         DeadLetter.objects.filter(counted, attempts__gte=most).update(next_at=None)
     elif not DeadLetter.objects.filter(counted, attempts=1, reason="").delete()[0]:
         DeadLetter.objects.filter(counted).update(attempts=F("attempts") - 1)

@@ -38,6 +38,13 @@ def raising(error):
     return act
 
 
+def raising_always(error):
+    def act(*_):
+        raise error
+
+    return act
+
+
 def a_pair():
     """One who tells poison and one who does not, the first of them first in every message."""
     return sorted([a_teller(), a_teller()], key=lambda teller: teller.id)
@@ -187,6 +194,19 @@ def test_a_hole_that_stays_is_said_and_comes_to_a_person(torn):
         bring(*ids)
     assert letters() == [(conf.HANDLER_ATTEMPTS, reason, None)]
     assert position(teller) == 1
+
+
+def test_a_worker_that_dies_at_a_hole_leaves_no_other_reason_than_the_hole(torn, monkeypatch):
+    _, _, ids = torn
+    with monkeypatch.context() as dying:
+        dying.setattr(attempts, "take_back", raising_always(SystemExit("killed")))
+        with pytest.raises(SystemExit):
+            bring(*ids)
+    grow_old()
+    bring(*ids)
+    [(count, reason, _)] = letters()
+    assert count == 2
+    assert reason == "number 2 of its aggregate is neither in the outbox nor in the history"
 
 
 def test_a_hole_that_is_filled_before_it_comes_to_a_person_needs_none(torn):
