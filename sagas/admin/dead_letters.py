@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from django.contrib import admin
+from django.db import InterfaceError, OperationalError
 from django.db.models import Count, Min, Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -147,7 +148,10 @@ class DiscardDeadLetter(ResendDeadLetter):
         """Return why there is nothing to go past, or no way past it."""
         if row.resolved_at is not None:
             return RESOLVED
-        return discarding.BEHIND_A_HOLE if discarding.is_behind_a_hole(row) else None
+        try:
+            return discarding.BEHIND_A_HOLE if discarding.is_behind_a_hole(row) else None
+        except (OperationalError, InterfaceError):
+            return f"the database of {row.context} does not answer"
 
     def preview(self, letter: DeadLetter) -> tuple[str, ...]:
         """Return what is lost."""

@@ -1,13 +1,14 @@
 """Resume, compensate, park and resend: previewed, with a reason, audited, and safe when doubled."""
 
 import pytest
+from django.db import OperationalError
 from django.db.models import F
 from django.db.models.functions import Now
 from django.urls import reverse
 
 from sagas.models import DeadLetter, OperatorAction, SagaInstance
 from sagas.orchestration import orchestrator, stops
-from sagas.outbox import dead_letters
+from sagas.outbox import dead_letters, positions
 from sagas.outbox.resending import resend_event
 from sagas.reasons import ReasonMissing
 from tests.integration.admin.world import (
@@ -281,6 +282,22 @@ def test_a_letter_that_is_tried_by_itself_and_fails_as_before_may_be_resent_all_
 
     assert outcomes(press(client, "sagas_deadletter", "resend", letter.id, seen=seen)) == [None]
     assert "\r" not in seen[0], "which a form would turn into two signs"
+
+
+def test_a_letter_of_a_context_whose_database_is_away_is_shown_and_resent(broker, monkeypatch):
+    letter = a_dead_letter()
+    client = signed_in("administrator")
+
+    def gone(*_):
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr(positions, "position", gone)
+    page = client.get(reverse("admin:sagas_deadletter_change", args=[letter.id]))
+    assert [button.refusal for button in page.context["buttons"]] == [
+        "",
+        "the database of billing does not answer",
+    ]
+    assert outcomes(press(client, "sagas_deadletter", "resend", letter.id)) == [None]
 
 
 def test_a_letter_that_failed_again_may_be_resent_again(broker):
