@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from django.contrib import admin
+from django.db import InterfaceError, OperationalError
 from django.db.models import Count, Min, Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -21,7 +22,8 @@ from sagas.admin.search import as_uuid, findable
 from sagas.contexts import contexts
 from sagas.durations import duration, relative
 from sagas.models import DeadLetter
-from sagas.outbox import dead_letters, discarding
+from sagas.outbox import dead_letters, discarding, letter_marks
+from sagas.outbox.letter_marks import with_cause
 
 Rows = QuerySet[DeadLetter]
 WAITS = Q(resolved_at=None, next_at=None)
@@ -103,13 +105,13 @@ class ResendDeadLetter(Act):
         return [
             Target(
                 key=str(letter.id),
-                mark=f"{letter.resolved_at}",
+                mark=str(letter_marks.look(letter)),
                 title=f"{letter} ({letter.event_id})",
                 url=reverse("admin:sagas_deadletter_change", args=[letter.id]),
                 preview=self.preview(letter),
                 refusal=self.refusal(letter),
             )
-            for letter in DeadLetter.objects.filter(id__in=ids).order_by("id")
+            for letter in with_cause(DeadLetter.objects.filter(id__in=ids)).order_by("id")
         ]
 
     def preview(self, letter: DeadLetter) -> tuple[str, ...]:
@@ -127,7 +129,8 @@ class ResendDeadLetter(Act):
 
     def carry_out(self, key: str, seen: str, *, by: str, reason: str) -> bool:
         """Call the service; it guards, changes and audits in one transaction."""
-        return dead_letters.resend(UUID(key), by=by, reason=reason)
+        saw = letter_marks.read(seen)
+        return dead_letters.resend(UUID(key), by=by, reason=reason, seen=saw)
 
 
 class DiscardDeadLetter(ResendDeadLetter):
@@ -145,7 +148,10 @@ class DiscardDeadLetter(ResendDeadLetter):
         """Return why there is nothing to go past, or no way past it."""
         if row.resolved_at is not None:
             return RESOLVED
-        return discarding.BEHIND_A_HOLE if discarding.is_behind_a_hole(row) else None
+        try:
+            return discarding.BEHIND_A_HOLE if discarding.is_behind_a_hole(row) else None
+        except (OperationalError, InterfaceError):
+            return f"the database of {row.context} does not answer"
 
     def preview(self, letter: DeadLetter) -> tuple[str, ...]:
         """Return what is lost."""
@@ -156,7 +162,8 @@ class DiscardDeadLetter(ResendDeadLetter):
 
     def carry_out(self, key: str, seen: str, *, by: str, reason: str) -> bool:
         """Call the service; it guards, changes and audits in one transaction."""
-        return discarding.discard(UUID(key), by=by, reason=reason)
+        saw = letter_marks.read(seen)
+        return discarding.discard(UUID(key), by=by, reason=reason, seen=saw)
 
 
 @admin.register(DeadLetter)

@@ -29,7 +29,7 @@ from sagas.admin.search import as_uuid, findable
 from sagas.choreography import operating
 from sagas.choreography.flows import FLOWS
 from sagas.choreography.looking import Look, look, missing
-from sagas.choreography.words import gap_words, next_words
+from sagas.choreography.words import missing_words, next_words
 from sagas.core.states import FlowState
 from sagas.models import WatchedFlow
 
@@ -228,11 +228,9 @@ class WatchedFlowAdmin(ActingAdmin):
 
     @admin.display(description="missing now")
     def stands_at(self, flow: WatchedFlow) -> str:
-        """Show which hop is missing, and since when."""
-        if flow.state in {FlowState.COMPLETED, FlowState.CLOSED}:
-            return NOTHING
+        """Show which hop is missing, and since when, or what keeps it from being taken back."""
         gap = missing(hops_of(flow))
-        return gap_words(FLOWS[flow.name], gap) if gap else flow.missing or NOTHING
+        return missing_words(flow, FLOWS.get(flow.name), gap) or NOTHING
 
     @admin.display(description="what comes next")
     def comes_next(self, flow: WatchedFlow) -> str:

@@ -16,6 +16,7 @@ from sagas.core.commands import context_of
 from sagas.failpoints import failpoint
 from sagas.models import FlowBeginning
 from sagas.outbox import past
+from sagas.outbox.apart import Apart
 from sagas.transactions import ENGINE, alias_of, connection_of
 
 log = logging.getLogger(__name__)
@@ -30,11 +31,15 @@ def begin_new() -> None:
 
     Safe to repeat and by many at once: who is first says where it begins, and that stands. Also
     where nobody is detached, since a context may move out later.
+
+    :raises django.db.Error: if a database is away, after the others have had their turn
     """
     known = set(FlowBeginning.objects.values_list("name", flat=True))
-    for flow in FLOWS.values():
-        if flow.name not in known:
-            _begin(flow)
+    with Apart() as apart:
+        for flow in FLOWS.values():
+            if flow.name not in known:
+                with apart.each():
+                    _begin(flow)
 
 
 def begin_migrated(app_config: AppConfig, using: str, **_: Any) -> None:

@@ -7,6 +7,7 @@ anywhere leaves a row that is due again after a lease; nothing it does is wrong 
 
 import logging
 from datetime import timedelta
+from time import monotonic
 from typing import Any
 
 from django.db.models.functions import Now
@@ -22,6 +23,7 @@ from sagas.core.choreography import Choreography
 from sagas.core.states import FlowState
 from sagas.failpoints import failpoint
 from sagas.models import WatchedFlow
+from sagas.outbox.apart import Apart
 from sagas.outbox.relay import deliver_later
 from sagas.transactions import ENGINE, transaction
 
@@ -31,18 +33,30 @@ log = logging.getLogger(__name__)
 def watch() -> int:
     """Look at every flow that is due; return how many.
 
-    One after the other is claimed: an error costs the others nothing but this tick.
+    One after the other is claimed: an error costs the others nothing but this tick, and a database
+    that is away nothing but time.
+
+    :raises django.db.Error: if a database is away, after the others have been looked at
     """
-    for looked_at in range(int(conf.SWEEP_BATCH)):
-        flow = claim()
-        failpoint("watch.claimed")
-        if flow is None:
-            return looked_at
-        try:
-            look_after(flow)
-        except Overtaken as faster:
-            log.info("flow_overtaken", extra={"error": str(faster)})
-    return int(conf.SWEEP_BATCH)
+    looked_at, end = 0, monotonic() + float(conf.WATCH_INTERVAL)
+    with Apart() as apart:
+        # One that is away may take seconds to say so, and the next tick comes anyway.
+        while looked_at < int(conf.SWEEP_BATCH) and not (apart.trouble and monotonic() > end):
+            flow = claim()
+            failpoint("watch.claimed")
+            if flow is None:
+                break
+            looked_at += 1
+            with apart.each():
+                _look_after_alone(flow)
+    return looked_at
+
+
+def _look_after_alone(flow: WatchedFlow) -> None:
+    try:
+        look_after(flow)
+    except Overtaken as faster:
+        log.info("flow_overtaken", extra={"error": str(faster)})
 
 
 def look_after(flow: WatchedFlow) -> None:

@@ -15,6 +15,15 @@ def gap_words(declared: Choreography, gap: Look) -> str:
     return f"hop {gap.number + 1} of {hops}: {gap.why()}; it could since {since}"
 
 
+def missing_words(flow: WatchedFlow, declared: Choreography | None, gap: Look | None) -> str:
+    """Return why a flow stands where it does; of one that is taken back what keeps that."""
+    if flow.state in {FlowState.COMPLETED, FlowState.CLOSED}:
+        return ""
+    if flow.state == FlowState.COMPENSATING or declared is None:
+        return flow.parked_reason or flow.missing
+    return gap_words(declared, gap) if gap else ""
+
+
 def next_words(flow: WatchedFlow, declared: Choreography | None, gap: Look | None) -> str:
     """Return what happens next by itself, and what an operator can do."""
     if declared is None:

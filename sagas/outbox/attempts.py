@@ -10,7 +10,7 @@ from sagas.conf import conf
 from sagas.failpoints import failpoint
 from sagas.ids import uuid7
 from sagas.models.dead_letter import DeadLetter
-from sagas.outbox.positions import is_behind_a_hole
+from sagas.outbox.positions import lost_words, missing_before
 from sagas.outbox.subscriptions import Envelope
 from sagas.transactions import ENGINE, connection_of
 
@@ -64,15 +64,15 @@ def begin(producer: str, consumer: str, envelope: Envelope) -> bool:
 def take_back(consumer: str, envelope: Envelope) -> None:
     """Undo the count of an attempt that was none: the event was not the next one.
 
-    Behind a hole it counts, since a person is to hear of it in the end. Either way what has failed
-    before comes again after the lease.
+    Behind a hole it counts and the letter stays, since a person is to hear of it in the end. Either
+    way what has failed before comes again after the lease.
     """
     counted = Q(context=consumer, event_id=envelope.event_id, resolved_at=None, attempts__gt=0)
-    if DeadLetter.objects.filter(counted, attempts=1, reason="").delete()[0]:
-        return
     aggregate = (envelope.aggregate_type, envelope.aggregate_id)
-    if is_behind_a_hole(consumer, *aggregate, envelope.sequence):
+    missing = missing_before(consumer, *aggregate, envelope.sequence)
+    if missing is not None:
         most = int(conf.HANDLER_ATTEMPTS)
+        DeadLetter.objects.filter(counted).update(reason=lost_words(missing))
         DeadLetter.objects.filter(counted, attempts__gte=most).update(next_at=None)
-    else:
+    elif not DeadLetter.objects.filter(counted, attempts=1, reason="").delete()[0]:
         DeadLetter.objects.filter(counted).update(attempts=F("attempts") - 1)

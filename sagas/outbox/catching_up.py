@@ -24,10 +24,11 @@ from sagas.models.dead_letter import DeadLetter
 from sagas.orchestration import canvas
 from sagas.orchestration.donekeys import client
 from sagas.outbox import dead_letters, past, starts
+from sagas.outbox.apart import Apart
 from sagas.outbox.dead_letters import Attempt
 from sagas.outbox.delivery import deliver
 from sagas.outbox.past import PastEvent
-from sagas.outbox.positions import position
+from sagas.outbox.positions import lost_words, position
 from sagas.outbox.reading import read
 from sagas.outbox.republish import positions_of
 from sagas.outbox.subscriptions import listeners
@@ -59,13 +60,16 @@ def tick() -> None:
     if not _is_alone():
         return
     began = time.monotonic()
-    applied = catch_up(SLICE)
-    spent = time.monotonic() - began >= SLICE
-    _let_others()
-    if applied and spent:
-        canvas.publish(
-            Signature("sagas.catch_up", options={"queue": "ticks"}, immutable=True, app=current_app)
-        )
+    with Apart() as apart:
+        applied = _catch_up_all(SLICE, apart)
+        spent = time.monotonic() - began >= SLICE
+        _let_others()
+        if applied and spent:
+            canvas.publish(
+                Signature(
+                    "sagas.catch_up", options={"queue": "ticks"}, immutable=True, app=current_app
+                )
+            )
 
 
 def _is_alone() -> bool:
@@ -89,31 +93,45 @@ def catch_up(seconds: float) -> int:
     Safe to repeat, and by several workers at once.
 
     :param seconds: after so long the rest is left to the next tick
+    :raises django.db.Error: if a database is away, after the others have had their turn
     """
-    starts.begin_new()
-    end = time.monotonic() + seconds
+    with Apart() as apart:
+        return _catch_up_all(seconds, apart)
+
+
+def _catch_up_all(seconds: float, apart: Apart) -> int:
+    with apart.each():
+        starts.begin_new()
+    applied, end = 0, time.monotonic() + seconds
     # In any order: none that has much to read, or cannot go on, keeps the others waiting for good.
     rows = Consumer.objects.filter(caught_up_at=None).order_by("?")
     listening = listeners()
-    # What another release listens to is its own to read: here nobody would hear it.
-    return sum(
-        _catch_up(row, end)
-        for row in rows
-        if set(row.names) <= listening.get((row.consumer, row.producer), frozenset())
-    )
+    for row in rows:
+        # What another release listens to is its own to read: here nobody would hear it.
+        if set(row.names) <= listening.get((row.consumer, row.producer), frozenset()):
+            with apart.each():
+                applied += _catch_up(row, end)
+    return applied
 
 
 def _catch_up(row: Consumer, end: float) -> int:
     applied, may_end = 0, _has_no_elders(row)  # asked first, so that the horizon has all of theirs
     until = past.horizon(row.producer, PATIENCE)
+    if until is None:
+        # Enough to go on, and not to end: an older release may have told something since.
+        until, may_end = past.earlier_horizon(row.producer, row.consumer), False
+    if until is None:
+        # No fault, unless it is said for long: pg_stat_activity shows a session that was forgotten.
+        log.warning("past_not_quiet", extra={"context": row.producer})
     while until is not None and time.monotonic() < end:
-        page = past.events_of(row.producer, row.read_to, names=row.names, upto=until, limit=PAGE)
+        upto = min(until, row.read_to + past.SLICE)
+        page = past.events_of(row.producer, row.read_to, names=row.names, upto=upto, limit=PAGE)
         behind = _behind(row, page)
         applied += _bring(row, behind, end)
         if any(not _is_torn(row, *aggregate) for aggregate in _left(row, behind)):
             return applied
-        _note(row, page[-1].position if len(page) == PAGE else until)
-        if len(page) < PAGE:
+        _note(row, page[-1].position if len(page) == PAGE else upto)
+        if len(page) < PAGE and upto == until:
             if may_end:
                 _end(row)
             return applied
@@ -159,8 +177,7 @@ def _is_torn(row: Consumer, aggregate_type: str, aggregate_id: UUID) -> bool:
     news = read(row.producer, aggregate_type, aggregate_id, after)
     if not after or not news or news[0].envelope.sequence == after + 1:
         return False
-    reason = f"number {after + 1} of its aggregate is neither in the outbox nor in the history"
-    found = Attempt(reason, "", counted=False, took=0.0)
+    found = Attempt(lost_words(after + 1), "", counted=False, took=0.0)
     dead_letters.note(row.producer, row.consumer, news[0].envelope, found)
     return True
 

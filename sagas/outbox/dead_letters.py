@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from sagas.conf import conf
@@ -20,6 +20,7 @@ from sagas.models.dead_letter import DeadLetter
 from sagas.models.operator_action import OperatorAction
 from sagas.outbox import exchange
 from sagas.outbox.exchange import OUTSIDE
+from sagas.outbox.letter_marks import Seen, look, with_cause
 from sagas.outbox.positions import position
 from sagas.outbox.relay import deliver_later
 from sagas.outbox.subscriptions import Envelope
@@ -156,8 +157,12 @@ def _close(letters: QuerySet[DeadLetter]) -> int:
 
 def retry_due() -> int:
     """Deliver again what waits only for its delay; return how many."""
-    # What the outside refused is read by its own tick.
-    waiting = DeadLetter.objects.filter(resolved_at=None, next_at__lte=Now())
+    # What the outside refused is read by its own tick. A delivery turns away where another letter
+    # of the aggregate waits: rung for all the same, such letters would be the oldest for ever.
+    open_ones = DeadLetter.objects.filter(resolved_at=None)
+    beside = {name: OuterRef(name) for name in ("context", "aggregate_type", "aggregate_id")}
+    held = open_ones.filter(Q(next_at=None) | Q(next_at__gt=Now()), **beside)
+    waiting = open_ones.filter(~Exists(held), next_at__lte=Now())
     due = waiting.exclude(context=OUTSIDE).order_by("next_at")[:100]
     for letter in due:
         deliver_again(letter)
@@ -172,18 +177,29 @@ def deliver_again(letter: DeadLetter) -> None:
     deliver_later(letter.producer, letter.context, [str(letter.event_id)])
 
 
-def resend(letter_id: UUID, *, by: str, reason: str) -> bool:
+def alike(cause: str) -> dict[UUID, Seen]:
+    """Return the open letters with a cause, the oldest first, each with how it stands.
+
+    An act on one is refused when somebody was faster.
+    """
+    open_ones = with_cause(DeadLetter.objects.filter(resolved_at=None)).defer("traceback")
+    return {letter.id: look(letter) for letter in open_ones.filter(cause=cause).order_by("id")}
+
+
+def resend(letter_id: UUID, *, by: str, reason: str, seen: Seen | None = None) -> bool:
     """Try an event again at once, for an operator; False when it is resolved already.
 
     Safe when two press at once: the second finds no attempt that went wrong since, and gets False.
 
+    :param seen: how it stood when the operator looked; False where it stands otherwise
     :raises ReasonMissing: if the reason is empty
     :raises UnfitText: if a text has a zero byte, or half of a surrogate pair
     """
     refuse_untold(by=by, reason=reason)
     with transaction("sagas"):
         failed = DeadLetter.objects.filter(id=letter_id, resolved_at=None, attempts__gt=0)
-        changed = failed.update(next_at=Now(), attempts=0)
+        as_seen = failed if seen is None else seen.still(failed)
+        changed = as_seen.update(next_at=Now(), attempts=0)
         OperatorAction.objects.create(
             action="resend",
             target_type="dead letter",

@@ -16,6 +16,7 @@ from sagas.models.unreadable import UnreadableMessage
 from sagas.outbox import dead_letters, positions, refused
 from sagas.outbox.delivery import pass_over
 from sagas.outbox.exchange import OUTSIDE
+from sagas.outbox.letter_marks import Seen
 from sagas.reasons import refuse_untold
 from sagas.transactions import (
     ENGINE,
@@ -29,18 +30,20 @@ from sagas.transactions import (
 log = logging.getLogger(__name__)
 
 
-def discard(letter_id: UUID, *, by: str, reason: str) -> bool:
+def discard(letter_id: UUID, *, by: str, reason: str, seen: Seen | None = None) -> bool:
     """Let a context go on without an event; the later events of its aggregate follow at once.
 
     False when it is resolved already, or was applied in the meantime. Safe when two press at
     once: the second finds it resolved. False also where an event before it is not applied or
     missing: that one comes first, and the letter stays.
 
+    :param seen: how it stood when the operator looked; False where it stands otherwise
     :raises ReasonMissing: if the reason is empty
     :raises UnfitText: if a text has a zero byte, or half of a surrogate pair
     """
     refuse_untold(by=by, reason=reason)
-    letter = DeadLetter.objects.filter(id=letter_id, resolved_at=None).first()
+    waiting = DeadLetter.objects.filter(id=letter_id, resolved_at=None)
+    letter = (waiting if seen is None else seen.still(waiting)).first()
     apart = letter is not None and is_detached(_home(letter))
     passed = None
     if letter is not None and apart:
@@ -126,7 +129,8 @@ def is_behind_a_hole(letter: DeadLetter) -> bool:
     if letter.context == OUTSIDE:
         return False
     aggregate = (letter.aggregate_type, letter.aggregate_id)
-    return positions.is_behind_a_hole(letter.context, *aggregate, letter.sequence)
+    missing = positions.missing_before(letter.context, *aggregate, letter.sequence)
+    return missing is not None
 
 
 def _is_discarded(letter: DeadLetter) -> bool:

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sagas.outbox import starts
 from sagas.outbox.republish import positions_of
-from sagas.outbox.subscriptions import SUBSCRIPTIONS
+from sagas.outbox.subscriptions import listeners, start_of
 from sagas.transactions import alias_of, connection_of, table
 
 MOST: Final = 10_000
@@ -24,8 +25,8 @@ _OPEN = """
      WHERE settled_at IS NULL AND published_at IS NOT NULL AND {ours}
      ORDER BY published_at LIMIT %(most)s)
 """
-_HEARD = "type = ANY(%(events)s)"
-_UNAPPLIED = """type = ANY(%(events)s) AND NOT EXISTS (
+_HEARD = "type = ANY(%(events)s) AND position > %(border)s"
+_UNAPPLIED = """type = ANY(%(events)s) AND position > %(border)s AND NOT EXISTS (
     SELECT 1 FROM {inbox} AS i WHERE i.consumer = %(consumer)s AND i.event_id = o.id)"""
 _COUNT = """
 SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8
@@ -59,7 +60,12 @@ def behind() -> list[Behind]:
 
 
 def _compare(consumer: str, producer: str, events: list[str]) -> Behind:
-    told: dict[str, Any] = {"consumer": consumer, "events": events, "most": MOST}
+    told: dict[str, Any] = {
+        "consumer": consumer,
+        "events": events,
+        "border": _border(consumer, producer),
+        "most": MOST,
+    }
     outbox = table(producer, "outbox")
     if alias_of(producer) == alias_of(consumer):
         ours = _UNAPPLIED.format(inbox=table(consumer, "inbox"))
@@ -74,14 +80,15 @@ def _compare(consumer: str, producer: str, events: list[str]) -> Behind:
     return Behind(consumer=consumer, producer=producer, count=count, oldest=oldest)
 
 
+def _border(consumer: str, producer: str) -> int:
+    # Asked only where there may be one: a page and each scrape count for every pair.
+    begins_with_now = start_of(consumer, producer) == starts.NOW
+    return starts.border_of(consumer, producer) if begins_with_now else 0
+
+
 def _subscribed() -> dict[tuple[str, str], list[str]]:
     """Say which events of which producer each context listens to."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for (event, _), subscriptions in SUBSCRIPTIONS.items():
-        for subscription in subscriptions:
-            producer = event.partition(".")[0]
-            found.setdefault((subscription.context, producer), []).append(event)
-    return found
+    return {pair: sorted(names) for pair, names in listeners().items()}
 
 
 def _read(statement: str, told: dict[str, Any], context: str) -> list[tuple[Any, ...]]:

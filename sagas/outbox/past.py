@@ -16,6 +16,8 @@ from sagas.outbox.subscriptions import Envelope
 from sagas.transactions import connection_of, table
 
 LOOK_AGAIN = 0.01
+SLICE = 100_000
+"""Positions that one statement goes through at most, however few of their events are wanted."""
 
 _EVENTS = """
 SELECT position, id, type, version, aggregatetype, aggregateid, sequence, occurred_at,
@@ -114,17 +116,43 @@ def horizon(context: str, patience: float) -> int | None:
     seconds. Each had its transaction id before it took a position (the aggregate's row is updated
     first), so all of them are older than an id that is taken now.
     """
+    last, mine = _mark(context)
+    return last if _is_past(context, mine, patience) else None
+
+
+_EARLIER: dict[tuple[str, str], tuple[int, str]] = {}
+
+
+def earlier_horizon(context: str, whose: str) -> int | None:
+    """Return a horizon as of an earlier look of this process; None where it is none so far.
+
+    For who comes again and again: where some transaction is always open for longer than anybody
+    waits, those that were open at the earlier look have ended by now.
+    """
+    now = _mark(context)
+    position, xid = _EARLIER.setdefault((context, whose), now)
+    if not _is_past(context, xid, 0.0):
+        return None
+    _EARLIER[context, whose] = now
+    return position
+
+
+def _mark(context: str) -> tuple[int, str]:
     last = last_position(context)
-    end = time.monotonic() + patience
     with connection_of(context).cursor() as cursor:
         cursor.execute("SELECT pg_current_xact_id()::text")
-        mine = cursor.fetchall()[0][0]
+        return last, str(cursor.fetchall()[0][0])
+
+
+def _is_past(context: str, xid: str, patience: float) -> bool:
+    end = time.monotonic() + patience
+    with connection_of(context).cursor() as cursor:
         while True:
             cursor.execute(
-                "SELECT pg_snapshot_xmin(pg_current_snapshot()) >= %s::text::xid8", [mine]
+                "SELECT pg_snapshot_xmin(pg_current_snapshot()) >= %s::text::xid8", [xid]
             )
             if cursor.fetchall()[0][0]:
-                return last
+                return True
             if time.monotonic() >= end:
-                return None
+                return False
             threading.Event().wait(LOOK_AGAIN)

@@ -18,9 +18,17 @@ def position(consumer: str, aggregate_type: str, aggregate_id: UUID) -> int:
     return int(row[0]) if row else 0
 
 
-def is_behind_a_hole(consumer: str, aggregate_type: str, aggregate_id: UUID, sequence: int) -> bool:
-    """Return whether an event before that number is not applied, so that it cannot be either.
+def missing_before(
+    consumer: str, aggregate_type: str, aggregate_id: UUID, sequence: int
+) -> int | None:
+    """Return the first number before that one which is not applied; None where it is the next.
 
     Where there is no position any event opens it.
     """
-    return 0 < position(consumer, aggregate_type, aggregate_id) < sequence - 1
+    after = position(consumer, aggregate_type, aggregate_id)
+    return after + 1 if 0 < after < sequence - 1 else None
+
+
+def lost_words(number: int) -> str:
+    """Return what the letter of the event behind a hole says."""
+    return f"number {number} of its aggregate is neither in the outbox nor in the history"

@@ -11,7 +11,7 @@ import json
 import logging
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from django.db.models import F
 from django.db.models.functions import Now
@@ -21,6 +21,7 @@ from sagas.core.commands import context_of
 from sagas.failpoints import failpoint
 from sagas.models.consumer import Consumer
 from sagas.outbox import past
+from sagas.outbox.apart import Apart
 from sagas.outbox.subscriptions import listeners, start_of
 from sagas.transactions import ENGINE, connection_of
 
@@ -63,26 +64,34 @@ _TO_COME = """
 SELECT count(*), min(occurred_at) FROM {past} AS past
 WHERE position > %s AND position <= %s AND type = ANY(%s)
 """
+_NEXT = "SELECT occurred_at FROM {past} AS past WHERE position > %s ORDER BY position LIMIT 1"
+
+COUNTED: Final = 10
+"""So many slices of the past are counted of what is to come."""
 
 
 def begin_new() -> None:
     """Write down each context that listens to another for the first time, or to more of it.
 
     Safe to repeat and by many at once: who is first says where it begins, and that stands.
+
+    :raises django.db.Error: if a database is away, after the others have had their turn
     """
     rows = list(Consumer.objects.annotate(now=Now()))
     _end_old(rows)
     known = {(row.consumer, row.producer): row for row in rows}
-    for (consumer, producer), names in listeners().items():
-        if consumer == ENGINE:
-            continue  # what is asked of the engine is news only until it is done
-        row = known.get((consumer, producer))
-        if row is None:
-            _begin(consumer, producer, names)
-        else:
-            _go_on(row, names)
-        if row is None or not _is_said_lately(row, names):
-            _say(consumer, producer, names)
+    with Apart() as apart:
+        for (consumer, producer), names in listeners().items():
+            if consumer == ENGINE:
+                continue  # what is asked of the engine is news only until it is done
+            row = known.get((consumer, producer))
+            with apart.each():
+                if row is None:
+                    _begin(consumer, producer, names)
+                else:
+                    _go_on(row, names)
+                if row is None or not _is_said_lately(row, names):
+                    _say(consumer, producer, names)
 
 
 def end_old() -> frozenset[str]:
@@ -173,7 +182,10 @@ def border_of(consumer: str, producer: str) -> int:
     if row is None:
         if start_of(consumer, producer) != NOW:
             return 0
-        begin_new()
+        # Of these two alone: another producer, whose database is away, is no reason to wait.
+        names = listeners()[consumer, producer]
+        _begin(consumer, producer, names)
+        _say(consumer, producer, names)
         row = Consumer.objects.get(consumer=consumer, producer=producer)
     return row.border if row.start == NOW else 0
 
@@ -181,11 +193,25 @@ def border_of(consumer: str, producer: str) -> int:
 def is_of_another_release(consumer: str, event: str) -> bool:
     """Return whether a consumer has begun to listen to an event so lately that others may run yet.
 
-    Whoever has no handler of it is then of the release before, and must not go past it.
+    Whoever has no handler of it is then of the release before, and must not go past it. That one
+    may run beside the newer for longer. Where it has nothing to hear of the producer it goes past
+    nothing as long as a release says that it listens; else its own events stand behind, so it does,
+    and says so.
     """
-    since = Now() - timedelta(seconds=conf.START_GRACE)
-    rows = Consumer.objects.filter(consumer=consumer, producer=context_of(event))
-    return rows.filter(names__contains=[event], listens_since__gt=since).exists()
+    producer = context_of(event)
+    rows = Consumer.objects.filter(consumer=consumer, producer=producer)
+    row: Any = rows.filter(names__contains=[event]).annotate(now=Now()).first()
+    if row is None:
+        return False
+    lately = row.now - timedelta(seconds=conf.START_GRACE)
+    if row.listens_since > lately:
+        return True
+    if row.said.get(event, 0) <= lately.timestamp():
+        return False
+    if (consumer, producer) not in listeners():
+        return True
+    log.warning("passed_by", extra={"context": consumer, "reason": event})
+    return False
 
 
 def kept_from(producer: str) -> int | None:
@@ -198,13 +224,24 @@ def kept_from(producer: str) -> int | None:
 
 
 def to_come(consumer: str, producer: str) -> tuple[int, datetime | None]:
-    """Return how many events from before a consumer began it has still to apply, and since when."""
+    """Return how many events from before a consumer began it has still to apply, and since when.
+
+    At least so many: they are counted as far as some statements go, of which each has an end.
+    """
     row = Consumer.objects.filter(consumer=consumer, producer=producer, caught_up_at=None).first()
     if row is None or row.read_to >= row.border:
         return 0, None
+    count, since, after = 0, None, row.read_to
     with connection_of(producer).cursor() as cursor:
-        cursor.execute(
-            _TO_COME.format(past=past.kept_in(producer)), [row.read_to, row.border, row.names]
-        )
-        count, since = cursor.fetchall()[0]
-    return int(count), since
+        for _ in range(COUNTED):
+            upto = min(row.border, after + past.SLICE)
+            cursor.execute(_TO_COME.format(past=past.kept_in(producer)), [after, upto, row.names])
+            [(found, first)] = cursor.fetchall()
+            count, since, after = count + int(found), since or first, upto
+            if after == row.border:
+                return count, since
+        if since is None:
+            # Whatever it has still to read was told no earlier than what stands there.
+            cursor.execute(_NEXT.format(past=past.kept_in(producer)), [after])
+            since = next((at for (at,) in cursor.fetchall()), None)
+    return count, since

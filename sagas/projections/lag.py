@@ -13,6 +13,7 @@ from uuid import UUID
 
 from sagas.failpoints import failpoint
 from sagas.outbox import starts
+from sagas.outbox.apart import Apart
 from sagas.outbox.republish import positions_of
 from sagas.projections.declaring import PROJECTIONS, Projection
 from sagas.transactions import connection_of, table
@@ -145,15 +146,22 @@ def note() -> None:
 
     What is in it stays in it, so ``as_of`` only grows. How much is behind is what was seen last: it
     grows also while ``as_of`` stands, and what a slow tick has seen is gone with the next.
+
+    :raises django.db.Error: if a database is away, after the others have been noted
     """
-    for lag in lags():
-        context = PROJECTIONS[lag.name].context
-        with connection_of(context).cursor() as cursor:
-            cursor.execute(
-                _NOTE.format(states=table(context, "projection")),
-                {"name": lag.name, "as_of": lag.as_of, "behind": lag.behind},
-            )
-        failpoint("lag.noted", lag.name)
+    with Apart() as apart:
+        for _, projection in sorted(PROJECTIONS.items()):
+            with apart.each():
+                _note(projection.context, lag_of(projection))
+
+
+def _note(context: str, lag: Lag) -> None:
+    with connection_of(context).cursor() as cursor:
+        cursor.execute(
+            _NOTE.format(states=table(context, "projection")),
+            {"name": lag.name, "as_of": lag.as_of, "behind": lag.behind},
+        )
+    failpoint("lag.noted", lag.name)
 
 
 def _now(context: str) -> datetime:

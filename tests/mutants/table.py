@@ -113,6 +113,17 @@ ASKED = {
     "sagas.outbox.tailing": (_I + "test_tailing.py",),
     "sagas.outbox.attempts": (*HEARING, _I + "test_new_consumers.py"),
     "sagas.outbox.catching_up": (_I + "test_new_consumers.py",),
+    "sagas.outbox.past": (_I + "test_new_consumers.py",),
+    "sagas.outbox.dead_letters": (
+        *HEARING,
+        _I + "test_operating_by_terminal.py",
+        _I + "test_new_consumers.py",
+    ),
+    "sagas.outbox.discarding": (*HEARING, _I + "test_operating_by_terminal.py"),
+    "sagas.outbox.letter_marks": (
+        _I + "test_operating_by_terminal.py",
+        "tests/integration/admin/test_acts.py",
+    ),
     "sagas.outbox.starts": (_I + "test_new_consumers.py",),
     "sagas.outbox.subscriptions": (_I + "test_upcast_delivery.py",),
     "sagas.projections": (
@@ -575,7 +586,42 @@ BY_HAND = {
     ),
     "behind a hole an attempt counts": (
         "sagas.outbox.attempts",
-        "if is_behind_a_hole(consumer, *aggregate, envelope.sequence):",
+        "if missing is not None:",
+        "if False:",
+    ),
+    "a letter is rung for where nothing else of its aggregate waits": (
+        "sagas.outbox.dead_letters",
+        "open_ones.filter(~Exists(held), next_at__lte=Now())",
+        "open_ones.filter(next_at__lte=Now())",
+    ),
+    "a letter is sent again as it was seen": (
+        "sagas.outbox.dead_letters",
+        "as_seen = failed if seen is None else seen.still(failed)",
+        "as_seen = failed",
+    ),
+    "a letter is discarded as it was seen": (
+        "sagas.outbox.discarding",
+        "(waiting if seen is None else seen.still(waiting)).first()",
+        "waiting.first()",
+    ),
+    "what was seen of a letter is why it waits": (
+        "sagas.outbox.letter_marks",
+        "with_cause(letters).filter(cause=self.cause)",
+        "with_cause(letters)",
+    ),
+    "what was seen of a letter that waits is after which attempt": (
+        "sagas.outbox.letter_marks",
+        "alike.filter(next_at=None, last_at=self.waits_since)",
+        "alike",
+    ),
+    "a producer that only another release hears is left to it": (
+        "sagas.outbox.starts",
+        "if (consumer, producer) not in listeners():",
+        "if False:",
+    ),
+    "a producer that no release hears any more is left to nobody": (
+        "sagas.outbox.starts",
+        "if row.said.get(event, 0) <= lately.timestamp():",
         "if False:",
     ),
     "what another release is to handle is no attempt": (
@@ -585,7 +631,17 @@ BY_HAND = {
     ),
     "a past is read by a release that listens to all of it": (
         "sagas.outbox.catching_up",
-        "if set(row.names) <= listening.get((row.consumer, row.producer), frozenset())",
+        "if set(row.names) <= listening.get((row.consumer, row.producer), frozenset()):",
+        "if True:",
+    ),
+    "a look that was not quiet is not the last": (
+        "sagas.outbox.catching_up",
+        "past.earlier_horizon(row.producer, row.consumer), False",
+        "past.earlier_horizon(row.producer, row.consumer), may_end",
+    ),
+    "an earlier look has seen the end of what was open then": (
+        "sagas.outbox.past",
+        "    if not _is_past(context, xid, 0.0):\n        return None\n",
         "",
     ),
     "the last look at a past began after the grace": (

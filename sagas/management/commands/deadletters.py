@@ -13,11 +13,11 @@ from uuid import UUID
 from django.core.management.base import CommandError
 from django.db.models import Count, Min
 
-from sagas.causes import cause_of
 from sagas.management import acting
 from sagas.management.answering import OperatorCommand, a_text
 from sagas.models import DeadLetter, UnreadableMessage
 from sagas.outbox import dead_letters, discarding
+from sagas.outbox.letter_marks import look, with_cause
 
 COLUMNS = (
     "id",
@@ -114,19 +114,19 @@ class Command(OperatorCommand):
     def _resend(self, options: dict[str, Any]) -> None:
         if bool(options["ids"]) == bool(options["cause"]):
             raise CommandError("name either ids or a --cause", returncode=2)
-        ids = _ids(options["ids"])
-        if options["cause"]:
-            alike = _open().filter(cause=options["cause"]).order_by("id")
-            ids = list(alike.values_list("id", flat=True))
+        alike = dead_letters.alike(options["cause"]) if options["cause"] else {}
+        ids = list(alike) or _ids(options["ids"])
 
         def do(key: UUID) -> bool:
-            return dead_letters.resend(key, by=options["by"], reason=options["reason"])
+            told = {"by": options["by"], "reason": options["reason"]}
+            return dead_letters.resend(key, **told, seen=alike.get(key))
 
         acting.on_each(self, "resend", ids, do, as_json=options["json"])
 
     def _discard(self, options: dict[str, Any]) -> None:
         ids = _ids([options["id"]])
-        letter = DeadLetter.objects.filter(id=ids[0]).first()
+        letter = with_cause(DeadLetter.objects.filter(id=ids[0])).first()
+        saw = None if letter is None else look(letter)  # who is asked takes a while to answer
         if letter is not None and discarding.is_behind_a_hole(letter):
             raise CommandError(f"{letter.id} cannot be discarded: {discarding.BEHIND_A_HOLE}")
         if letter is not None and not options["yes"] and not self._confirmed(letter):
@@ -134,7 +134,8 @@ class Command(OperatorCommand):
             sys.exit(1)
 
         def do(key: UUID) -> bool:
-            return discarding.discard(key, by=options["by"], reason=options["reason"])
+            told = {"by": options["by"], "reason": options["reason"]}
+            return discarding.discard(key, **told, seen=saw)
 
         acting.on_each(self, "discard", ids, do, as_json=options["json"])
 
@@ -175,8 +176,7 @@ class Command(OperatorCommand):
 
 
 def _open() -> Any:
-    letters = DeadLetter.objects.filter(resolved_at=None)
-    return letters.annotate(cause=cause_of("reason"))
+    return with_cause(DeadLetter.objects.filter(resolved_at=None))
 
 
 def _parsed(texts: list[str]) -> list[UUID]:

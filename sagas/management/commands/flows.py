@@ -10,8 +10,7 @@ from django.core.management.base import CommandError
 from sagas.choreography import operating
 from sagas.choreography.flows import FLOWS
 from sagas.choreography.looking import Look, look, missing
-from sagas.choreography.words import gap_words, next_words
-from sagas.core.states import FlowState
+from sagas.choreography.words import missing_words, next_words
 from sagas.management import acting
 from sagas.management.answering import OperatorCommand, how_many
 from sagas.models import WatchedFlow
@@ -71,10 +70,9 @@ class Command(OperatorCommand):
         declared = FLOWS.get(flow.name)
         looks = look(flow, declared) if declared else []
         gap = missing(looks)
-        over = flow.state in {FlowState.COMPLETED, FlowState.CLOSED}
         told = {
             **_row(flow),
-            "missing": gap_words(declared, gap) if declared and gap and not over else "",
+            "missing": missing_words(flow, declared, gap),
             "next": next_words(flow, declared, gap),
             "hops": [_hop(one) for one in looks] or flow.seen,
         }

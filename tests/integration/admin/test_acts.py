@@ -1,12 +1,14 @@
 """Resume, compensate, park and resend: previewed, with a reason, audited, and safe when doubled."""
 
 import pytest
+from django.db import OperationalError
 from django.db.models import F
+from django.db.models.functions import Now
 from django.urls import reverse
 
 from sagas.models import DeadLetter, OperatorAction, SagaInstance
 from sagas.orchestration import orchestrator, stops
-from sagas.outbox import dead_letters
+from sagas.outbox import dead_letters, positions
 from sagas.outbox.resending import resend_event
 from sagas.reasons import ReasonMissing
 from tests.integration.admin.world import (
@@ -254,6 +256,48 @@ def test_two_who_resend_a_dead_letter_at_the_same_moment_do_it_once(broker):
     assert sorted(refused in response.content for response in pressed) == [False, True]
     assert sorted(audit()) == [("resend", "done"), ("resend", "refused")]
     assert len(broker.take()) == 1
+
+
+@pytest.mark.parametrize("act", ["resend", "discard"])
+def test_a_letter_that_another_has_sent_since_one_looked_is_left_alone(broker, act):
+    letter = a_dead_letter()
+    client = signed_in("administrator")
+    seen = look(client, "sagas_deadletter", act, letter.id)
+    assert dead_letters.resend(letter.id, by="bob", reason="mended")
+    broker.take()
+    DeadLetter.objects.update(attempts=5, next_at=None, last_at=Now(), reason="another fault")
+
+    [refusal] = outcomes(press(client, "sagas_deadletter", act, letter.id, seen=seen))
+    assert "moved on" in refusal
+    assert (broker.take(), audit()) == ([], [("resend", "done"), (act, "refused")])
+    assert DeadLetter.objects.get().resolved_at is None
+
+
+def test_a_letter_that_is_tried_by_itself_and_fails_as_before_may_be_resent_all_the_same(broker):
+    letter = a_dead_letter()
+    client = signed_in("operator")
+    DeadLetter.objects.update(attempts=1, next_at=Now(), reason="timed out after 3.1 s\r\nagain")
+    seen = look(client, "sagas_deadletter", "resend", letter.id)
+    DeadLetter.objects.update(attempts=2, last_at=Now(), reason="timed out after 3.2 s\r\nagain")
+
+    assert outcomes(press(client, "sagas_deadletter", "resend", letter.id, seen=seen)) == [None]
+    assert "\r" not in seen[0], "which a form would turn into two signs"
+
+
+def test_a_letter_of_a_context_whose_database_is_away_is_shown_and_resent(broker, monkeypatch):
+    letter = a_dead_letter()
+    client = signed_in("administrator")
+
+    def gone(*_):
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr(positions, "position", gone)
+    page = client.get(reverse("admin:sagas_deadletter_change", args=[letter.id]))
+    assert [button.refusal for button in page.context["buttons"]] == [
+        "",
+        "the database of billing does not answer",
+    ]
+    assert outcomes(press(client, "sagas_deadletter", "resend", letter.id)) == [None]
 
 
 def test_a_letter_that_failed_again_may_be_resent_again(broker):

@@ -8,7 +8,9 @@ from django.core.management import call_command
 from django.urls import reverse
 
 from sagas import groups
+from sagas.models import DeadLetter
 from sagas.orchestration import stops
+from sagas.outbox import letter_marks
 from tests.integration.admin.world import (
     a_dead_letter,
     a_parked_saga,
@@ -110,9 +112,10 @@ def test_an_act_on_a_saga_is_for_those_who_may(role, act, allowed, changes, brok
 @pytest.mark.parametrize("role", ROLES)
 def test_a_dead_letter_is_resent_by_those_who_may(role, broker):
     letter = a_dead_letter()
+    mark = letter_marks.look(letter_marks.with_cause(DeadLetter.objects.all()).get())
 
     response = press(
-        signed_in(role), "sagas_deadletter", "resend", letter.id, seen=[f"{letter.id}|None"]
+        signed_in(role), "sagas_deadletter", "resend", letter.id, seen=[f"{letter.id}|{mark}"]
     )
 
     letter.refresh_from_db()

@@ -3,7 +3,7 @@
 import pytest
 from django.urls import reverse
 
-from sagas.choreography import watchdog
+from sagas.choreography import operating, told, watchdog
 from tests.integration.admin.test_pages import INLINE
 from tests.integration.admin.world import signed_in
 from tests.integration.sagas.flows import (
@@ -45,6 +45,19 @@ def test_a_flow_is_shown_with_its_missing_hop_and_what_comes_next(broker):
 
     assert "hop 1 of 2: billing has not handled orders.OrderConfirmed; it could since" in text
     assert "it is delivered again, 2 more times; then what was done is taken back" in text
+
+
+def test_a_flow_that_is_parked_since_its_undo_fails_shows_why(broker, monkeypatch, settings):
+    settings.SAGAS = {**settings.SAGAS, "MAX_ATTEMPTS": 1}
+    late(broker)
+    operating.compensate(flow().id, by="alice", reason="a mistake")
+    # In a version that no upcaster leads to.
+    monkeypatch.setattr(told, "emitted", lambda: {("orders.OrderConfirmed", 2): None})
+    make_due()
+    watchdog.watch()
+
+    assert flow().parked_at is not None
+    assert "billing could not take its hop back, attempt 1: NoUpcaster" in shown()
 
 
 def test_a_flow_that_is_through_shows_its_hops_without_asking_the_watchdog(broker):

@@ -245,8 +245,9 @@ def test_a_system_at_work_is_compared_at_one_moment(monkeypatch):
     count = verifying._count
 
     def meanwhile(context, verdict):
-        count(context, verdict)
+        torn = count(context, verdict)
         together(lambda: an_order(("MUG", 1)))
+        return torn
 
     monkeypatch.setattr(verifying, "_count", meanwhile)
     assert verify(["orders"]).differences == []

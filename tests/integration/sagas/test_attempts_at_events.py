@@ -1,6 +1,8 @@
 """Attempts at events that end without a trace, and who does not wait for them."""
 
+import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from celery import current_app
@@ -9,6 +11,7 @@ from django.db import DataError, OperationalError
 
 from orders.models import Outbox
 from sagas import failpoints
+from sagas.conf import conf
 from sagas.failpoints import FailpointHit
 from sagas.models import DeadLetter
 from sagas.outbox import attempts, dead_letters, delivery, discarding, reading, relay
@@ -23,6 +26,7 @@ from tests.together import raised, together
 
 pytestmark = pytest.mark.usefixtures("broker", "nobody_listens")
 
+ROOT = Path(__file__).parents[3]
 GONE = "an attempt ended without a trace: its worker died or froze"
 
 
@@ -30,6 +34,13 @@ def raising(error):
     def act(text):
         if text == "poison":
             raise error
+
+    return act
+
+
+def raising_always(error):
+    def act(*_):
+        raise error
 
     return act
 
@@ -157,16 +168,70 @@ def test_what_is_told_while_an_attempt_is_counted_is_applied_by_it():
     assert trial.effects() == ["billing:a#1", "billing:b#2"]
 
 
-def test_an_event_behind_a_hole_is_not_counted():
+@pytest.fixture
+def torn(settings):
+    """Who has told three events, the second of them lost before any relay saw it, and the third."""
+    # Of what is read from the history: that was recorded just now, and has no grow_old.
+    settings.SAGAS = {**settings.SAGAS, "REPUBLISH_AFTER": 0.000_001}
     listen()
     teller = a_teller()
     bring(*tell(teller, "a"))
     [lost] = tell(teller, "b")
-    Outbox.objects.filter(id=lost).delete()  # before a relay has put it into the history
-    ids = grown_old(teller, "c")
+    row = Outbox.objects.filter(id=lost).values().get()
+    Outbox.objects.filter(id=lost).delete()
+    return teller, row, grown_old(teller, "c")
 
+
+def test_a_hole_that_stays_is_said_and_comes_to_a_person(torn):
+    teller, _, ids = torn
     assert bring(*ids) == 0
-    assert letters() == []
+    [(count, reason, next_at)] = letters()
+    assert (count, next_at is None) == (1, False)
+    assert reason == "number 2 of its aggregate is neither in the outbox nor in the history"
+
+    for _ in range(int(conf.HANDLER_ATTEMPTS)):
+        grow_old()
+        bring(*ids)
+    assert letters() == [(conf.HANDLER_ATTEMPTS, reason, None)]
+    assert position(teller) == 1
+
+
+def test_a_worker_that_dies_at_a_hole_leaves_no_other_reason_than_the_hole(torn, monkeypatch):
+    _, _, ids = torn
+    with monkeypatch.context() as dying:
+        dying.setattr(attempts, "take_back", raising_always(SystemExit("killed")))
+        with pytest.raises(SystemExit):
+            bring(*ids)
+    grow_old()
+    bring(*ids)
+    [(count, reason, _)] = letters()
+    assert count == 2
+    assert reason == "number 2 of its aggregate is neither in the outbox nor in the history"
+
+
+def test_a_hole_that_is_filled_before_it_comes_to_a_person_needs_none(torn):
+    _, row, ids = torn
+    bring(*ids)
+    Outbox.objects.create(**row)
+    grow_old()
+
+    assert bring(*ids) == 2
+    assert trial.effects() == ["billing:a#1", "billing:b#2", "billing:c#3"]
+    assert not DeadLetter.objects.filter(resolved_at=None).exists()
+
+
+def test_an_event_that_nobody_can_put_back_is_stood_in_for_as_operators_are_told(torn, broker):
+    teller, _, ids = torn
+    bring(*ids)
+    page = (ROOT / "docs" / "operators.md").read_text()
+    [statement] = re.findall(r"```sql\n(INSERT INTO orders_outbox.*?)```", page, re.DOTALL)
+    rows(statement.replace("ORDER_ID", str(teller.id)).replace("orders.order", "orders.customer"))
+    relay.relay_batch("orders")
+    grow_old()
+
+    assert bring(*ids) == 2
+    assert trial.effects() == ["billing:a#1", "billing:c#3"]
+    assert position(teller) == 3
 
 
 def test_an_event_behind_a_hole_keeps_the_letter_it_had():

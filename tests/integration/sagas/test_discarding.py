@@ -1,7 +1,10 @@
 """What an operator's discard looks at before it goes past an event."""
 
+from uuid import UUID
+
 import pytest
 from django.core.management import call_command
+from django.db.models.functions import Now
 
 from sagas.admin.dead_letters import DiscardDeadLetter
 from sagas.models import DeadLetter, OperatorAction
@@ -61,13 +64,17 @@ def test_a_letter_that_is_settled_while_it_is_discarded_is_refused_and_not_an_er
     [event_id] = tell(teller, "a")
     rows("UPDATE orders_outbox SET published_at = now() - interval '1 hour'")
     deliver("orders", "billing", [event_id])
-    rows(
-        "INSERT INTO sagas_deadletter (id, context, producer, event_id, event_name,"
-        " aggregate_type, aggregate_id, sequence, attempts, reason, traceback, next_at)"
-        " SELECT gen_random_uuid(), 'billing', 'orders', id, type, aggregatetype, aggregateid,"
-        " sequence, 1, '', '', now() FROM orders_outbox"
+    letter = DeadLetter.objects.create(
+        context="billing",
+        producer="orders",
+        event_id=UUID(event_id),
+        event_name=Told.name,
+        aggregate_type=teller.aggregate_type,
+        aggregate_id=teller.id,
+        sequence=1,
+        attempts=1,
+        next_at=Now(),
     )
-    letter = DeadLetter.objects.get()
     detached = discarding.is_detached
 
     def is_detached(context):

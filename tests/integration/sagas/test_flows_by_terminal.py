@@ -3,7 +3,7 @@
 import pytest
 from django.core.management import CommandError
 
-from sagas.choreography import watchdog
+from sagas.choreography import told, watchdog
 from sagas.models import OperatorAction
 from sagas.outbox.pruning import prune
 from tests.databases import rows
@@ -38,6 +38,20 @@ def test_a_flow_whose_hop_is_missing_is_listed_and_shown(broker):
     assert "it is delivered again, 2 more times" in shown["next"]
     assert code == 0
     assert "billing hears orders.OrderConfirmed  missing" in said("flows", "show", flow().id)[0]
+
+
+def test_a_flow_that_cannot_be_taken_back_says_why_and_not_which_hop_was_missing(
+    broker, monkeypatch
+):
+    late(broker)
+    said("flows", "compensate", flow().id, "--reason", "a mistake")
+    monkeypatch.setattr(told, "emitted", lambda: {("orders.OrderConfirmed", 0): None})
+    make_due()
+    watchdog.watch()
+
+    why = "orders.OrderConfirmed was told in version 1, and is version 0 here"
+    assert why in document("flows", "show", flow().id)[0]["missing"]
+    assert why in said("flows", "show", flow().id)[0]
 
 
 def test_a_hop_that_is_through_for_longer_than_is_kept_since_when_is_done(broker, settings):

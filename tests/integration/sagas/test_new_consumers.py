@@ -4,7 +4,7 @@ import importlib
 import sys
 import threading
 from collections import Counter, defaultdict
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from types import SimpleNamespace
@@ -21,7 +21,7 @@ from django.db.models.functions import Now
 from django.test.utils import override_settings
 
 from config import roles
-from orders.models import Outbox
+from orders.models import Customer, Outbox
 from payments.events import PaymentAuthorized, PaymentCaptured
 from payments.models import Payment
 from sagas import clock as clocks
@@ -33,7 +33,7 @@ from sagas.failpoints import FailpointHit
 from sagas.ids import uuid7
 from sagas.models import Consumer, DeadLetter
 from sagas.orchestration import canvas
-from sagas.outbox import catching_up, delivery, past, reading, starts, subscriptions
+from sagas.outbox import catching_up, delivery, lag, past, reading, starts, subscriptions
 from sagas.outbox.catching_up import catch_up
 from sagas.outbox.dead_letters import resend, retry_due
 from sagas.outbox.delivery import deliver
@@ -287,7 +287,7 @@ def test_a_tick_whose_time_is_up_leaves_the_rest_of_its_page_to_the_next(fraudwa
 
 def test_a_long_past_leaves_the_workers_most_of_the_time_between_two_ticks(settings, monkeypatch):
     given = []
-    monkeypatch.setattr(catching_up, "catch_up", given.append)
+    monkeypatch.setattr(catching_up, "_catch_up_all", lambda time, _: given.append(time))
     tasks.catch_up()
 
     schedule = settings.CELERY_BEAT_SCHEDULE["sagas.catch_up"]["schedule"]
@@ -314,12 +314,106 @@ def test_a_tick_whose_slice_is_spent_leaves_the_rest_to_a_message(
 ):
     told = []
     monkeypatch.setattr(canvas, "publish", lambda message: told.append(message.task) or True)
-    monkeypatch.setattr(catching_up, "catch_up", lambda _: applied)
+    monkeypatch.setattr(catching_up, "_catch_up_all", lambda *_: applied)
     clock_of_ticks = iter([0.0, took])
     monkeypatch.setattr(catching_up, "time", SimpleNamespace(monotonic=clock_of_ticks.__next__))
 
     catching_up.tick()
     assert told == sent
+
+
+@pytest.fixture
+def long_past(fraudwatch, monkeypatch):
+    """Two orders with much between them that the watch does not hear, read in small slices."""
+    begin_new()
+    Consumer.objects.exclude(consumer="fraudwatch", producer="orders").delete()
+    monkeypatch.setattr(starts, "begin_new", lambda: None)
+    before = past.last_position("orders")
+    first = place()
+    tell(a_teller(), *"abcdefgh", event=Whispered)
+    second = place()
+    Consumer.objects.update(read_to=before, border=past.last_position("orders"))
+    monkeypatch.setattr(past, "SLICE", 3)
+    return first, second
+
+
+def test_no_statement_goes_through_all_of_a_long_past(long_past, fraudwatch, monkeypatch):
+    spans = []
+    events_of = past.events_of
+
+    def watched(context, after, *, upto, **told):
+        spans.append(upto - after)
+        return events_of(context, after, upto=upto, **told)
+
+    monkeypatch.setattr(past, "events_of", watched)
+    catch_up(LONG)
+    assert streams(fraudwatch) == {order.id: [1] for order in long_past}
+    assert max(spans) == 3
+    assert Consumer.objects.get().read_to == past.last_position("orders")
+
+
+def test_what_is_to_come_is_counted_as_far_as_some_slices_go(long_past, monkeypatch):
+    first, second = Outbox.objects.filter(type="orders.OrderPlaced").order_by("position")
+    assert starts.to_come("fraudwatch", "orders") == (2, first.occurred_at)
+
+    monkeypatch.setattr(starts, "COUNTED", 1)
+    assert starts.to_come("fraudwatch", "orders") == (1, first.occurred_at)
+    Consumer.objects.update(read_to=first.position)
+    behind = Outbox.objects.filter(position__gt=first.position + 3).earliest("position")
+    assert starts.to_come("fraudwatch", "orders") == (0, behind.occurred_at)
+    Consumer.objects.update(read_to=second.position - 1)
+    assert starts.to_come("fraudwatch", "orders") == (1, second.occurred_at)
+
+
+@contextmanager
+def something_open():
+    """A transaction that may have told something, and does not end."""
+    writes, ends = threading.Event(), threading.Event()
+
+    def write():
+        with transaction("orders"):
+            a_teller_of_nothing = Customer.objects.create(email=f"{uuid7()}@example.com", name="N")
+            assert a_teller_of_nothing.id
+            writes.set()
+            assert ends.wait(LONG)
+
+    thread = threading.Thread(target=together, args=(write,), daemon=True)
+    thread.start()
+    assert writes.wait(LONG)
+    try:
+        yield
+    finally:
+        ends.set()
+        thread.join(LONG)
+
+
+def test_where_some_transaction_is_always_open_the_past_is_read_all_the_same(
+    fraudwatch, settings, monkeypatch, caplog
+):
+    monkeypatch.setattr(past, "_EARLIER", {})
+    settings.SAGAS = {**settings.SAGAS, "START_GRACE": 0}
+    [order] = trade()
+    with ExitStack() as first:
+        first.enter_context(something_open())
+        catch_up(LONG)
+        assert "past_not_quiet" in caplog.text
+        with something_open():
+            first.close()
+            catch_up(LONG)
+            assert streams(fraudwatch) == {order.id: [1, 2], order.payment_id: [1, 2]}
+            assert not Consumer.objects.exclude(caught_up_at=None).exists(), "nobody knows the end"
+    catch_up(LONG)
+    assert not Consumer.objects.filter(caught_up_at=None).exists()
+
+
+def test_what_is_open_since_before_an_event_is_waited_for_however_often_one_looks(fraudwatch):
+    with something_open():
+        [order] = trade()
+        for _ in range(3):
+            catch_up(LONG)
+        assert streams(fraudwatch) == {}
+    catch_up(LONG)
+    assert streams(fraudwatch) == {order.id: [1, 2], order.payment_id: [1, 2]}
 
 
 def test_of_two_ticks_at_once_one_leaves_the_workers_to_the_present(fraudwatch, monkeypatch):
@@ -507,6 +601,31 @@ def test_what_stands_behind_a_hole_is_heard_when_a_person_sends_it_again(
     order, _ = torn
     fill_the_hole(order)
     assert resend(given_up.id, by="alice", reason="number 2 is back")
+    bring_news("fraudwatch")
+    assert streams(fraudwatch)[order.id] == [1, 2, 3]
+    assert not DeadLetter.objects.filter(resolved_at=None).exists()
+
+
+def test_a_letter_that_stands_behind_another_does_not_ring_for_ever(torn, fraudwatch):
+    order, _ = torn
+    catch_up(LONG)
+    fill_the_hole(order)
+    faults = [RuntimeError("no")] * int(conf.HANDLER_ATTEMPTS)
+
+    def refuse(_):
+        if faults:
+            raise faults.pop()
+
+    replace_handler("orders.OrderConfirmed", refuse)
+    while faults:
+        grow_old()
+        bring_news("fraudwatch")
+    [first, behind] = DeadLetter.objects.filter(resolved_at=None).order_by("sequence")
+    assert (first.next_at, behind.next_at < clocks.real()) == (None, True)
+    assert retry_due() == 0
+
+    assert resend(first.id, by="alice", reason="mended")
+    assert retry_due() == 2
     bring_news("fraudwatch")
     assert streams(fraudwatch)[order.id] == [1, 2, 3]
     assert not DeadLetter.objects.filter(resolved_at=None).exists()
@@ -706,6 +825,49 @@ def test_a_worker_of_the_release_before_does_not_go_past_what_it_has_no_handler_
     bring_news("fraudwatch")
     assert streams(fraudwatch)[order.id] == [1, 2]
     assert not DeadLetter.objects.exists()
+
+
+@pytest.fixture
+def an_hour_later(fraudwatch):
+    """An order of which nothing is heard yet; the watch began an hour ago and says that it runs."""
+    begin_new()
+    [order] = trade()
+    Consumer.objects.update(listens_since=F("listens_since") - timedelta(hours=1))
+    return order
+
+
+def test_an_old_worker_passes_nothing_by_where_it_has_nothing_to_hear_while_a_release_has(
+    an_hour_later, fraudwatch, monkeypatch
+):
+    with taken_back(monkeypatch):
+        bring_news("fraudwatch")
+    assert streams(fraudwatch) == {}
+
+    bring_news("fraudwatch")
+    assert streams(fraudwatch)[an_hour_later.id] == [1, 2]
+
+
+def test_an_old_worker_waits_for_no_release_that_has_gone(an_hour_later, fraudwatch, monkeypatch):
+    let_pass(float(conf.START_GRACE) + 1)
+    with taken_back(monkeypatch):
+        bring_news("fraudwatch")
+    order = an_hour_later
+    assert delivery.position("fraudwatch", order.aggregate_type, order.id) == 2
+
+
+def test_what_an_old_worker_passes_by_that_a_release_still_hears_is_said(
+    an_hour_later, fraudwatch, monkeypatch, caplog
+):
+    as_the_release_before(monkeypatch, "orders.OrderPlaced")
+    bring_news("fraudwatch")
+    assert streams(fraudwatch)[an_hour_later.id] == [2], "its own events wait for nobody"
+    assert "passed_by" in caplog.text
+
+    caplog.clear()
+    let_pass(float(conf.START_GRACE) + 1)
+    trade()
+    bring_news("fraudwatch")
+    assert "passed_by" not in caplog.text
 
 
 def test_what_a_release_has_no_handler_of_is_no_attempt_at_it_nor_rung_for_at_each_tick(
@@ -1034,6 +1196,22 @@ def test_what_it_does_not_read_is_not_delivered_to_it_for_ever(latewatch):
 
     assert republish() == 0
     assert not Outbox.objects.filter(settled_at=None).exists()
+
+
+def behind_of(consumer, producer):
+    """How many events a consumer is said to be behind a producer."""
+    [found] = [one for one in lag.behind() if (one.consumer, one.producer) == (consumer, producer)]
+    return found.count
+
+
+def test_what_it_does_not_read_is_not_said_to_be_missing(latewatch):
+    place()
+    relay()
+    begin_new()
+    assert behind_of("latewatch", "orders") == 0
+    place()
+    relay()
+    assert behind_of("latewatch", "orders") == 1
 
 
 def hear_too(event):

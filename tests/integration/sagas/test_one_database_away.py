@@ -1,28 +1,38 @@
 """Ticks that go through the contexts, one of which has lost its database."""
 
+from types import SimpleNamespace
+
 import pytest
 from django.db import OperationalError
 
 from sagas import tasks
+from sagas.choreography import beginning, watchdog
 from sagas.contexts import contexts
+from sagas.models import Consumer
 from sagas.outbox import (
     bell,
     catching_up,
     dead_letters,
     outside,
+    past,
     pruning,
     relay,
     slots,
     starts,
     stream,
     streaming,
+    subscriptions,
 )
 from sagas.outbox import republish as republishing
 from sagas.outbox.delivery import deliver
 from sagas.outbox.republish import republish
+from sagas.outbox.subscriptions import Subscription
 from sagas.projections import lag
-from tests.integration.sagas import test_outside
+from sagas.projections.declaring import PROJECTIONS
+from tests.integration.sagas import test_outside, trial
 from tests.integration.sagas.news import (
+    Told,
+    ToldSeen,
     Whispered,
     a_teller,
     grow_old,
@@ -71,6 +81,113 @@ def test_the_relay_goes_on_where_a_consumer_cannot_be_written_down(monkeypatch):
     with pytest.raises(OperationalError):
         relay.relay()
     assert outbox(event_id=event_id).published_at is not None
+
+
+def begun():
+    return sorted(Consumer.objects.values_list("consumer", "producer"))
+
+
+def test_others_begin_where_one_producer_has_lost_its_database(first_away):
+    listen("billing")
+    listen("payments")
+    first_away(past, "last_position", past.last_position)
+    with pytest.raises(OperationalError):
+        starts.begin_new()
+    assert begun() == [("payments", "orders")]
+
+
+def test_a_consumer_of_now_begins_where_another_producer_has_lost_its_database(monkeypatch):
+    listen("billing", event="payments.PaymentCaptured")
+    one = Subscription(
+        event=Told.name,
+        version=1,
+        context="billing",
+        payload=ToldSeen,
+        handler=lambda _: None,
+        start="now",
+    )
+    subscriptions.subscribe(one)
+    position_of = past.last_position
+    monkeypatch.setattr(
+        past, "last_position", lambda of: gone() if of == "payments" else position_of(of)
+    )
+    tell(a_teller(), "before")
+    assert starts.border_of("billing", "orders") == position_of("orders") > 0
+    assert begun() == [("billing", "orders")]
+
+
+def test_other_flows_begin_where_one_producer_has_lost_its_database(first_away, monkeypatch):
+    flows = {name: SimpleNamespace(name=name) for name in ("one", "two")}
+    monkeypatch.setattr(beginning, "FLOWS", flows)
+    asked = first_away(beginning, "_begin")
+    with pytest.raises(OperationalError):
+        beginning.begin_new()
+    assert asked == list(flows.values())
+
+
+@pytest.fixture
+def two_pasts():
+    """Two consumers that have a past to read."""
+    listen("billing")
+    listen("payments")
+    tell(a_teller(), "a")
+    starts.begin_new()
+
+
+def test_a_past_is_read_where_another_consumer_has_lost_its_database(two_pasts, first_away):
+    asked = first_away(catching_up, "_behind", catching_up._behind)
+    with pytest.raises(OperationalError):
+        catching_up.catch_up(30.0)
+    assert len({row.consumer for row in asked}) == 2
+    assert len(trial.effects()) == 1
+
+
+def test_a_past_is_read_where_a_consumer_cannot_be_written_down(two_pasts, monkeypatch):
+    monkeypatch.setattr(starts, "begin_new", gone)
+    with pytest.raises(OperationalError):
+        catching_up.catch_up(30.0)
+    assert len(trial.effects()) == 2
+
+
+def test_a_tick_that_has_met_trouble_lets_others_and_rings_for_the_rest(
+    two_pasts, broker, first_away, monkeypatch
+):
+    broker.take()
+    monkeypatch.setattr(catching_up, "SLICE", 0)
+    first_away(catching_up, "_catch_up", lambda *_: 1)
+    with pytest.raises(OperationalError):
+        catching_up.tick()
+    assert [message.task for message in broker.take()] == ["sagas.catch_up"]
+    assert catching_up.client().get(catching_up.KEY) is None
+
+
+def test_other_flows_are_looked_after(first_away, monkeypatch):
+    monkeypatch.setattr(watchdog, "claim", iter(["one", "two", None]).__next__)
+    asked = first_away(watchdog, "look_after")
+    with pytest.raises(OperationalError):
+        watchdog.watch()
+    assert asked == ["one", "two"]
+
+
+def test_a_database_that_takes_long_to_be_away_is_not_waited_for_by_each_flow(
+    first_away, monkeypatch, settings
+):
+    settings.SAGAS = {**settings.SAGAS, "WATCH_INTERVAL": 0}
+    monkeypatch.setattr(watchdog, "claim", iter(["one", "two", None]).__next__)
+    asked = first_away(watchdog, "look_after")
+    with pytest.raises(OperationalError):
+        watchdog.watch()
+    assert asked == ["one"]
+
+
+def test_how_fresh_other_read_models_are_is_noted(first_away, monkeypatch):
+    noted = []
+    monkeypatch.setattr(lag, "_note", lambda context, _: noted.append(context))
+    asked = first_away(lag, "lag_of")
+    with pytest.raises(OperationalError):
+        lag.note()
+    assert len(asked) == len(PROJECTIONS) > 1
+    assert len(noted) == len(PROJECTIONS) - 1
 
 
 def test_what_was_published_is_marked_also_where_nobody_says_who_listens(

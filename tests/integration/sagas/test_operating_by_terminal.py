@@ -3,22 +3,24 @@
 import io
 import json
 import re
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import InterfaceError, OperationalError
 from django.db.backends.utils import CursorWrapper
+from django.db.models.functions import Now
 from django.urls import reverse
 from psycopg import errors
 
 from orders.models import Outbox
 from sagas.api import uuid7
-from sagas.management import outlook
+from sagas.management import acting, outlook
 from sagas.management.commands import sagas as terminal
 from sagas.models import DeadLetter, OperatorAction
 from sagas.orchestration import canvas, orchestrator, parked, pressable, seen, stops
-from sagas.outbox import discarding
+from sagas.outbox import dead_letters, discarding
 from sagas.outbox.delivery import deliver
 from tests.databases import rows
 from tests.integration.admin.world import press, signed_in
@@ -29,6 +31,9 @@ from tests.integration.sagas.test_link_ends import raising
 from tests.together import together
 
 pytestmark = pytest.mark.usefixtures("nobody_listens")
+
+
+WHY = ("--reason", "mended")
 
 
 def said(*words):
@@ -112,6 +117,70 @@ def test_the_letters_of_one_cause_are_resent(letters, broker):
     assert again[0].splitlines()[:2] == [f"{first.id}  refused", f"{other.id}  done"]
     assert (again[0].splitlines()[2], again[1]) == ("resend: 1 done, 1 refused", 1)
     assert said("deadletters", "resend", "--cause", "no such", "--reason", "r")[1] == 1
+
+
+@pytest.fixture
+def by_then(monkeypatch):
+    """Lets something happen when the letters of a cause are chosen and none is sent yet."""
+    on_each = acting.on_each
+
+    def take(act):
+        def act_first(*words, **options):
+            act()
+            return on_each(*words, **options)
+
+        monkeypatch.setattr(acting, "on_each", act_first)
+
+    return take
+
+
+def test_the_letters_of_a_cause_that_another_has_in_hand_meanwhile_are_left_alone(
+    letters, broker, by_then
+):
+    """One is sent again and fails as before, one is discarded; the third is as it was seen."""
+    _, (first, second, other), _ = letters
+    DeadLetter.objects.filter(id=other.id).update(reason="KeyError: 'account 5'")
+
+    def by_bob():
+        dead_letters.resend(first.id, by="bob", reason="mended")
+        discarding.discard(second.id, by="bob", reason="never")
+        broker.drain()
+
+    by_then(by_bob)
+    told, code = document("deadletters", "resend", "--cause", "KeyError: 'account #'", *WHY)
+    assert (told["done"], told["refused"]) == ([str(other.id)], [str(first.id), str(second.id)])
+    assert code == 1
+    first.refresh_from_db()
+    assert (first.attempts, first.next_at) == (1, None), "as bob's attempt has left it"
+
+
+def test_a_letter_that_fails_for_another_cause_by_then_is_not_resent_for_this_one(letters, by_then):
+    _, (first, second, _), _ = letters
+    DeadLetter.objects.update(next_at=Now() + timedelta(hours=1))  # they are tried by themselves
+
+    def by_themselves():
+        DeadLetter.objects.filter(id=first.id).update(reason="no account", last_at=Now())
+        DeadLetter.objects.filter(id=second.id).update(attempts=2, last_at=Now())
+
+    by_then(by_themselves)
+    told, _ = document("deadletters", "resend", "--cause", "KeyError: 'account #'", *WHY)
+    assert (told["done"], told["refused"]) == ([str(second.id)], [str(first.id)])
+
+
+def test_what_another_has_sent_again_while_one_was_asked_is_not_discarded(
+    letters, broker, monkeypatch
+):
+    tellers, (first, *_), _ = letters
+
+    def asked(_):
+        dead_letters.resend(first.id, by="bob", reason="mended")
+        broker.drain()
+        return "discard"
+
+    monkeypatch.setattr("builtins.input", asked)
+    assert said("deadletters", "discard", first.id, *WHY)[1] == 1
+    assert position(tellers[0]) == 0
+    assert acts() == [("discard", "terminal", "refused"), ("resend", "bob", "done")]
 
 
 def test_a_context_goes_on_without_what_is_discarded(letters, broker, monkeypatch):
