@@ -5,6 +5,7 @@ A branch is a message of its own, so two of them run at once wherever there are 
 its commit names all that it relies on.
 """
 
+import json
 import logging
 from operator import itemgetter
 from typing import Any
@@ -176,7 +177,8 @@ WITH due AS (
     SELECT id, due_at FROM sagas_steprun
     WHERE due_at <= statement_timestamp()
         AND (leased_until IS NOT NULL OR not_before IS NOT NULL
-            OR due_at <= statement_timestamp() - make_interval(secs => %(patience)s))
+            OR due_at <= statement_timestamp() - make_interval(secs =>
+                coalesce((%(sooner)s::jsonb ->> context)::float8, %(patience)s)))
     ORDER BY due_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
 UPDATE sagas_steprun AS r SET hints = r.hints + 1, leased_until = NULL, not_before = NULL,
     due_at = clock_timestamp() + make_interval(secs =>
@@ -187,13 +189,18 @@ RETURNING r.saga_id, r.step_no, s.traceparent, s.name, s.def_version, s.fingerpr
 """
 
 
-def sweep(*, patience: float) -> int:
-    """Publish a hint for every branch that is due, oldest first; return how many."""
+def sweep(*, patience: float, sooner: dict[str, float]) -> int:
+    """Publish a hint for every branch that is due, oldest first; return how many.
+
+    :param patience: how long its last hint may lie in the queue
+    :param sooner: the same for contexts whose queue is shorter
+    """
     with engine_cursor() as cursor:
         cursor.execute(
             _SWEEP,
             {
                 "patience": patience,
+                "sooner": json.dumps(sooner),
                 "batch": int(conf.SWEEP_BATCH),
                 "grace": conf.HINT_GRACE,
                 "cap": conf.HINT_CAP,

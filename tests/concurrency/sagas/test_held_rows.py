@@ -10,9 +10,10 @@ from sagas import failpoints
 from sagas.api import Signaled, compensate, signal, transaction
 from sagas.orchestration import donekeys
 from sagas.orchestration.seen import Seen
+from sagas.orchestration.sweep import sweep
 from tests.concurrency.sagas.races import Gate, row_locked, until_somebody_waits_for_a_lock
 from tests.integration.sagas import trial, waiting
-from tests.integration.sagas.conftest import row
+from tests.integration.sagas.conftest import make_due, row
 from tests.integration.sagas.test_batches import (
     begin,
     forward,
@@ -194,6 +195,33 @@ def test_an_act_that_is_refused_rings_for_the_saga_whose_row_it_held(shared):  #
     assert heard == [1, False], "passed by, since the act held its row"
     assert row(own).status == "completed"
     assert [saga_id for saga_id, _ in sent(shared)] == [str(acted_on)]
+
+
+def test_a_sweep_that_waits_for_a_held_row_in_vain_rings_for_the_others(shared):  # noqa: F811
+    """Somebody has waited for the sweep itself, and holds the row when it wants to turn it."""
+    overdue, other = begin(2)
+    shared.take()
+    donekeys.client().flushdb()
+    for saga_id in (overdue, other):
+        make_due(saga_id)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE sagas_saga SET deadline_at = started_at, due_at = due_at - interval '1 minute'"
+            " WHERE id = %s",
+            [overdue],
+        )
+    holding, gates = held(overdue), []
+
+    def hold(name, _):
+        if name == "sweep.claimed" and not gates:
+            gates.append(holding.__enter__())
+
+    with failpoints.listening(hold), short_patience(), pytest.raises(OperationalError):
+        sweep()
+    holding.__exit__(None, None, None)
+
+    assert row(overdue).status == "running"
+    assert [saga_id for saga_id, _ in sent(shared)] == [str(other)]
 
 
 def test_a_saga_whose_row_is_held_for_long_keeps_its_lease_and_nobody_elses(
