@@ -40,7 +40,7 @@ def run_batch(
     saga = registry.SAGAS.get((wake.name, wake.version))
     known = saga is not None and wake.high <= saga.last
     try:
-        return _take_up(own, saga_id, wake, most=int(conf.CLAIM_BATCH) if known else 1)
+        return _take_up(own, saga_id, wake, known=known)
     finally:
         failpoint("batch.ended")
         if known:
@@ -50,11 +50,14 @@ def run_batch(
             _ring_for_the_rest(wake)
 
 
-def _take_up(own: UUID | None, saga_id: UUID, wake: Wake, *, most: int) -> LinkEnd:
+def _take_up(own: UUID | None, saga_id: UUID, wake: Wake, *, known: bool) -> LinkEnd:
+    most = int(conf.CLAIM_BATCH) if known else 1
     claimed = claims.claim_batch(own, wake, status=STATUS[wake.direction], most=most)
     if claimed:
         failpoint("claim.committed")
-    if len(claimed) >= most > 1:
+    # Who is left need not wait until the work of this one is done, which may be a call.
+    has_left_some = len(claimed) >= most or any(claim.attempts > 1 for claim in claimed)
+    if known and has_left_some:
         failpoint("batch.claimed")
         sometimes("batch.full")
         _ring_for_the_rest(wake)
@@ -75,7 +78,7 @@ def _carry_out(claimed: list[Claim], own: UUID | None, saga_id: UUID, wake: Wake
 
 
 def _ring_for_the_rest(wake: Wake) -> None:
-    """Ring for one of those that nobody has: before a full batch begins, and after every one."""
+    """Ring for one of those that nobody has: where some must be left, and after every batch."""
     ready = claims.next_ready(wake, status=STATUS[wake.direction])
     if ready is None:
         return

@@ -112,6 +112,31 @@ def test_a_full_batch_rings_for_the_rest_before_it_begins(shared, settings):
     assert sent(shared)[0] == (str(ids[2]), (1, 4, False, "orders.trial/1"))
 
 
+def test_a_batch_of_one_rings_for_the_rest_before_it_begins(shared, settings):
+    settings.SAGAS = {**settings.SAGAS, "CLAIM_BATCH": 1}
+    heard = []
+    trial.SCRIPT["take"] = lambda: heard.append(len(shared.sent))
+    ids = begin(3)
+    [message] = shared.take()
+    shared.run_chain(message)
+
+    assert heard == [1]
+    assert sent(shared)[0] == (str(ids[1]), (1, 4, False, "orders.trial/1"))
+
+
+def test_a_saga_that_was_tried_before_rings_before_it_begins(shared):
+    heard = []
+    trial.SCRIPT["take"] = lambda: heard.append(len(shared.sent))
+    own, neighbor = begin(2)
+    shared.take()
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE sagas_saga SET attempts = 1 WHERE id = %s", [own])
+    forward(own)
+
+    assert heard == [1]
+    assert sent(shared)[0] == (str(neighbor), (1, 4, False, "orders.trial/1"))
+
+
 def test_a_full_batch_that_leaves_nobody_rings_for_nobody(shared, settings):
     settings.SAGAS = {**settings.SAGAS, "CLAIM_BATCH": 2}
     ids = begin(2)

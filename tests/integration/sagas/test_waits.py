@@ -221,7 +221,6 @@ LOOSE = Saga(
 )
 
 
-@pytest.mark.colocated
 @pytest.mark.parametrize("anything", [float("nan"), float("inf"), Decimal("1.5")])
 def test_a_payload_that_is_no_json_is_refused_and_leaves_the_callers_transaction_alone(
     broker, monkeypatch, anything
@@ -230,6 +229,7 @@ def test_a_payload_that_is_no_json_is_refused_and_leaves_the_callers_transaction
     registry.add(LOOSE)
     with transaction("orders"):
         saga_id = start(LOOSE, ListenState(), key="1")
+    with transaction("orders"):
         with pytest.raises(UnfitPayload, match=r"orders.loose, signal say: what is no JSON"):
             signal(saga_id, "say", {"anything": anything}, key="1")
         signal(saga_id, "say", {"anything": 1}, key="1")
