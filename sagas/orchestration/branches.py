@@ -20,7 +20,16 @@ from sagas.core.keys import Direction
 from sagas.core.retry import DEFAULT
 from sagas.correlation import Correlation, correlated
 from sagas.failpoints import failpoint
-from sagas.orchestration import branch_rows, branch_stops, canvas, group, registry, stops, versions
+from sagas.orchestration import (
+    branch_rows,
+    branch_stops,
+    canvas,
+    group,
+    limits,
+    registry,
+    stops,
+    versions,
+)
 from sagas.orchestration.carried import LinkEnd
 from sagas.orchestration.steps import StepRejected, do_step
 from sagas.orchestration.store import Claim, StaleFencingToken, engine_cursor
@@ -58,6 +67,7 @@ class _Branch:
 
     def __init__(self, claimed: Claim) -> None:
         self.claimed = claimed
+        self.ahead = clock.ahead_of(claimed.claimed_at)
         self.saga: Saga[Any] | None = None
         self.saga_id = str(claimed.saga_id)
 
@@ -73,7 +83,7 @@ class _Branch:
             return self._fault(f"step {self.claimed.cursor}", "fault", unreadable)
         if self._is_worn_out(self.saga.steps[self.claimed.cursor].name):
             return LinkEnd.STOPPED
-        if not self.claimed.past_return and self.claimed.deadline_at <= clock.now():
+        if limits.is_over(self.claimed, self.ahead):
             return self._compensate_overdue(self.saga)
         work = Work(saga=self.saga, claimed=self.claimed, state=state, keeps_lease=lambda: False)
         return self._carry_out(work)
