@@ -6,7 +6,7 @@ import pytest
 import redis
 from django.db import connection
 
-from sagas.api import Cancellation, Rejected, cancel, current_run
+from sagas.api import Cancellation, Rejected, cancel, current_run, transaction
 from sagas.core.keys import Direction
 from sagas.models import StepFault, StepRun
 from sagas.orchestration import canvas, claims, donekeys, executor, registry, stops, store, wakes
@@ -417,16 +417,29 @@ def test_whoever_was_given_back_comes_before_those_who_came_later(shared, settin
 
 
 def test_an_unbegun_saga_further_on_in_the_link_has_a_message_of_its_own(shared, settings):
-    further, before = begin(2)
+    further, *before = begin(3)
     shared.take()
     executor.run_link(further, 1, 1, Direction.DO)
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE sagas_saga SET fencing_token = 9 WHERE id = %s", [before])
+        cursor.execute("UPDATE sagas_saga SET fencing_token = 9 WHERE id = ANY(%s)", [before])
     settings.SAGAS = {**settings.SAGAS, "TIME_SLICE": 0.0}
     forward(further)
 
     assert (row(further).cursor, row(further).leased_until) == (2, None)
     assert (str(further), (2, 4, False)) in sent(shared)
+
+
+def test_a_claim_locks_no_more_than_it_takes(shared):
+    ids = begin(4)
+
+    def free():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT id FROM sagas_saga FOR UPDATE SKIP LOCKED")
+            return len(cursor.fetchall())
+
+    with transaction("sagas"):
+        assert len(claim_all(ids[0], most=2)) == 2
+        assert together(free) == [2]
 
 
 def test_a_batch_that_died_half_way_is_brought_to_its_end_one_by_one(shared):
