@@ -416,7 +416,10 @@ def test_whoever_was_given_back_comes_before_those_who_came_later(shared, settin
     assert rounds <= 3
 
 
-def test_an_unbegun_saga_further_on_in_the_link_has_a_message_of_its_own(shared, settings):
+def test_an_unbegun_saga_further_on_in_the_link_has_a_message_of_its_own(
+    shared, settings, monkeypatch
+):
+    monkeypatch.setattr(_Batch, "_go_together", lambda _: False)  # which begins all of them
     further, *before = begin(3)
     shared.take()
     executor.run_link(further, 1, 1, Direction.DO)
