@@ -44,7 +44,7 @@ UPDATE sagas_saga AS s SET hints = hints + 1, leased_until = NULL, not_before = 
 FROM due WHERE s.id = due.id
 RETURNING s.id, s.name, s.def_version, s.fingerprint, s.last_step, s.status, s.cursor,
     {may_turn}, s.parked_at IS NOT NULL, s.deadline_at, s.traceparent,
-    s.attempts = 0 AND s.hints = 1, s.step_deadline_at, sagas.now(), due.due_at
+    CASE WHEN s.attempts = 0 THEN s.hints END, s.step_deadline_at, sagas.now(), due.due_at
 """
 
 
@@ -111,7 +111,7 @@ def _take_up(row: tuple[Any, ...]) -> None:
     saga_id, name, version, fingerprint, last_step, status, cursor, may_turn, parked = row[:9]
     # What is due and what is overdue is told by one clock, that of the database: a row that is the
     # one and not the other would come again with each sweep, in front of everybody else.
-    deadline, trace, is_fresh, limit, now = row[9:14]
+    deadline, trace, untried, limit, now = row[9:14]
     began = versions.Beginning(
         name=name, def_version=version, fingerprint=fingerprint, last_step=last_step
     )
@@ -130,6 +130,9 @@ def _take_up(row: tuple[Any, ...]) -> None:
     direction = Direction.DO if status == Status.RUNNING else Direction.UNDO
     if direction is Direction.DO and saga.branches(cursor):
         return  # its branches are due by themselves
+    if untried is not None and untried > 1:
+        # The message that its key speaks of does not come, nor, it may be, does the key's end.
+        canvas.forget(saga, cursor, direction)
     # The first hint for a saga that nobody has tried may be shared with its like, no later one.
     canvas.send(
         saga,
@@ -138,7 +141,7 @@ def _take_up(row: tuple[Any, ...]) -> None:
         direction=direction,
         traceparent=trace,
         swept=True,
-        alone=not is_fresh,
+        alone=untried != 1,
     )
 
 

@@ -70,7 +70,13 @@ ASKED = {
     "sagas.orchestration.progress": (_I + "test_heartbeats.py",),
     "sagas.orchestration.together": (_I + "test_together.py", SCHEDULES),
     "sagas.orchestration.signals": WAITS,
-    "sagas.orchestration.sweep": (LONE, _I + "test_sweep.py", HELD_ROWS, SCHEDULES),
+    "sagas.orchestration.sweep": (
+        LONE,
+        _I + "test_sweep.py",
+        _I + "test_batches.py",
+        HELD_ROWS,
+        SCHEDULES,
+    ),
     "sagas.orchestration.versions": (LONE, _I + "test_versions.py"),
     "sagas.orchestration.waits": WAITS,
     "sagas.orchestration.batch": (_I + "test_batches.py", HELD_ROWS),
@@ -754,6 +760,11 @@ BY_HAND = {
         "sagas.orchestration.starting",
         "        if first is None:\n            raise id_taken(new)\n",
         "        assert first is not None\n",
+    ),
+    "a key that no message answers is removed": (
+        "sagas.orchestration.sweep",
+        "    if untried is not None and untried > 1:\n",
+        "    if False:\n",
     ),
     "one saga that cannot be taken up does not end the sweep": (
         "sagas.orchestration.sweep",

@@ -610,6 +610,24 @@ def test_a_key_that_cannot_be_taken_back_ends_by_itself(shared, redis_away):
     assert len(redis_away) == 1
 
 
+@pytest.mark.parametrize(
+    "put",
+    [lambda redis: redis.set(ALL.key, "1"), lambda redis: redis.lpush(ALL.key, "1")],
+    ids=["without an end", "none of ours"],
+)
+def test_a_key_that_never_ends_silences_nobody_for_good(shared, put):
+    """Redis reckons by the clock of its machine, which somebody may set back."""
+    put(donekeys.client())
+    saga_id = trial.begin()
+    for expected in ([], [(str(saga_id), (1, 4, True))]):
+        make_due(saga_id)
+        assert sweep() == 1
+        assert sent(shared) == expected
+    second = trial.begin()
+
+    assert sent(shared) == [(str(second), (1, 4, False, "orders.trial/1"))]
+
+
 def test_a_wake_up_whose_message_is_lost_is_forgotten_within_a_second(shared, monkeypatch):
     monkeypatch.setattr(wakes, "LIFE_MS", LIFE_MS)
     trial.begin()
