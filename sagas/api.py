@@ -36,7 +36,7 @@ from sagas.orchestration.progress import heartbeat, last_heartbeat
 from sagas.orchestration.rollout import chosen
 from sagas.orchestration.run import Run, current_run
 from sagas.orchestration.signals import Signaled, UnfitPayload, UnknownSignal, signal
-from sagas.orchestration.starting import Again, AlreadyStarted, UnfitKey
+from sagas.orchestration.starting import Again, AlreadyStarted, IdTaken, UnfitKey
 from sagas.orchestration.status import NoSuchSaga, SagaView, saga_status
 from sagas.orchestration.stops import Cancellation
 from sagas.orchestration.store import StaleFencingToken
@@ -68,6 +68,7 @@ __all__ = [
     "Facts",
     "Holder",
     "Hop",
+    "IdTaken",
     "InvalidDefinition",
     "Lock",
     "Locked",

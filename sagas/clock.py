@@ -52,6 +52,11 @@ def real() -> datetime:
     return datetime.now(UTC)
 
 
+def ahead_of(database: datetime) -> timedelta:
+    """Return how far the machine's clock is ahead of the database's, which has told it just now."""
+    return real() - database
+
+
 def now() -> datetime:
     """Return the business time, aware and in UTC."""
     return real() + offset()

@@ -34,6 +34,7 @@ PLACES: dict[str, str] = {
     "claim.before": "a message has arrived, its saga is not claimed yet",
     "batch.claimed": "a message has claimed several sagas, and has not rung for those left",
     "batch.given_back": "claimed sagas that were not begun are free again, nobody has been told",
+    "batch.ended": "a message's work is done, and nobody was rung for who relied on it",
     "claim.committed": "after a saga was claimed, before any work",
     "effect.before_commit": "the part of a detached context is written, not yet committed",
     "effect.committed": "the part of a detached context is committed, the saga has not moved",

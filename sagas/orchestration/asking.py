@@ -9,6 +9,8 @@ it, so whoever looks at the engine and then writes into the outbox misses no sta
 from typing import Any
 from uuid import NAMESPACE_OID, UUID, uuid5
 
+from django.db.models import Q
+
 from sagas.core import codec
 from sagas.core.definition import Saga
 from sagas.core.locks import Meeting
@@ -16,7 +18,7 @@ from sagas.models.saga import SagaInstance
 from sagas.orchestration import locks, requests
 from sagas.orchestration.insertion import NewSaga
 from sagas.orchestration.locks import Holder
-from sagas.orchestration.starting import Again, last_run, refusal, refuse_unfit
+from sagas.orchestration.starting import Again, id_taken, last_run, refusal, refuse_unfit
 from sagas.sometimes import sometimes
 
 
@@ -24,6 +26,7 @@ def ask_to_start(saga: Saga[Any], new: NewSaga, again: Again) -> UUID:
     """Ask for a saga in the caller's transaction, unless its business key is taken.
 
     :raises AlreadyStarted: if it is, and ``again`` is ``REFUSE``
+    :raises IdTaken: if its id is that of another saga
     :raises Locked: if its aggregate is in the hand of another saga and its lock refuses
     :raises UnfitKey: if the key could not be stored
     """
@@ -44,10 +47,18 @@ def ask_to_start(saga: Saga[Any], new: NewSaga, again: Again) -> UUID:
 
 
 def _taken(new: NewSaga) -> tuple[UUID, bool] | None:
-    """Return the saga that the engine has under a business key, and whether it has ended."""
-    known = SagaInstance.objects.filter(name=new.name, key=new.key)
-    row = known.values_list("id", "finished_at").first()
-    return None if row is None else (row[0], row[1] is not None)
+    """Return the saga that the engine has under a business key, and whether it has ended.
+
+    :raises IdTaken: if it has another one under the id
+    """
+    known = SagaInstance.objects.filter(Q(name=new.name, key=new.key) | Q(id=new.saga_id))
+    rows = list(known.values_list("name", "key", "id", "finished_at"))
+    for name, key, saga_id, finished_at in rows:
+        if (name, key) == (new.name, new.key):
+            return saga_id, finished_at is not None
+    if rows:
+        raise id_taken(new)
+    return None
 
 
 def _ask(saga: Saga[Any], new: NewSaga) -> tuple[UUID, bool] | None:

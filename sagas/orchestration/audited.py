@@ -17,6 +17,8 @@ def act(
 ) -> bool:
     """Do it, say so in the audit and ring for the saga; False where ``done`` has refused.
 
+    Rings also then: a ring for nothing is harmless.
+
     :raises ReasonMissing: if the reason is empty
     """
     refuse_untold(by=by, reason=reason)
@@ -30,8 +32,8 @@ def act(
             reason=reason,
             outcome="done" if accepted else "refused",
         )
-        if accepted:
-            after_commit(lambda: _ring_current(action, saga_id))
+        # Refused it may have held the row all the same, and a message have passed it by.
+        after_commit(lambda: _ring_current(action, saga_id))
         failpoint("act.before_commit", action)
     log.info("operator_action", extra={"action": action, "saga_id": str(saga_id), "by": by})
     return accepted

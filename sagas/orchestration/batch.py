@@ -12,7 +12,7 @@ See Note [One message for many] in ``wakes.py``.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection
 from time import monotonic
 from uuid import UUID
 
@@ -39,25 +39,34 @@ def run_batch(
     # A process that does not know the definition takes no more of them than it was told to.
     saga = registry.SAGAS.get((wake.name, wake.version))
     known = saga is not None and wake.high <= saga.last
+    try:
+        return _take_up(own, saga_id, wake, known=known)
+    finally:
+        failpoint("batch.ended")
+        if known:
+            # Others relied on this message, whom it has not taken: its own saga was tried before,
+            # they were more than a batch, somebody held their rows at that moment and has let go,
+            # or it was broken off.
+            _ring_for_the_rest(wake)
+
+
+def _take_up(own: UUID | None, saga_id: UUID, wake: Wake, *, known: bool) -> LinkEnd:
     most = int(conf.CLAIM_BATCH) if known else 1
-    claimed = claims.claim_batch(own, wake, status=STATUS[direction], most=most)
+    claimed = claims.claim_batch(own, wake, status=STATUS[wake.direction], most=most)
     if claimed:
         failpoint("claim.committed")
-    if len(claimed) >= most > 1:
+    # Who is left need not wait until the work of this one is done, which may be a call.
+    has_left_some = len(claimed) >= most or any(claim.attempts > 1 for claim in claimed)
+    if known and has_left_some:
         failpoint("batch.claimed")
         sometimes("batch.full")
         _ring_for_the_rest(wake)
-    end = _carry_out(claimed, own, saga_id, wake)
-    if known:
-        # Others relied on this message, whom it has not taken: its own saga was tried before, they
-        # were more than a batch, or somebody held their rows at that moment and has let go.
-        _ring_for_the_rest(wake)
-    return end
+    return _carry_out(claimed, own, saga_id, wake)
 
 
 def _carry_out(claimed: list[Claim], own: UUID | None, saga_id: UUID, wake: Wake) -> LinkEnd:
     link = (wake.low, wake.high, wake.direction)
-    has_own = bool(claimed) and claimed[0].saga_id == own
+    has_own = any(claim.saga_id == own for claim in claimed)
     if has_own and len(claimed) == 1:
         return Carried(claimed[0], *link).carry_on()
     if claimed:
@@ -69,7 +78,7 @@ def _carry_out(claimed: list[Claim], own: UUID | None, saga_id: UUID, wake: Wake
 
 
 def _ring_for_the_rest(wake: Wake) -> None:
-    """Ring for one of those that nobody has: before a full batch begins, and after every one."""
+    """Ring for one of those that nobody has: where some must be left, and after every batch."""
     ready = claims.next_ready(wake, status=STATUS[wake.direction])
     if ready is None:
         return
@@ -105,15 +114,14 @@ class _Batch:
             if self.calling and not self._is_spent():
                 last = self.calling.popleft()
         finally:
+            held: list[Carried] = []
             if self.in_hand:
                 sometimes("batch.given_back")
-                free = _let_go(self.in_hand)
-                # The unbegun are fresh again: one message is for all of them.
-                unbegun = [saga for saga in free if saga.saga is None]
-                _ring_for(unbegun[:1] + [saga for saga in free if saga.saga is not None])
+                held += _let_go(self.in_hand)
             if self.calling:
                 sometimes("batch.handed_out")
-                _ring_for(_let_go(self.calling))
+                held += _let_go(self.calling)
+            _let_go_of_held(held)
         if last is not None:
             last.carry_on()
 
@@ -148,13 +156,28 @@ class _Batch:
         return is_spent(self.started)
 
 
-def _let_go(sagas: Sequence[Carried]) -> list[Carried]:
-    """Free sagas of a batch, with the attempt of those that were not begun."""
-    ours = claims.give_back([saga.claimed for saga in sagas])
+def _let_go(sagas: Collection[Carried]) -> list[Carried]:
+    """Free sagas of a batch, with the attempt of those that were not begun, and ring for them.
+
+    :return: those whose rows somebody holds, or that are another worker's by now
+    """
+    freed = claims.give_back([saga.claimed for saga in sagas])
     failpoint("batch.given_back")
-    return [saga for saga in sagas if saga.claimed.saga_id in ours]
+    _ring_for([saga for saga in sagas if saga.claimed.saga_id in freed])
+    return [saga for saga in sagas if saga.claimed.saga_id not in freed]
+
+
+def _let_go_of_held(sagas: list[Carried]) -> None:
+    """Wait for whoever holds the rows of the others; nobody else waits for that any more."""
+    if not sagas:
+        return
+    freed = claims.give_back_held([saga.claimed for saga in sagas])
+    failpoint("batch.given_back")
+    _ring_for([saga for saga in sagas if saga.claimed.saga_id in freed])
 
 
 def _ring_for(sagas: list[Carried]) -> None:
-    for saga in sagas:
+    # The unbegun are fresh again: one message is for all of them that stand at one step.
+    unbegun = {saga.claimed.cursor: saga for saga in reversed(sagas) if saga.saga is None}
+    for saga in [*unbegun.values(), *(saga for saga in sagas if saga.saga is not None)]:
         saga.send()

@@ -5,6 +5,7 @@ A branch is a message of its own, so two of them run at once wherever there are 
 its commit names all that it relies on.
 """
 
+import json
 import logging
 from operator import itemgetter
 from typing import Any
@@ -19,7 +20,16 @@ from sagas.core.keys import Direction
 from sagas.core.retry import DEFAULT
 from sagas.correlation import Correlation, correlated
 from sagas.failpoints import failpoint
-from sagas.orchestration import branch_rows, branch_stops, canvas, group, registry, stops, versions
+from sagas.orchestration import (
+    branch_rows,
+    branch_stops,
+    canvas,
+    group,
+    limits,
+    registry,
+    stops,
+    versions,
+)
 from sagas.orchestration.carried import LinkEnd
 from sagas.orchestration.steps import StepRejected, do_step
 from sagas.orchestration.store import Claim, StaleFencingToken, engine_cursor
@@ -57,6 +67,7 @@ class _Branch:
 
     def __init__(self, claimed: Claim) -> None:
         self.claimed = claimed
+        self.ahead = clock.ahead_of(claimed.claimed_at)
         self.saga: Saga[Any] | None = None
         self.saga_id = str(claimed.saga_id)
 
@@ -72,7 +83,7 @@ class _Branch:
             return self._fault(f"step {self.claimed.cursor}", "fault", unreadable)
         if self._is_worn_out(self.saga.steps[self.claimed.cursor].name):
             return LinkEnd.STOPPED
-        if not self.claimed.past_return and self.claimed.deadline_at <= clock.now():
+        if limits.is_over(self.claimed, self.ahead):
             return self._compensate_overdue(self.saga)
         work = Work(saga=self.saga, claimed=self.claimed, state=state, keeps_lease=lambda: False)
         return self._carry_out(work)
@@ -176,7 +187,8 @@ WITH due AS (
     SELECT id, due_at FROM sagas_steprun
     WHERE due_at <= statement_timestamp()
         AND (leased_until IS NOT NULL OR not_before IS NOT NULL
-            OR due_at <= statement_timestamp() - make_interval(secs => %(patience)s))
+            OR due_at <= statement_timestamp() - make_interval(secs =>
+                coalesce((%(sooner)s::jsonb ->> context)::float8, %(patience)s)))
     ORDER BY due_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
 UPDATE sagas_steprun AS r SET hints = r.hints + 1, leased_until = NULL, not_before = NULL,
     due_at = clock_timestamp() + make_interval(secs =>
@@ -187,13 +199,18 @@ RETURNING r.saga_id, r.step_no, s.traceparent, s.name, s.def_version, s.fingerpr
 """
 
 
-def sweep(*, patience: float) -> int:
-    """Publish a hint for every branch that is due, oldest first; return how many."""
+def sweep(*, patience: float, sooner: dict[str, float]) -> int:
+    """Publish a hint for every branch that is due, oldest first; return how many.
+
+    :param patience: how long its last hint may lie in the queue
+    :param sooner: the same for contexts whose queue is shorter
+    """
     with engine_cursor() as cursor:
         cursor.execute(
             _SWEEP,
             {
                 "patience": patience,
+                "sooner": json.dumps(sooner),
                 "batch": int(conf.SWEEP_BATCH),
                 "grace": conf.HINT_GRACE,
                 "cap": conf.HINT_CAP,

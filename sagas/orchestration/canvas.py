@@ -120,6 +120,14 @@ def wake_of(saga: Saga[Any], link: Link, direction: Direction) -> Wake | None:
     return None if calls_out(saga, wake.first, direction) else wake
 
 
+def forget(saga: Saga[Any], cursor: int, direction: Direction) -> None:
+    """Let the next one ring for who stands there, whatever message is said to be under way."""
+    found = links(saga, cursor, direction)
+    wake = wake_of(saga, found[0], direction) if found else None
+    if wake is not None:
+        wakes.take_back(wake)
+
+
 def _chain(
     saga: Saga[Any],
     saga_id: UUID,

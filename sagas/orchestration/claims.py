@@ -41,7 +41,8 @@ _CLAIMABLE = claiming("true").partition("WHERE true AND ")[2].partition("RETURNI
 # The saga of the message is locked first, while nothing else is: two batches that each have the
 # other's saga on their list would otherwise wait for each other. The others are locked only if
 # nobody else has them, and not at all when the first one is not fresh: it may be poison. One that
-# another has taken along meanwhile is not claimed, and so keeps nobody from being taken.
+# another has taken along meanwhile is not claimed, and so keeps nobody from being taken. Its place
+# is another one's then: what is not full rings for nobody before it begins.
 _COMPANY = f"""
 WITH own AS MATERIALIZED (
     SELECT id, attempts FROM sagas_saga WHERE id = %(id)s AND {_CLAIMABLE} FOR UPDATE),
@@ -56,7 +57,7 @@ SELECT s.id, s.cursor, s.traceparent FROM sagas_saga AS s WHERE {_FRESH}
 ORDER BY s.due_at LIMIT 1 FOR NO KEY UPDATE OF s SKIP LOCKED
 """  # noqa: S608 - constants of this module
 
-# Whoever holds one of the rows must not keep the others leased; those rows come after the others.
+# Whoever holds one of the rows must not keep the others leased, nor their rings from being heard.
 _GIVE_BACK = """
 WITH held AS MATERIALIZED (
     SELECT s.id, held.token FROM sagas_saga AS s
@@ -82,21 +83,20 @@ class Ready:
 
 
 def claim_batch(saga_id: UUID | None, wake: Wake, *, status: str, most: int) -> list[Claim]:
-    """Take a message's saga, and fresh ones in front of the same link; its own comes first.
+    """Take a message's saga, and fresh ones in front of the same link.
 
-    Those further on in the link have messages of their own, or a call in front of them.
+    Those further on in the link have messages of their own, or a call in front of them. Whoever was
+    claimed most often comes first, for it was given back unbegun: in a backlog it stands at the end
+    of the line each time, and would else stand behind others in each batch. Then comes the
+    message's own.
     """
-    parameters = {
-        **_parameters(saga_id, wake, status),
-        "lease": conf.LEASE,
-        # LIMIT 0 would not even look at the message's own saga.
-        "most": most - (saga_id is not None),
-    }
-    taken = "id = ANY(ARRAY(SELECT id FROM own UNION ALL SELECT id FROM company))"
+    parameters = {**_parameters(saga_id, wake, status), "lease": conf.LEASE, "most": most}
+    # No more of the others are looked for, and locked, than there is room for beside its own.
+    both = "SELECT id FROM own UNION ALL SELECT id FROM company LIMIT %(most)s"
     with engine_cursor() as cursor:
-        cursor.execute(_COMPANY + claiming(taken), parameters)
+        cursor.execute(_COMPANY + claiming(f"id = ANY(ARRAY({both}))"), parameters)
         claims = [claim_of(row) for row in cursor.fetchall()]
-    return sorted(claims, key=lambda claim: (claim.saga_id != saga_id, claim.saga_id))
+    return sorted(claims, key=lambda claim: (-claim.token, claim.saga_id != saga_id, claim.saga_id))
 
 
 def next_ready(wake: Wake, *, status: str) -> Ready | None:
@@ -122,19 +122,25 @@ def _parameters(saga_id: UUID | None, wake: Wake, status: str) -> dict[str, Any]
 
 
 def give_back(claims: list[Claim]) -> set[UUID]:
-    """Free sagas that were claimed and not begun, with their attempt; return which were ours.
+    """Free sagas that were claimed and not begun, with their attempt; return which are free.
 
-    A worker that froze in between gives back nothing of another's: the token says whose it is.
+    A worker that froze in between gives back nothing of another's: the token says whose it is. A
+    row that somebody holds is passed by.
     """
-    freed = _free(_GIVE_BACK, claims)
-    for claim in claims:
-        if claim.saga_id in freed:
-            continue
+    return _free(_GIVE_BACK, claims)
+
+
+def give_back_held(claims: list[Claim]) -> set[UUID]:
+    """Free those that were passed by, and wait for whoever holds them; return which are free."""
+    freed: set[UUID] = set()
+    for number, claim in enumerate(claims, 1):
         try:
             freed |= _free(_GIVE_BACK_WAITING, [claim])
         except OperationalError as held:
             log.warning("batch_held", extra={"saga_id": str(claim.saga_id), "error": str(held)})
-            break  # whoever holds it does so for long: what is left is free when its lease ends
+            # Whoever holds it does so for long: it is free when its lease ends. Of the others those
+            # are that nobody holds any more.
+            return freed | give_back(claims[number:])
     return freed
 
 

@@ -54,7 +54,7 @@ WITH saga AS (
             THEN clock_timestamp() + make_interval(secs => %(due)s) END,
         clock_timestamp() + make_interval(secs => %(due)s), 0, 0, 0, 0, %(limit)s,
         %(run)s)
-    ON CONFLICT (name, key) DO NOTHING RETURNING id),
+    ON CONFLICT DO NOTHING RETURNING id),
 barrier AS (
     INSERT INTO {barrier} (saga_id, step_no, direction, state)
     SELECT id, 0, 'do', 'done' FROM saga WHERE %(begun)s::text IS NOT NULL),
@@ -76,7 +76,7 @@ def insert(
     asleep: float = 0.0,
     step_deadline_at: datetime | None = None,
 ) -> UUID | None:
-    """Write the row of a new saga, or return None when its business key is taken.
+    """Write the row of a new saga, or return None when its business key, or its id, is taken.
 
     :param waiting_for: what it sleeps for from its start
     :param asleep: seconds after which it is looked at although nothing has rung
@@ -123,9 +123,9 @@ def _parameters(new: NewSaga) -> dict[str, Any]:
     }
 
 
-def by_key(name: str, key: str) -> UUID:
-    """Return the saga that was started under a business key."""
+def by_key(name: str, key: str) -> UUID | None:
+    """Return the saga that was started under a business key, if one was."""
     with engine_cursor() as cursor:
         cursor.execute("SELECT id FROM sagas_saga WHERE name = %s AND key = %s", [name, key])
-        found: UUID = cursor.fetchone()[0]
-    return found
+        row = cursor.fetchone()
+    return None if row is None else row[0]

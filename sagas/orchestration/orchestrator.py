@@ -59,6 +59,7 @@ def start(
     rung after the commit, and the sweeper starts what was never rung.
 
     :raises AlreadyStarted: if the key is taken and ``again`` is ``REFUSE``
+    :raises IdTaken: if ``saga_id`` is that of another saga
     :raises Locked: if its aggregate is in the hand of another saga and its lock refuses
     :raises OutsideTransaction: if no transaction is open
     :raises ForeignSaga: if the transaction is another context's

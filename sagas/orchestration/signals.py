@@ -232,17 +232,20 @@ def _fit(saga: Saga[Any], name: str, expected: type, payload: Any) -> Any:
         codec.decode(expected, payload)
     except codec.CannotDecode as wrong:
         raise UnfitPayload(f"{where}: {wrong}") from wrong
-    if wrong_text := _unstorable(payload):
-        raise UnfitPayload(f"{where}: a text with {wrong_text} cannot be stored")
+    if (unstorable := _unstorable(payload)) is not None:
+        raise UnfitPayload(f"{where}: {unstorable} cannot be stored")
     return payload
 
 
 def _unstorable(payload: Any) -> str | None:
-    """Return what PostgreSQL does not hold of the texts in a payload."""
-    written = json.dumps(payload, ensure_ascii=False).replace(r"\\", "")
+    """Return what PostgreSQL does not hold of a payload."""
+    try:
+        written = json.dumps(payload, ensure_ascii=False, allow_nan=False).replace(r"\\", "")
+    except (TypeError, ValueError) as wrong:
+        return f"what is no JSON ({wrong})"
     if r"\u0000" in written:
-        return "a zero byte"
-    return "half of a surrogate pair" if storable(written) != written else None
+        return "a text with a zero byte"
+    return "a text with half of a surrogate pair" if storable(written) != written else None
 
 
 def _encoded(payload: Any, field: str, where: str) -> Any:

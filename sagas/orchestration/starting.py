@@ -39,6 +39,10 @@ class UnfitKey(SagasError):
     """A business key is a text of at most 1000 bytes that does not look like a later run's."""
 
 
+class IdTaken(SagasError):
+    """The id that a caller has chosen is that of another saga."""
+
+
 class AlreadyStarted(SagasError):
     """A saga was started under this business key before."""
 
@@ -107,6 +111,7 @@ def start_once(saga: Saga[Any], new: NewSaga, again: Again, *, refuses: bool = T
     """Write the row of a saga unless its business key is taken.
 
     :raises AlreadyStarted: if it is, and ``again`` says so
+    :raises IdTaken: if its id is that of another saga
     :raises Locked: if its aggregate is in another hand, and its lock says so
     :raises UnfitKey: if the key could not be stored
     """
@@ -117,19 +122,17 @@ def start_once(saga: Saga[Any], new: NewSaga, again: Again, *, refuses: bool = T
         if started is not None:
             return started
         sometimes("start.repeated")
-        if again is not Again.AFTER_END:
-            return _repeated(new, again)
+        first = insertion.by_key(attempt.name, attempt.key)
+        if first is None:
+            raise id_taken(new)
+        if again is Again.REFUSE:
+            raise refusal(new, first)
+        if again is Again.SAME:
+            return Started(saga_id=first, is_new=False)
         last = last_run(new.name, new.key)
         if not last.ended:
             return Started(saga_id=last.saga_id, is_new=False)
         attempt = last.next(new)
-
-
-def _repeated(new: NewSaga, again: Again) -> Started:
-    first = insertion.by_key(new.name, new.key)
-    if again is Again.REFUSE:
-        raise refusal(new, first)
-    return Started(saga_id=first, is_new=False)
 
 
 def refusal(new: NewSaga, first: UUID) -> AlreadyStarted:
@@ -137,6 +140,11 @@ def refusal(new: NewSaga, first: UUID) -> AlreadyStarted:
     refused = AlreadyStarted(f"{new.name} {new.key} was started before: saga {first}")
     refused.saga_id = first
     return refused
+
+
+def id_taken(new: NewSaga) -> IdTaken:
+    """Return what whoever starts a saga under the id of another one is told."""
+    return IdTaken(f"{new.saga_id} is the id of another saga than {new.name} {new.key}")
 
 
 def _insert(saga: Saga[Any], new: NewSaga, *, refuses: bool) -> Started | None:

@@ -7,7 +7,9 @@ removes the key *before* it looks for sagas, and then claims several at once. A 
 before somebody found the key set is therefore seen by the claim that follows its removal.
 
 As everywhere, Redis may be wrong: a key that says too much (its message was lost) lives for a
-second, and the sweeper finds the rows; a key that says too little costs a message too many.
+second, and the sweeper finds the rows; a key that says too little costs a message too many. One
+that does not end, since the clock of Redis was set back or it is no key of ours, is removed by the
+sweeper when it gives a second hint for a saga that nobody has tried.
 """
 
 import logging
@@ -91,7 +93,7 @@ def is_first(wake: Wake) -> bool:
 
 
 def take_back(wake: Wake) -> None:
-    """Let the next one ring: the message could not be sent."""
+    """Let the next one ring: the message could not be sent, or does not come."""
     if _silence.lasts():
         return
     try:

@@ -35,7 +35,7 @@ GUARDS = {
     "wait.pml": (
         "L_WAIT L_SIGNAL READ_AFTER KEEP UNIQUE CONSUME FENCE ONCE WAKE B_CLEAR R_CLEAR C_DELAY"
     ),
-    "wake.pml": "AFTER FIRST FULL HELD REST TAKE_BACK SWEEP",
+    "wake.pml": "AFTER FIRST FULL HELD REST ANYWAY LETS_GO TAKE_BACK SWEEP",
 }
 FAULTS = "CRASH=1 FREEZE=1 LOSS=1 COPY=1 CANCEL=1 SLICE=1"
 TIRED = "CRASH=1 FREEZE=1 LOSS=0 COPY=1 CANCEL=0 SLICE=0 FAULT=1"
@@ -155,17 +155,24 @@ VARIANTS = (
     wake("one message for many, refused, lost and doubled", "REFUSED=1 LOSS=1"),
     wake("two sagas a claim", "REFUSED=1 BATCH=2"),
     wake("two a claim, one tried before, one held", "COPY=0 BATCH=2 TRIED=1 HOLD=1"),
-    wake("nothing is lost, and nobody sweeps", "COPY=0 BATCH=2 HOLD=1", "SWEEP", safe=True),
+    wake("two a claim, one broken off, one that dies", "COPY=0 BATCH=2 BROKEN=1 DIES=1"),
+    wake(
+        "nothing is lost, and nobody sweeps", "COPY=0 BATCH=2 HOLD=1 BROKEN=1", "SWEEP", safe=True
+    ),
     wake("a message is lost, and nobody sweeps", "LOSS=1", "SWEEP"),
     wake("rung before the commit, nobody sweeps", "", "AFTER SWEEP"),
     wake("the key removed after the look, nobody sweeps", "COPY=0", "FIRST SWEEP", safe=True),
     wake("no ring before a full batch, nobody sweeps", "COPY=0", "FULL SWEEP", safe=True),
     wake("a saga in another hand takes nobody along", "COPY=0", "HELD SWEEP", safe=True),
     wake("the key removed after the only look", "", "REST FIRST SWEEP"),
-    wake("no look at the end: a saga tried before", "BATCH=2 TRIED=1", "REST SWEEP"),
-    wake("no look at the end: a row that was held", "BATCH=2 HOLD=1", "REST SWEEP"),
+    wake("no look at the end: a saga tried before", "BATCH=2 TRIED=1", "REST SWEEP", safe=True),
+    wake("no look at the end: a row that was held", "BATCH=2 HOLD=1", "REST SWEEP", safe=True),
     wake("no look at the end, nor rings for the rest", "", "REST FULL SWEEP"),
     wake("no look at the end: whose saga is in another hand", "", "REST HELD SWEEP"),
+    wake("no look of who is broken off, nobody sweeps", "COPY=0 BROKEN=1", "ANYWAY SWEEP"),
+    wake("broken off, and dies before its look, nobody sweeps", "COPY=0 BROKEN=1 DIES=1", "SWEEP"),
+    wake("no ring of who lets a row go, nobody sweeps", "BATCH=2 HOLD=1", "LETS_GO SWEEP"),
+    wake("no ring of who lets a row go", "COPY=0 BATCH=2 HOLD=1", "LETS_GO", safe=True),
     wake("the key of a refused message stays", "REFUSED=1", "TAKE_BACK"),
     group("deaths, a frozen worker, a no, a cancel, an operator who parks"),
     group("two deaths, two frozen workers", "CRASH=2 FREEZE=2 NO=1"),

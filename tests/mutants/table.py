@@ -70,11 +70,19 @@ ASKED = {
     "sagas.orchestration.progress": (_I + "test_heartbeats.py",),
     "sagas.orchestration.together": (_I + "test_together.py", SCHEDULES),
     "sagas.orchestration.signals": WAITS,
-    "sagas.orchestration.sweep": (LONE, _I + "test_sweep.py", SCHEDULES),
+    "sagas.orchestration.sweep": (
+        LONE,
+        _I + "test_sweep.py",
+        _I + "test_batches.py",
+        HELD_ROWS,
+        SCHEDULES,
+    ),
     "sagas.orchestration.versions": (LONE, _I + "test_versions.py"),
     "sagas.orchestration.waits": WAITS,
     "sagas.orchestration.batch": (_I + "test_batches.py", HELD_ROWS),
     "sagas.orchestration.claims": (_I + "test_batches.py", HELD_ROWS, SCHEDULES),
+    "sagas.orchestration.audited": (HELD_ROWS,),
+    "sagas.orchestration.asking": (DETACHED,),
     "sagas.orchestration.handover": LOCKS,
     "sagas.orchestration.locks": LOCKS,
     "sagas.orchestration.starting": (
@@ -419,10 +427,10 @@ BY_HAND = {
         "if claimed.status != Status.RUNNING or claimed.past_return:",
         "if claimed.status != Status.RUNNING:",
     ),
-    "past the pivot no deadline counts for a branch": (
-        "sagas.orchestration.branches",
-        "if not self.claimed.past_return and self.claimed.deadline_at <= clock.now():",
-        "if self.claimed.deadline_at <= clock.now():",
+    "a worker tells by the clock of the database whether the time is over": (
+        "sagas.orchestration.limits",
+        "    return limit <= clock.now() - ahead\n",
+        "    return limit <= clock.now()\n",
     ),
     "a timer lets nobody go on before its time": (
         "sagas.orchestration.waits",
@@ -765,9 +773,64 @@ BY_HAND = {
         "    if False:\n",
     ),
     "whose row is held is given back after the others": (
+        "sagas.orchestration.batch",
+        "            _let_go_of_held(held)\n",
+        "            _let_go_of_held([])\n",
+    ),
+    "who is given back is rung for before a held row is waited for": (
         "sagas.orchestration.claims",
-        "        if claim.saga_id in freed:\n",
-        "        if True:\n",
+        "    return _free(_GIVE_BACK, claims)\n",
+        "    return give_back_held(claims)\n",
+    ),
+    "a place that the message's own saga leaves is another one's": (
+        "sagas.orchestration.claims",
+        '"most": most}',
+        '"most": most - (saga_id is not None)}',
+    ),
+    "who was given back comes before who came later": (
+        "sagas.orchestration.claims",
+        "(-claim.token, claim.saga_id != saga_id",
+        "(claim.saga_id != saga_id",
+    ),
+    "who is unbegun further on in a link is rung for": (
+        "sagas.orchestration.batch",
+        "    unbegun = {saga.claimed.cursor: saga",
+        "    unbegun = {None: saga",
+    ),
+    "an act that is refused rings": (
+        "sagas.orchestration.audited",
+        "        after_commit(lambda: _ring_current(action, saga_id))\n",
+        "        if accepted:\n            after_commit(lambda: _ring_current(action, saga_id))\n",
+    ),
+    "a saga waits for no other queue than its own": (
+        "sagas.orchestration.sweep",
+        "    return longest, {context: less",
+        "    return longest, {} and {context: less",
+    ),
+    "the id of another saga is refused before a detached context goes on": (
+        "sagas.orchestration.asking",
+        "    if rows:\n        raise id_taken(new)\n",
+        "",
+    ),
+    "the id of another saga is refused with a sentence": (
+        "sagas.orchestration.starting",
+        "        if first is None:\n            raise id_taken(new)\n",
+        "        assert first is not None\n",
+    ),
+    "a key that no message answers is removed": (
+        "sagas.orchestration.sweep",
+        "    if untried is not None and untried > 1:\n",
+        "    if False:\n",
+    ),
+    "one saga that cannot be taken up does not end the sweep": (
+        "sagas.orchestration.sweep",
+        "            with apart.each():\n                _take_up(row)",
+        "            if row:\n                _take_up(row)",
+    ),
+    "who is overdue is told by the clock of the database": (
+        "sagas.orchestration.sweep",
+        "limit, now = row[9:14]\n",
+        "limit, now = (*row[9:13], __import__('sagas.clock').clock.now())\n",
     ),
 }
 

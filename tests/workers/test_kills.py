@@ -27,6 +27,7 @@ ENGINE = [
     "claim.before",
     "batch.claimed",
     "batch.given_back",
+    "batch.ended",
     "claim.committed",
     "link.ended",
     "donekeys.before",

@@ -13,12 +13,14 @@ from sagas.api import (
     Again,
     AlreadyStarted,
     Cancellation,
+    IdTaken,
     Locked,
     Rejected,
     Signaled,
     UnfitKey,
     cancel,
     signal,
+    start,
     transaction,
 )
 from sagas.core.keys import Direction
@@ -462,6 +464,16 @@ def test_a_later_run_that_the_engine_has_not_heard_of_is_numbered_when_it_has(br
     found = SagaInstance.objects.get(id=later)
     assert (found.key, found.run) == ("k#3", 3)
     assert later != first
+
+
+def test_a_start_under_the_id_of_another_saga_is_refused_before_anything_is_asked_for(broker):
+    saga_id = trial.begin()
+    state = trial.TrialState(subject=saga_id)
+    with transaction("orders"), pytest.raises(IdTaken, match=str(saga_id)):
+        start(trial.TRIAL, state, key="another", saga_id=saga_id)
+
+    assert len(times_of_requests()) == 1
+    assert DeadLetter.objects.count() == 0
 
 
 def test_another_saga_under_a_key_that_is_taken_waits_for_an_operator(broker, monkeypatch):

@@ -1,10 +1,12 @@
 """One message, several sagas: what is shared, what never is, and how a batch dies."""
 
+from uuid import UUID
+
 import pytest
 import redis
 from django.db import connection
 
-from sagas.api import Cancellation, Rejected, cancel, current_run
+from sagas.api import Cancellation, Rejected, cancel, current_run, transaction
 from sagas.core.keys import Direction
 from sagas.models import StepFault, StepRun
 from sagas.orchestration import canvas, claims, donekeys, executor, registry, stops, store, wakes
@@ -13,7 +15,7 @@ from sagas.orchestration.carried import LinkEnd
 from sagas.orchestration.sweep import sweep
 from sagas.orchestration.wakes import Silence, Wake
 from sagas.transactions import is_detached
-from tests.integration.sagas import trial
+from tests.integration.sagas import trial, trio
 from tests.integration.sagas.conftest import make_due, row
 from tests.integration.sagas.test_link_ends import raising
 from tests.together import raised, together
@@ -108,6 +110,31 @@ def test_a_full_batch_rings_for_the_rest_before_it_begins(shared, settings):
 
     assert heard == [1, 1]
     assert sent(shared)[0] == (str(ids[2]), (1, 4, False, "orders.trial/1"))
+
+
+def test_a_batch_of_one_rings_for_the_rest_before_it_begins(shared, settings):
+    settings.SAGAS = {**settings.SAGAS, "CLAIM_BATCH": 1}
+    heard = []
+    trial.SCRIPT["take"] = lambda: heard.append(len(shared.sent))
+    ids = begin(3)
+    [message] = shared.take()
+    shared.run_chain(message)
+
+    assert heard == [1]
+    assert sent(shared)[0] == (str(ids[1]), (1, 4, False, "orders.trial/1"))
+
+
+def test_a_saga_that_was_tried_before_rings_before_it_begins(shared):
+    heard = []
+    trial.SCRIPT["take"] = lambda: heard.append(len(shared.sent))
+    own, neighbor = begin(2)
+    shared.take()
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE sagas_saga SET attempts = 1 WHERE id = %s", [own])
+    forward(own)
+
+    assert heard == [1]
+    assert sent(shared)[0] == (str(neighbor), (1, 4, False, "orders.trial/1"))
 
 
 def test_a_full_batch_that_leaves_nobody_rings_for_nobody(shared, settings):
@@ -273,6 +300,21 @@ def test_a_message_whose_saga_another_batch_has_carries_those_who_relied_on_it(s
     assert statuses(late) == ["completed"] * 2
 
 
+def test_a_batch_whose_messages_saga_another_has_is_full_without_it(shared, settings):
+    """Else who is left waits until it has done its work, which may be a call of ten seconds."""
+    settings.SAGAS = {**settings.SAGAS, "CLAIM_BATCH": 2}
+    heard = []
+    trial.SCRIPT["take"] = lambda: heard.append(len(shared.sent))
+    own = trial.begin()
+    assert claim_all(None, most=1) != []
+    late = begin(4)
+    shared.take()
+    forward(own)
+
+    assert heard == [1, 1]
+    assert sent(shared)[0] == (str(late[2]), (1, 4, False, "orders.trial/1"))
+
+
 @pytest.mark.parametrize("most", [1, 2, 20])
 def test_a_message_whose_saga_another_has_leaves_nobody_to_the_sweeper(shared, settings, most):
     settings.SAGAS = {**settings.SAGAS, "CLAIM_BATCH": most}
@@ -355,6 +397,52 @@ def test_a_batch_whose_slice_is_spent_gives_the_unbegun_back_with_their_attempt(
     shared.drain()
     executor.run_link(ids[0], 2, 4, Direction.DO)
     assert statuses(ids) == ["completed"] * 3
+
+
+def test_whoever_was_given_back_comes_before_those_who_came_later(shared, settings):
+    """However its id compares with theirs, and however long there are more than a slice carries."""
+    settings.SAGAS = {**settings.SAGAS, "TIME_SLICE": 0.0, "CLAIM_BATCH": 3}
+    trio.register()
+    trio.begin()
+    last = trio.begin(UUID(int=2**128 - 1))
+    trio.begin()
+    rounds = 0
+    while row(last).cursor == 1 and rounds < 10:
+        [message] = [message for message in shared.take() if message.args[1] == 1]
+        shared.run_chain(message)
+        trio.begin()
+        rounds += 1
+
+    assert rounds <= 3
+
+
+def test_an_unbegun_saga_further_on_in_the_link_has_a_message_of_its_own(
+    shared, settings, monkeypatch
+):
+    monkeypatch.setattr(_Batch, "_go_together", lambda _: False)  # which begins all of them
+    further, *before = begin(3)
+    shared.take()
+    executor.run_link(further, 1, 1, Direction.DO)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE sagas_saga SET fencing_token = 9 WHERE id = ANY(%s)", [before])
+    settings.SAGAS = {**settings.SAGAS, "TIME_SLICE": 0.0}
+    forward(further)
+
+    assert (row(further).cursor, row(further).leased_until) == (2, None)
+    assert (str(further), (2, 4, False)) in sent(shared)
+
+
+def test_a_claim_locks_no_more_than_it_takes(shared):
+    ids = begin(4)
+
+    def free():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT id FROM sagas_saga FOR UPDATE SKIP LOCKED")
+            return len(cursor.fetchall())
+
+    with transaction("sagas"):
+        assert len(claim_all(ids[0], most=2)) == 2
+        assert together(free) == [2]
 
 
 def test_a_batch_that_died_half_way_is_brought_to_its_end_one_by_one(shared):
@@ -520,6 +608,24 @@ def test_a_key_that_cannot_be_taken_back_ends_by_itself(shared, redis_away):
     wakes.take_back(ALL)
 
     assert len(redis_away) == 1
+
+
+@pytest.mark.parametrize(
+    "put",
+    [lambda redis: redis.set(ALL.key, "1"), lambda redis: redis.lpush(ALL.key, "1")],
+    ids=["without an end", "none of ours"],
+)
+def test_a_key_that_never_ends_silences_nobody_for_good(shared, put):
+    """Redis reckons by the clock of its machine, which somebody may set back."""
+    put(donekeys.client())
+    saga_id = trial.begin()
+    for expected in ([], [(str(saga_id), (1, 4, True))]):
+        make_due(saga_id)
+        assert sweep() == 1
+        assert sent(shared) == expected
+    second = trial.begin()
+
+    assert sent(shared) == [(str(second), (1, 4, False, "orders.trial/1"))]
 
 
 def test_a_wake_up_whose_message_is_lost_is_forgotten_within_a_second(shared, monkeypatch):

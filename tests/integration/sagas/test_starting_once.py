@@ -6,7 +6,7 @@ from importlib import import_module
 
 import pytest
 
-from sagas.api import Again, AlreadyStarted, UnfitKey, start, transaction, uuid7
+from sagas.api import Again, AlreadyStarted, IdTaken, UnfitKey, start, transaction, uuid7
 from sagas.models import SagaInstance, StepRun
 from sagas.orchestration import registry
 from sagas.statements import cursor_of
@@ -49,6 +49,23 @@ def test_the_key_of_a_saga_that_has_ended_is_still_taken(broker):
 
     assert begin() == first
     assert broker.take() == []
+
+
+@pytest.mark.parametrize(
+    ("key", "again"), [("order-1", Again.AFTER_END), *(("order-2", each) for each in Again)]
+)
+def test_the_id_of_another_saga_is_refused_and_the_callers_transaction_left_alone(
+    broker, key, again
+):
+    first = begin()
+    broker.drain()
+    state = trial.TrialState(subject=first)
+    with transaction("orders"):
+        with pytest.raises(IdTaken, match=f"{first} is the id of another saga"):
+            start(trial.TRIAL, state, key=key, saga_id=first, again=again)
+        start(trial.TRIAL, state, key="order-3")
+
+    assert sorted(SagaInstance.objects.values_list("key", flat=True)) == ["order-1", "order-3"]
 
 
 def test_the_same_key_under_another_name_is_another_saga(broker):

@@ -303,6 +303,63 @@ def test_the_longer_the_queue_the_more_patience_a_hint_gets(broker, queue):
     assert sweep() == 1, "however long the queue, a lost hint is given again"
 
 
+@pytest.fixture
+def depths(monkeypatch, settings):
+    """Says how many messages wait in the queue of each context."""
+    settings.STEP_QUEUES = "per-context"
+    waiting = {}
+    monkeypatch.setattr(canvas, "depth", lambda queue: waiting.get(queue, 0))
+    return waiting
+
+
+def test_a_saga_whose_queue_is_empty_does_not_wait_for_the_queue_of_others(broker, depths):
+    lost, queued = trial.begin(), trial.begin()
+    broker.take()
+    set_row(lost, due_at=-1)
+    set_row(queued, due_at=-1, cursor=2)
+    depths["payments"] = 100 * int(conf.SWEEP_BATCH)
+
+    assert sweep() == 1
+    assert [message.tasks[0].args[0] for message in broker.take()] == [str(lost)]
+
+
+def test_a_branch_whose_queue_is_empty_does_not_wait_for_the_queue_of_others(broker, group, depths):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE sagas_steprun SET due_at = clock_timestamp() - interval '1 second'"
+            " WHERE due_at IS NOT NULL"
+        )
+    depths["payments"] = 100 * int(conf.SWEEP_BATCH)
+
+    sweep()
+    assert {message.options["queue"] for message in broker.take()} == {"billing", "orders"}
+
+
+@pytest.mark.parametrize("off", [timedelta(minutes=-10), timedelta(minutes=10)])
+@pytest.mark.parametrize("parked", [None, 0])
+def test_who_is_overdue_is_told_by_the_clock_by_which_it_is_due(
+    broker, queue, monkeypatch, off, parked
+):
+    """Else an overdue saga of which beat's machine does not know it comes again each second."""
+    over, not_over = trial.begin(), trial.begin()
+    broker.take()
+    for saga_id, deadline in ((over, -5), (not_over, 300)):
+        set_row(
+            saga_id,
+            due_at=-1,
+            deadline_at=deadline,
+            parked_at=parked,
+            parked_reason=None if parked is None else "by hand",
+        )
+    right = clock.real
+    with monkeypatch.context() as wrong:
+        wrong.setattr(clock, "real", lambda: right() + off)
+        sweep()
+
+    assert [row(saga_id).status for saga_id in (over, not_over)] == ["compensating", "running"]
+    assert {seconds_ahead(row(saga_id).due_at) > 0 for saga_id in (over, not_over)} == {True}
+
+
 def test_without_a_broker_the_sweeper_takes_the_queue_for_empty(celery_without_broker):
     assert canvas.depth("steps") == 0
 

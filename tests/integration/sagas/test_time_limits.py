@@ -8,15 +8,18 @@ from django.db import connection
 
 from sagas import clock
 from sagas.api import Lock, Meeting, parallel, retriable, skip
+from sagas.core.keys import Direction
 from sagas.core.step import compensatable
 from sagas.failpoints import listening
 from sagas.models import StepRun
 from sagas.orchestration import limits, registry, stops, store
+from sagas.orchestration.branches import run_branch
+from sagas.orchestration.executor import run_link
 from sagas.orchestration.sweep import sweep
 from sagas.simulation import stage as stage_of_rehearsals
 from sagas.simulation.grid import every_placement
 from sagas.standing import sentence
-from tests.integration.sagas import slow, trial
+from tests.integration.sagas import fan, slow, trial
 from tests.integration.sagas.conftest import make_due, row
 from tests.integration.sagas.slow import MINUTE, SLOW
 from tests.together import together
@@ -114,6 +117,46 @@ def test_a_message_that_comes_too_late_turns_the_saga_round_while_nobody_sweeps(
 
     assert_turned_round(saga_id, "take")
     assert "take" not in trial.effects(saga_id)
+
+
+MACHINES = [
+    pytest.param(timedelta(minutes=10), 300, "running", id="ahead"),
+    pytest.param(timedelta(minutes=-10), -5, "compensating", id="behind"),
+]
+
+
+def on_another_machine(monkeypatch, saga_id, off, left):
+    """Set how many seconds a saga has left, and a clock that is off for whoever takes it up."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE sagas_saga SET deadline_at = clock_timestamp() + make_interval(secs => %s)"
+            " WHERE id = %s",
+            [left, saga_id],
+        )
+    right = clock.real
+    monkeypatch.setattr(clock, "real", lambda: right() + off)
+
+
+@pytest.mark.parametrize(("off", "left", "status"), MACHINES)
+def test_a_worker_whose_clock_is_wrong_tells_by_the_databases_whether_the_time_is_over(
+    broker, monkeypatch, off, left, status
+):
+    saga_id = trial.begin()
+    on_another_machine(monkeypatch, saga_id, off, left)
+    run_link(saga_id, 1, 1, Direction.DO)
+
+    assert row(saga_id).status == status
+    assert trial.effects(saga_id) == (["take"] if status == "running" else [])
+
+
+@pytest.mark.parametrize(("off", "left", "status"), MACHINES)
+def test_a_branch_whose_workers_clock_is_wrong_is_told_by_the_databases_too(
+    broker, group, monkeypatch, off, left, status
+):
+    on_another_machine(monkeypatch, group, off, left)
+    run_branch(group, fan.PACK)
+
+    assert row(group).status == status
 
 
 def test_beat_that_was_away_finds_the_time_over_when_it_comes_back(broker, at_hold):

@@ -1,13 +1,17 @@
 """A saga that waits: what wakes it, what ends the wait, and what it costs meanwhile."""
 
 import secrets
+from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from sagas import clock
 from sagas.api import (
     Cancellation,
+    Saga,
     Signaled,
     UnfitPayload,
     UnknownSignal,
@@ -16,12 +20,14 @@ from sagas.api import (
     park,
     resume,
     signal,
+    start,
     transaction,
     uuid7,
+    wait_for,
 )
 from sagas.core.keys import Direction
 from sagas.models import Signal, StepFault, StepRun
-from sagas.orchestration import store
+from sagas.orchestration import registry, store
 from sagas.orchestration.carried import LinkEnd
 from sagas.orchestration.executor import run_link
 from sagas.orchestration.status import NoSuchSaga
@@ -30,7 +36,7 @@ from sagas.reasons import UnfitText
 from sagas.transactions import is_detached
 from tests.integration.sagas import trial, waiting
 from tests.integration.sagas.conftest import make_due, row
-from tests.integration.sagas.waiting import LISTENING, PATIENT, SLEEPY, Approved
+from tests.integration.sagas.waiting import LISTENING, PATIENT, SLEEPY, Approved, ListenState
 
 HOUR = timedelta(hours=1)
 
@@ -199,6 +205,36 @@ def test_a_payload_of_another_type_is_refused_by_the_name_of_its_field(broker, p
     with pytest.raises(UnfitPayload, match=f"orders.listening, signal approve: {said}"):
         signal(saga_id, "approve", payload, key="1")
     assert Signal.objects.count() == 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loose:
+    anything: Any
+
+
+LOOSE = Saga(
+    name="orders.loose",
+    version=1,
+    state=ListenState,
+    deadline=timedelta(days=2),
+    steps=(wait_for("say", signal=Loose, within=timedelta(hours=1)), waiting.booking()),
+)
+
+
+@pytest.mark.parametrize("anything", [float("nan"), float("inf"), Decimal("1.5")])
+def test_a_payload_that_is_no_json_is_refused_and_leaves_the_callers_transaction_alone(
+    broker, monkeypatch, anything
+):
+    monkeypatch.setattr(registry, "SAGAS", dict(registry.SAGAS))
+    registry.add(LOOSE)
+    with transaction("orders"):
+        saga_id = start(LOOSE, ListenState(), key="1")
+    with transaction("orders"):
+        with pytest.raises(UnfitPayload, match=r"orders.loose, signal say: what is no JSON"):
+            signal(saga_id, "say", {"anything": anything}, key="1")
+        signal(saga_id, "say", {"anything": 1}, key="1")
+
+    assert Signal.objects.get().payload == {"anything": 1}
 
 
 @pytest.mark.parametrize("by", [r"C:\u0000", r"C:\\u0000", r"\ud800", "\N{GRINNING FACE}"])
