@@ -69,6 +69,23 @@ def tail(here):
     return tailing.tail(here)
 
 
+def alter_server(name, value):
+    """Let a setting of the server be in force in all its processes.
+
+    When this session has read it the server has told them all, and whoever carries out a
+    checkpoint reads it before that at the latest.
+    """
+    run(f"ALTER SYSTEM SET {name} = '{value}'")
+    run("SELECT pg_reload_conf()")
+    eventually(lambda: run(f"SHOW {name}") == [(value,)], PATIENCE, f"{name} is {value}")
+    run("CHECKPOINT")
+
+
+def reset_server(name):
+    run(f"ALTER SYSTEM RESET {name}")
+    run("SELECT pg_reload_conf()")
+
+
 def delivered(broker):
     """The event ids of all delivery messages, in their order."""
     sent = [message for message in broker.take() if message.task == "sagas.deliver"]
@@ -329,11 +346,9 @@ def test_without_its_slot_the_tailer_says_what_to_do_and_the_relay_goes_on(broke
 @pytest.fixture
 def small_ceiling_of_the_server(here):
     """The server itself throws the log away that a slot has still to read."""
-    run("ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'")
-    run("SELECT pg_reload_conf()")
+    alter_server("max_slot_wal_keep_size", "1MB")
     yield
-    run("ALTER SYSTEM RESET max_slot_wal_keep_size")
-    run("SELECT pg_reload_conf()")
+    reset_server("max_slot_wal_keep_size")
 
 
 def write_much():
@@ -401,8 +416,7 @@ def test_what_is_in_the_log_and_not_yet_seen_by_others_waits_for_the_next_look(b
     listen()
     teller, other = a_teller(), a_teller()
     [event_id] = tell(other, "before")
-    run("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
-    run("SELECT pg_reload_conf()")
+    alter_server("synchronous_standby_names", "nobody")
 
     def waits():
         run("SET synchronous_commit = on")
@@ -415,8 +429,7 @@ def test_what_is_in_the_log_and_not_yet_seen_by_others_waits_for_the_next_look(b
             write_much()
             found = first, tailing.tail(here), len(delivered(broker))
         finally:
-            run("ALTER SYSTEM RESET synchronous_standby_names")
-            run("SELECT pg_reload_conf()")
+            reset_server("synchronous_standby_names")
         return found
 
     ids, found = together(waits, looks)
