@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import InterfaceError, OperationalError, connections
 from django.urls import reverse
 
 from orders.models import Outbox
@@ -224,6 +225,26 @@ def test_a_tailer_killed_after_publishing_and_before_the_slot_moved_reads_it_aga
 
     assert tail(here) == 0, "read again, and found marked"
     assert read_up_to(here) != before
+
+
+@pytest.mark.parametrize("place", ["tail.read", "relay.published", "relay.committed"])
+def test_a_session_that_is_cut_in_a_look_is_a_database_that_is_away(broker, here, place):
+    """Whoever looks goes on for that, and for no other error of the driver."""
+    listen()
+    [event_id] = tell(a_teller(), "hello")
+    reader = connections[here].connection.info.backend_pid
+
+    def cut(reached, _):
+        if reached == place:
+            [gone] = together(lambda: run("SELECT pg_terminate_backend(%s, 20000)", [reader]))
+            assert gone == [(True,)]
+
+    with failpoints.listening(cut), pytest.raises((OperationalError, InterfaceError)):
+        tail(here)
+    connections.close_all()
+
+    tail(here)
+    assert outbox(event_id=event_id).published_at is not None
 
 
 def test_when_the_broker_refuses_neither_mark_nor_slot_moves(broker, here, monkeypatch):
