@@ -92,6 +92,32 @@ def unhurried(settings):
     settings.SAGAS = {**settings.SAGAS, **slices, "STEP_TIMEOUT": 120.0}
 
 
+# Seconds. All end before the deadline of the trial saga, which is of five minutes.
+LASTING = {
+    "LEASE": 60.0,
+    "VISIBILITY": 120.0,
+    "DELAY_BASE": 30.0,
+    "DELAY_CAP": 60.0,
+    "HINT_GRACE": 20.0,
+    "HINT_CAP": 100.0,
+    "BUSY_GRACE": 60.0,
+    "RELAY_LEASE": 60.0,
+    "OUTSIDE_LEASE": 60.0,
+    "REPUBLISH_AFTER": 30.0,
+    "WATCH_INTERVAL": 20.0,
+}
+
+
+@pytest.fixture
+def lasting(unhurried, settings):
+    """A lease, a delay or a grace is over when the test says so, and not because it is slow.
+
+    For tests without processes, which the fast profile lets wait for real, and not for long.
+    """
+    settings.SAGAS = {**settings.SAGAS, **LASTING}
+    settings.PAYMENT_PROVIDER_TIMEOUT = 20.0
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(request, django_test_environment, django_db_blocker):
     """The test database, made also when no test of the run bears pytest-django's own mark."""

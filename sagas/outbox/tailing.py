@@ -85,8 +85,10 @@ def tail_to_the_end(alias: str) -> int:
 def _look_once(alias: str, end: str | None = None) -> "_Look":
     slot, flushed = _facts(alias)
     look = _Look(alias)
-    # The server keeps the answer, however large, and no transaction is open while it is read.
-    with closing(connections[alias].chunked_cursor()) as cursor:
+    # The server keeps the answer, however large, and no transaction is open while it is read. In a
+    # session that was cut the cursor cannot be closed: that is left to the next statement to say,
+    # in Django's words. Closed once more, then without the server, it does not count as forgotten.
+    with closing(connections[alias].chunked_cursor()) as cursor, cursor:
         try:
             cursor.execute(_PEEK, [slot, end, MOST_CHANGES, PUBLICATION])
         except DatabaseError as error:

@@ -130,7 +130,8 @@ def test_a_customer_buys_with_a_double_click_and_watches_the_order(processes, cu
 
         # Without a reload: the page keeps itself up to date, and says the sentence once.
         page.wait_for_selector("[data-final=yes]", timeout=30_000)
-        expect(page.locator("#voice")).to_have_text("Thank you. Your order is confirmed and paid.")
+        said = "Thank you. Your order is confirmed and paid."
+        expect(page.locator("#voice")).to_have_text(said, timeout=30_000)
         assert page.url == address
         visit.look()
         page.click("#to-invoice")

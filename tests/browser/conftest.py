@@ -14,11 +14,11 @@ from tests.conftest import chromium
 
 # Stages that last long enough to be seen, and few attempts before a person is asked.
 UNHURRIED = {
-    "PAYMENT_PROVIDER_TIMEOUT": "5",
-    "SAGAS_STEP_TIMEOUT": "8",
-    "SAGAS_HARD_LIMIT": "9",
-    "SAGAS_LEASE": "10",
-    "SAGAS_VISIBILITY": "20",
+    "PAYMENT_PROVIDER_TIMEOUT": "10",
+    "SAGAS_STEP_TIMEOUT": "13",
+    "SAGAS_HARD_LIMIT": "14",
+    "SAGAS_LEASE": "15",
+    "SAGAS_VISIBILITY": "25",
     "SAGAS_MAX_ATTEMPTS": "3",
 }
 

@@ -26,7 +26,7 @@ def test_a_customer_finds_orders_and_watches_the_order_to_its_invoice(shop, open
     fill_the_cart(window)
 
     page.get_by_label("The payment goes through.").first.check()
-    with provider(action="slow", seconds=3):
+    with provider(action="slow", seconds=6):
         page.get_by_role("button", name="Place order and pay").click()
         for stage in STAGES:
             expect(page.locator("[data-sentence]")).to_have_text(stage)

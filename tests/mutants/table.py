@@ -702,6 +702,11 @@ BY_HAND = {
         "WHERE published_at IS NULL ORDER BY number",
         "ORDER BY number",
     ),
+    "a session that is cut in a look is a database that is away": (
+        "sagas.outbox.tailing",
+        "chunked_cursor()) as cursor, cursor:",
+        "chunked_cursor()) as cursor:",
+    ),
     "a slot above its ceiling is dropped": (
         "sagas.outbox.slots",
         "tail.retained > ceiling and drop_slot(alias)",

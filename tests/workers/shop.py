@@ -76,7 +76,13 @@ def wait_for_rest(timeout=60, meanwhile=lambda: None):
         eventually(is_at_rest, timeout, "all sagas end")
     except AssertionError as late:
         raise AssertionError(f"{late}; unfinished: {stuck()}") from late
-    eventually(lambda: unsettled() == 0 or None, 30, "all events are applied")
+    eventually(nothing_moves, 30, "all events are applied")
+
+
+def nothing_moves():
+    """Whether all has ended, and nothing of it has begun anything while that was looked at."""
+    before = begun()
+    return unfinished() == unsettled() == 0 and begun() == before
 
 
 def stuck():
@@ -84,6 +90,12 @@ def stuck():
         "SELECT status, cursor, attempts, past_return, parked_reason, count(*) FROM sagas_saga"
         " WHERE finished_at IS NULL GROUP BY 1, 2, 3, 4, 5"
     )
+
+
+def begun():
+    """How many sagas and events there ever were."""
+    tables = ["sagas_saga", *(f"{context}_outbox" for context in settings.CONTEXTS)]
+    return [one(f"SELECT count(*) FROM {table}") for table in tables]
 
 
 def unsettled():

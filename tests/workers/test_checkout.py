@@ -8,6 +8,7 @@ from tests.databases import rows
 from tests.processes import eventually
 from tests.workers.shop import (
     count_the_money,
+    misfortune,
     one,
     open_shop,
     provider_intents,
@@ -56,7 +57,7 @@ def test_a_commit_wakes_the_relay_without_waiting_for_a_tick(processes):
     processes.worker(queues=["ticks", "fresh", "events"])
     open_shop()
 
-    eventually(lambda: one("SELECT count(*) FROM billing_billingaccount") == 1, 10, "the account")
+    eventually(lambda: one("SELECT count(*) FROM billing_billingaccount") == 1, 30, "the account")
     created = dict(rows("SELECT id, created_at FROM orders_outbox"))
     applied = rows("SELECT event_id, applied_at FROM billing_inbox")
     lag = max(at - created[event] for event, at in applied)
@@ -70,7 +71,7 @@ def test_a_rejection_finds_its_way_back_through_link_error_without_a_sweeper(pro
     shop = open_shop()
     order = shop.buy(sku="RARE")
 
-    eventually(lambda: status_of(order) == "failed", 10, "the order is closed")
+    eventually(lambda: status_of(order) == "failed", 30, "the order is closed")
 
 
 def test_two_relays_at_once_deliver_every_event_once(processes):
@@ -80,19 +81,20 @@ def test_two_relays_at_once_deliver_every_event_once(processes):
     for number in range(60):
         register_customer(email=f"c{number}@example.test", name=f"Example {number}")
 
-    eventually(lambda: one("SELECT count(*) FROM billing_billingaccount") == 60, 20, "the accounts")
-    eventually(lambda: unsettled() == 0 or None, 20, "all events are settled")
+    eventually(lambda: one("SELECT count(*) FROM billing_billingaccount") == 60, 60, "the accounts")
+    eventually(lambda: unsettled() == 0 or None, 30, "all events are settled")
     assert one("SELECT count(*) FROM billing_inbox") == 60
     assert one("SELECT count(*) FROM orders_outbox") == 60
 
 
 def test_a_cancel_before_the_pivot_undoes_everything_and_after_it_is_refused(running):
     shop = open_shop()
+    misfortune("busy", operation="confirm", times=5)  # so that it is not paid before the cancel
     early = shop.buy("card_slow")
     answer = cancel_order(customer_id=shop.customer_id, order_id=early.id, by="customer")
     assert answer.name in {"ACCEPTED", "ASKED"}  # asked, where orders are detached
     late = shop.buy()
-    eventually(lambda: status_of(late) == "confirmed", 20, "the order is confirmed")
+    eventually(lambda: status_of(late) == "confirmed", 30, "the order is confirmed")
     answer = cancel_order(customer_id=shop.customer_id, order_id=late.id, by="customer")
     assert answer.name not in {"ACCEPTED", "ASKED"}
 

@@ -309,7 +309,7 @@ def test_a_worker_that_freezes_and_thaws_after_the_cancel_leaves_no_hold(
     shop = open_shop()
     killer.arm([place], "stop")
     order = shop.buy()
-    eventually(lambda: killer.hit(place), 20, "a worker froze")
+    eventually(lambda: killer.hit(place), 30, "a worker froze")
 
     answer = cancel_order(customer_id=shop.customer_id, order_id=order.id, by="customer")
     assert answer.name in {"ACCEPTED", "ASKED"}
@@ -330,7 +330,7 @@ def test_a_worker_that_freezes_before_the_capture_and_thaws_late_captures_once(r
     place = "intent.committed/capture_payment"
     killer.arm([place], "stop")
     order = shop.buy()
-    eventually(lambda: killer.hit(place), 20, "a worker froze")
+    eventually(lambda: killer.hit(place), 30, "a worker froze")
     answer = cancel_order(customer_id=shop.customer_id, order_id=order.id, by="customer")
     assert answer.name == "TOO_LATE"
     eventually(lambda: Order.objects.get(id=order.id).status == "confirmed", 30, "taken over")

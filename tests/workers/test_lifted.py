@@ -154,7 +154,7 @@ def test_a_project_that_has_only_the_engine_runs_its_own_saga(project, database)
         "50": ("compensated", "oven_full"),
     }
     assert database.execute("SELECT free, baked FROM bakery_oven").fetchall() == [(10, 3)]
-    eventually(lambda: "sagas.relay" in worker.read_text() or None, 20, "the ticks come")
+    eventually(lambda: "sagas.relay" in worker.read_text() or None, 30, "the ticks come")
     trouble = re.compile(r"Traceback|ERROR|CRITICAL")
     assert [line for line in worker.read_text().splitlines() if trouble.search(line)] == []
     assert worker.read_text().count("message_unreadable") == len(RUBBISH)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from decimal import Decimal
@@ -120,10 +121,8 @@ def placed():
 
 def test_a_replay_that_is_killed_goes_on_and_another_adds_nothing(running, sales):
     command = ["manage.py", "replay", str(sales), "--json", "--in-flight", "2"]
-    killed = running._start("replay", command, {})
-    eventually(lambda: placed() >= 8 or not killed.alive, 60, "some orders are placed")
-    assert killed.alive, killed.output()
-    running.kill(killed)
+    killed = running._start("replay", command, {"CONCORD_FAILPOINTS": "start.committed=kill:9"})
+    assert eventually(killed.process.poll, 60, "it is killed") == -signal.SIGKILL, killed.output()
     assert 8 <= placed() < INVOICES
 
     document, said = replay(sales)

@@ -47,8 +47,8 @@ def test_no_message_ends_a_worker(processes):
     eventually(lambda: "sagas.no_such_task" in worker.output() or None, 30, "it has read them all")
     assert worker.alive
     rubbish = {**DROPPED, **LEFT_TO_CELERY}
-    eventually(lambda: is_kept("sagas.no_such_task"), 20, "the last of them is kept")
-    eventually(lambda: every_kept_one_is_said(worker), 20, "each is said")
+    eventually(lambda: is_kept("sagas.no_such_task"), 30, "the last of them is kept")
+    eventually(lambda: every_kept_one_is_said(worker), 30, "each is said")
     assert len(DROPPED) + 1 <= kept_in_all() <= len(rubbish) + 1
     assert "Unrecoverable" not in worker.output()
 
@@ -65,8 +65,8 @@ def test_no_message_on_rabbitmq_ends_a_worker(processes):
 
     eventually(lambda: "sagas.no_such_task" in worker.output() or None, 30, "it has read them all")
     assert worker.alive
-    eventually(lambda: is_kept("sagas.no_such_task"), 20, "the last of them is kept")
-    eventually(lambda: every_kept_one_is_said(worker), 20, "each is said")
+    eventually(lambda: is_kept("sagas.no_such_task"), 30, "the last of them is kept")
+    eventually(lambda: every_kept_one_is_said(worker), 30, "each is said")
     assert kept_in_all() >= len(REFUSED) + 1
     assert "Unrecoverable" not in worker.output()
 
@@ -85,7 +85,7 @@ def test_what_a_task_can_do_nothing_with_is_kept_and_no_task_fails(processes):
     worker = processes.worker()
     put(*WRONG_ARGUMENTS)
 
-    eventually(lambda: kept_in_all() == len(WRONG_ARGUMENTS), 20, "they are kept")
+    eventually(lambda: kept_in_all() == len(WRONG_ARGUMENTS), 30, "they are kept")
     assert worker.alive
     assert "Traceback" not in worker.output()
 
@@ -110,11 +110,11 @@ def test_a_parent_killed_beside_the_write_has_lost_the_message_or_kept_it(proces
     worker = processes.worker(failpoints=f"{place}=kill:1")
     put(b"{not json at all")
 
-    eventually(lambda: not worker.alive, 20, "the parent is killed")
+    eventually(lambda: not worker.alive, 30, "the parent is killed")
     assert UnreadableMessage.objects.count() == rows
     processes.worker()
     put(b"[1, 2]")
-    eventually(lambda: kept_in_all() == rows + 1, 20, "the next one is kept")
+    eventually(lambda: kept_in_all() == rows + 1, 30, "the next one is kept")
 
 
 @pytest.mark.timeout(90)
@@ -125,10 +125,10 @@ def test_a_worker_whose_table_is_away_logs_and_goes_on(processes):
         cursor.execute("ALTER TABLE sagas_unreadable RENAME TO sagas_elsewhere")
     try:
         put(b"{not json at all", b"[1, 2]")
-        eventually(lambda: worker.output().count("message_unreadable") == 2, 20, "both are logged")
+        eventually(lambda: worker.output().count("message_unreadable") == 2, 30, "both are logged")
     finally:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE sagas_elsewhere RENAME TO sagas_unreadable")
     put(message("sagas.no_such_task", [NOBODY], "steps"))
-    eventually(lambda: "sagas.no_such_task" in worker.output() or None, 20, "it reads on")
+    eventually(lambda: "sagas.no_such_task" in worker.output() or None, 30, "it reads on")
     assert worker.alive

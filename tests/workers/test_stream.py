@@ -4,6 +4,7 @@ import signal
 import subprocess
 from contextlib import contextmanager, suppress
 
+import psutil
 import pytest
 import redis
 from django.conf import settings as project
@@ -69,7 +70,7 @@ def a_valkey_of_its_own(tmp_path):
                 return client.ping()
 
         try:
-            eventually(answers, 10, "it answers")
+            eventually(answers, 30, "it answers")
             yield server, f"unix://{path}?db=0"
         finally:
             server.kill()
@@ -81,15 +82,15 @@ def test_it_streams_what_is_committed_and_stops_when_it_is_told_to(on, processes
     teller = a_teller()
     tell(teller, *"abc")
 
-    eventually(lambda: entries() == numbers(teller, 3), 10, "everything is there")
-    eventually(lambda: due() == 0, 10, "nothing is due any more")
+    eventually(lambda: entries() == numbers(teller, 3), 30, "everything is there")
+    eventually(lambda: due() == 0, 30, "nothing is due any more")
     assert processes.stop(running) == 0
 
 
 def test_without_a_stream_it_ends_and_says_why(committed_db, processes):
     running = processes._start("stream", ["manage.py", "outbox", "stream"], {"RELAY_STREAM": ""})
 
-    assert eventually(running.process.poll, 20, "it ends") == 2
+    assert eventually(running.process.poll, 30, "it ends") == 2
     assert "RELAY_STREAM is not set" in running.output()
 
 
@@ -98,7 +99,7 @@ def test_killed_at_each_place_the_next_one_goes_on(on, processes, place):
     running = processes.stream(env={**on, "CONCORD_FAILPOINTS": f"{place}=kill:1"})
     teller = a_teller()
     tell(teller, *"abc")
-    assert eventually(running.process.poll, 20, "it was killed") == -signal.SIGKILL
+    assert eventually(running.process.poll, 30, "it was killed") == -signal.SIGKILL
 
     processes.stream(env=on)
     tell(teller, "d")
@@ -112,7 +113,7 @@ def test_killed_at_each_place_the_relay_goes_on(on, processes, place):
     running = processes.stream(env={**on, "CONCORD_FAILPOINTS": f"{place}=kill:1"})
     teller = a_teller()
     tell(teller, *"abc")
-    assert eventually(running.process.poll, 20, "it was killed") == -signal.SIGKILL
+    assert eventually(running.process.poll, 30, "it was killed") == -signal.SIGKILL
 
     processes.worker(env=on)
     processes.beat(env=on)
@@ -126,7 +127,7 @@ def test_a_ring_that_was_lost_is_not_needed(on, processes, monkeypatch):
     teller = a_teller()
     tell(teller, "hello")
 
-    eventually(lambda: entries() == numbers(teller, 1), 10, "it is there all the same")
+    eventually(lambda: entries() == numbers(teller, 1), 30, "it is there all the same")
 
 
 def test_several_beside_a_worker_stream_every_event_once_and_in_order(on, processes):
@@ -151,11 +152,8 @@ def test_one_that_froze_in_the_middle_is_not_waited_for_longer_than_its_lease(on
     frozen = processes.stream(env={**on, "CONCORD_FAILPOINTS": "stream.selected=stop:1"})
     teller = a_teller()
     tell(teller, *"abc")
-    eventually(
-        lambda: rows("SELECT 1 FROM orders_streamlease WHERE leased_until > clock_timestamp()"),
-        10,
-        "it has taken them",
-    )
+    stands = psutil.Process(frozen.pid)
+    eventually(lambda: stands.status() == psutil.STATUS_STOPPED, 30, "it has taken them")
 
     processes.stream(env=on)
     eventually(lambda: due() == 0, 30, "another has done it")
@@ -171,11 +169,11 @@ def test_it_outlives_a_session_that_is_cut(on, processes):
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
         " WHERE application_name = 'streamer'"
     )
-    eventually(lambda: rows(cut)[0][0] > 0, 10, "its session is cut")
+    eventually(lambda: rows(cut)[0][0] > 0, 30, "its session is cut")
     teller = a_teller()
     tell(teller, *"abc")
 
-    eventually(lambda: entries() == numbers(teller, 3), 15, "everything is there")
+    eventually(lambda: entries() == numbers(teller, 3), 30, "everything is there")
     assert running.alive
     assert "stream_database_away" in running.output()
 
@@ -184,10 +182,10 @@ def test_it_outlives_the_redis_of_the_rings(on, processes, tmp_path):
     with a_valkey_of_its_own(tmp_path) as (server, url):
         running = processes.stream(env={**on, "REDIS_URL": url})
         server.kill()
-        eventually(lambda: "stream_bell_away" in running.output(), 10, "it has noticed")
+        eventually(lambda: "stream_bell_away" in running.output(), 30, "it has noticed")
         teller = a_teller()
         tell(teller, *"abc")
-        eventually(lambda: entries() == numbers(teller, 3), 15, "everything is there")
+        eventually(lambda: entries() == numbers(teller, 3), 30, "everything is there")
         assert running.alive
 
 
@@ -200,8 +198,8 @@ def test_it_outlives_the_redis_of_the_stream(processes, settings, committed_db, 
         server.wait(10)
         teller = a_teller()
         tell(teller, *"abc")
-        eventually(lambda: "stream_unreached" in running.output(), 10, "it has noticed")
+        eventually(lambda: "stream_unreached" in running.output(), 30, "it has noticed")
     with a_valkey_of_its_own(tmp_path) as (_, url):
         eventually(lambda: entries(url) == numbers(teller, 3), 30, "everything is there")
+        eventually(lambda: due() == 0, 30, "nothing is due any more")
         assert running.alive
-        assert due() == 0

@@ -36,4 +36,4 @@ def test_an_event_that_the_relay_will_never_send_is_found_by_its_missing_hop(pro
     assert (coupons(), messages(order)) == (["granted"], ["order_confirmed", "coupon_granted"])
     assert (flow().redrives, "billing has not handled" in missing) == (1, True)
     make_due()
-    eventually(lambda: flow().state == "completed" or None, 20, "the watchdog has seen it")
+    eventually(lambda: flow().state == "completed" or None, 30, "the watchdog has seen it")

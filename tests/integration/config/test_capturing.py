@@ -5,7 +5,7 @@ from django.conf import settings
 
 from config.chaos.injections.messages import PREFIX, _capture
 
-QUIET = 0.05
+QUIET = 0.5
 
 
 def listener():

@@ -42,7 +42,7 @@ def test_a_killed_postgresql_is_started_again_with_all_its_rows(embedded):
         session.execute("CREATE TABLE kept AS SELECT 1 AS one")
 
     os.kill(embedded.processes["postgres"].pid, signal.SIGKILL)
-    eventually(lambda: embedded.ended() == ["postgres"], 10, "PostgreSQL is gone")
+    eventually(lambda: embedded.ended() == ["postgres"], 30, "PostgreSQL is gone")
     embedded.start(redis=False)
 
     with psycopg.connect(embedded.database_url) as session:
@@ -56,7 +56,7 @@ def test_a_killed_valkey_keeps_its_messages(embedded):
         client.rpush("queue", "message")
 
     os.kill(embedded.processes["valkey"].pid, signal.SIGKILL)
-    eventually(lambda: embedded.ended() == ["valkey"], 10, "Valkey is gone")
+    eventually(lambda: embedded.ended() == ["valkey"], 30, "Valkey is gone")
     embedded.start(postgres=False)
 
     with redis.Redis.from_url(embedded.redis_url) as client:

@@ -36,20 +36,24 @@ class Up:
             start_new_session=True,
         )
         self.lines = []
-        threading.Thread(target=self._read, daemon=True).start()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
 
     def _read(self):
         with self.process.stdout as lines:
             for line in lines:
                 self.lines.append(line.rstrip("\n"))
 
+    def ends(self):
+        """Wait until it has ended and its last line is read; its exit code."""
+        code = self.process.wait(60)
+        self.reader.join(30)
+        return code
+
     def says(self, pattern, timeout=60):
         def said():
-            if self.process.poll() is not None:
-                self.process.wait()
-            return next((line for line in self.lines if re.search(pattern, line)), None) or (
-                "" if self.process.poll() is None else f"ended with {self.process.poll()}"
-            )
+            ended = f"ended with {self.ends()}" if self.process.poll() is not None else ""
+            return next((line for line in self.lines if re.search(pattern, line)), ended)
 
         seen = eventually(said, timeout, f"up says {pattern!r}")
         assert re.search(pattern, seen), "\n".join([seen, *self.lines[-40:]])
@@ -57,6 +61,14 @@ class Up:
 
     def family(self):
         return psutil.Process(self.process.pid).children(recursive=True)
+
+    def names(self):
+        """Return what runs, without what has ended since it was looked for."""
+        found = set()
+        for process in self.family():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found.add(process.name())
+        return found
 
     def child(self, *words):
         for process in self.family():
@@ -106,7 +118,14 @@ def up(instance, port):
 
 
 def gone(processes):
-    return not [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    return not any(map(lives, processes))
+
+
+def lives(process):
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.mark.timeout(180)
@@ -118,15 +137,15 @@ def test_up_is_ready_replaces_a_killed_worker_and_leaves_nothing_behind(up, port
         assert answer.status == 200
 
     family = run.family()
-    assert {p.name() for p in family} >= {"postgres"}
-    run.child("celery", "worker").kill()
+    assert run.names() >= {"postgres"}
+    eventually(lambda: run.child("celery", "worker"), 30, "a worker").kill()
     run.says("worker ended with -9, starting it again")
-    eventually(lambda: run.child("celery", "worker"), 20, "another worker")
+    eventually(lambda: run.child("celery", "worker"), 30, "another worker")
 
     family += run.family()
     os.kill(run.process.pid, signal.SIGINT)
 
-    assert run.process.wait(60) == 0
+    assert run.ends() == 0
     assert run.lines[-1].startswith("up       | stopped")
     assert gone(family)
 
@@ -145,7 +164,7 @@ def test_a_killed_supervisor_leaves_nothing_running_and_the_next_one_starts(up, 
     again = up("--no-demo")
     again.says("^ready http")
     os.kill(again.process.pid, signal.SIGINT)
-    assert again.process.wait(60) == 0
+    assert again.ends() == 0
 
 
 @pytest.mark.timeout(180)
@@ -161,10 +180,10 @@ def test_servers_that_are_named_in_the_environment_are_used_and_left_running(up,
 
     run = up("--no-demo", **addresses)
     run.says("^ready http")
-    own = {p.name() for p in run.family()}
+    own = run.names()
     os.kill(run.process.pid, signal.SIGINT)
 
-    assert run.process.wait(60) == 0
+    assert run.ends() == 0
     assert "postgres" not in own
     assert named.ended() == []
     named.stop()
@@ -181,7 +200,7 @@ def test_a_port_in_use_is_said_before_anything_is_started(up, port):
 
     assert f"port {port} cannot be used" in said
     assert "choose another with --port N" in said
-    assert run.process.wait(20) == 1
+    assert run.ends() == 1
 
 
 def test_a_second_up_in_one_checkout_says_that_one_is_running(up, instance):
@@ -191,7 +210,7 @@ def test_a_second_up_in_one_checkout_says_that_one_is_running(up, instance):
     run = up("--no-demo")
 
     run.says("`manage.py up` is already running in this checkout: stop it with Ctrl-C there")
-    assert run.process.wait(20) == 1
+    assert run.ends() == 1
     embedded.stop()
 
 
@@ -199,11 +218,11 @@ def test_no_worker_at_all_is_refused(up):
     run = up("--workers", "0")
 
     run.says("--workers has to be at least 1")
-    assert run.process.wait(20) == 1
+    assert run.ends() == 1
 
 
 def test_servers_that_do_not_start_are_reported_with_the_remedy(up):
     run = up("--no-demo", PG_BIN="/nowhere")
 
     run.says("/nowhere")
-    assert run.process.wait(30) == 1
+    assert run.ends() == 1

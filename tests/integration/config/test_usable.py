@@ -30,7 +30,7 @@ def test_a_connection_that_the_server_has_cut_is_not_usable(own):
     pid = own.connection.info.backend_pid
     cut(pid)
 
-    eventually(lambda: not own.is_usable(), 10, "the cut is seen")
+    eventually(lambda: not own.is_usable(), 30, "the cut is seen")
 
 
 def test_a_connection_with_a_notice_to_read_is_asked_and_usable(own):

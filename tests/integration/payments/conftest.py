@@ -16,7 +16,7 @@ def provider(running_provider, settings):
     running_provider.reset()
     settings.PAYMENT_PROVIDER_URL = running_provider.url
     settings.PAYMENT_PROVIDER_KEY = KEY
-    settings.PAYMENT_PROVIDER_TIMEOUT = 1.0
+    settings.PAYMENT_PROVIDER_TIMEOUT = 3.0  # as long as each call that hangs is waited for
     return running_provider
 
 

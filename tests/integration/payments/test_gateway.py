@@ -168,7 +168,7 @@ def test_a_key_that_is_busy_is_busy_also_out_of_the_store(monkeypatch):
 def test_our_own_mistakes_are_defects_and_say_nothing_about_the_money(port, provider):
     ref = prepared(port)
     unknown_card = NewIntent(amount=1, currency="GBP", token="card_of_nobody", reference="r")
-    stranger = HttpGateway(url=provider.url, key="wrong", timeout=1)
+    stranger = HttpGateway(url=provider.url, key="wrong", timeout=20)
 
     for wrong in (
         lambda: port.prepare(unknown_card, call("card")),

@@ -392,7 +392,7 @@ def test_a_batch_whose_slice_is_spent_gives_the_unbegun_back_with_their_attempt(
         (2, 4, False),
         (1, 4, False, "orders.trial/1"),
     ]
-    settings.SAGAS = {**settings.SAGAS, "TIME_SLICE": 1.0}
+    settings.SAGAS = {**settings.SAGAS, "TIME_SLICE": 60.0}
     forward(ids[1])
     shared.drain()
     executor.run_link(ids[0], 2, 4, Direction.DO)

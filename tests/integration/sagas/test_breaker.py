@@ -323,7 +323,7 @@ def test_what_is_put_off_past_its_deadline_turns_round_at_the_deadline(broker):
     broker.drain()
     saga = row(saga_id)
     assert saga.not_before > saga.deadline_at
-    assert abs(saga.due_at - saga.deadline_at).total_seconds() < 1
+    assert abs(saga.due_at - saga.deadline_at).total_seconds() < 10
 
     SagaInstance.objects.filter(id=saga_id).update(deadline_at=clock.now(), due_at=clock.real())
     sweep()

