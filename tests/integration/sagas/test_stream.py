@@ -20,6 +20,7 @@ from sagas.outbox.pruning import prune
 from sagas.outbox.relay import relay
 from sagas.outbox.streaming import send, send_batch
 from sagas.tasks import relay_outboxes
+from sagas.transactions import connection_of
 from tests.databases import rows
 from tests.integration.sagas.news import Told, a_teller, listen, outbox, tell
 from tests.integration.sagas.test_relay import delivered
@@ -384,6 +385,12 @@ def test_an_event_that_waits_for_the_stream_is_not_pruned(broker, entries, setti
     assert (due(), entries()) == (0, [])
 
 
+def waits_for_the_disk(how):
+    """Say it in the session that the relay uses, which may be of another database than ``rows``."""
+    with connection_of("orders").cursor() as cursor:
+        cursor.execute(f"SET synchronous_commit = {how}")
+
+
 def test_what_gets_into_the_stream_is_on_the_disk_before(broker, entries, monkeypatch):
     """The event's own commit does not wait, and nobody else writes the log meanwhile."""
     rows("ALTER SYSTEM SET wal_writer_delay = '10s'")
@@ -397,13 +404,13 @@ def test_what_gets_into_the_stream_is_on_the_disk_before(broker, entries, monkey
 
     monkeypatch.setattr(stream, "append", looking)
     try:
-        rows("SET synchronous_commit = off")
+        waits_for_the_disk("off")
         teller = a_teller()
         with transaction("orders"):
             publish(Told(text="hello"), aggregate=teller)
             # Before the commit: what other databases of the server write comes behind it.
             places.extend(rows("SELECT pg_current_wal_insert_lsn() - '0/0'"))
-        rows("SET synchronous_commit = on")
+        waits_for_the_disk("on")
         assert send("orders") == 1
     finally:
         rows("ALTER SYSTEM RESET wal_writer_delay")
