@@ -399,6 +399,22 @@ def test_a_batch_whose_slice_is_spent_gives_the_unbegun_back_with_their_attempt(
     assert statuses(ids) == ["completed"] * 3
 
 
+@pytest.mark.parametrize("remembered", [False, True], ids=["another has it", "remembered as done"])
+def test_a_process_that_does_not_know_the_definition_takes_nobody_along(
+    shared, monkeypatch, remembered
+):
+    """It would put the other off, which a process that knows it could have begun at once."""
+    own, other = begin(2)
+    shared.take()
+    assert store.claim(own, status="running", low=1, high=4)
+    if remembered:
+        donekeys.remember(own, 1, 4, Direction.DO)
+    monkeypatch.delitem(registry.SAGAS, (trial.TRIAL.name, trial.TRIAL.version))
+    forward(own)
+
+    assert (row(other).fencing_token, row(other).not_before) == (0, None)
+
+
 def test_whoever_was_given_back_comes_before_those_who_came_later(shared, settings):
     """However its id compares with theirs, and however long there are more than a slice carries."""
     settings.SAGAS = {**settings.SAGAS, "TIME_SLICE": 0.0, "CLAIM_BATCH": 3}
