@@ -8,7 +8,7 @@ each other for ever.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -17,7 +17,14 @@ from psycopg.types.json import Jsonb
 
 from sagas.conf import conf
 from sagas.core.keys import Direction, effect_key
-from sagas.orchestration.store import Claim, Entry, StaleFencingToken, engine_cursor, with_barrier
+from sagas.orchestration.store import (
+    Claim,
+    Entry,
+    StaleFencingToken,
+    claim_of,
+    engine_cursor,
+    with_barrier,
+)
 from sagas.orchestration.worker import task_id, worker_name
 
 _OPEN = """
@@ -66,8 +73,6 @@ def open_group(saga_id: UUID, group: int, branches: Sequence[NewBranch]) -> None
             raise StaleFencingToken
 
 
-_CLAIMED = tuple(field.name for field in fields(Claim))
-
 # Whoever has to wait for the row is asked again of ``r`` alone; the saga is still as it was read
 # before. A parking has raised the token by then, so that no branch begins in a saga that is parked.
 _CLAIM = """
@@ -114,8 +119,7 @@ def claim(saga_id: UUID, step_no: int) -> Claim | None:
         row = cursor.fetchone()
     if row is None:
         return None
-    values = dict(zip(_CLAIMED, row, strict=True))
-    return Claim(**{**values, "state": json.loads(values["state"])})
+    return claim_of(row)
 
 
 # The saga's row is held until the commit: a compensation that begins meanwhile waits, and finds

@@ -6,7 +6,7 @@ the saga's own deadline. That is the sweeper, or the worker that takes up a link
 """
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sagas import clock
@@ -49,23 +49,21 @@ def counted(saga: Saga[Any], claimed: Claim) -> Claim:
     return replace(claimed, step_deadline_at=limit)
 
 
-def is_over(claimed: Claim, ahead: timedelta) -> bool:
+def is_over(claimed: Claim) -> bool:
     """Return whether the time of a claimed saga, or that of its step, is over and it may turn.
 
     By the clock of the database, whatever this machine's says: what turns round here is not carried
     on elsewhere.
-
-    :param ahead: how far this machine's clock is ahead
     """
     if claimed.status != Status.RUNNING or claimed.past_return:
         return False
     limit = min(filter(None, (claimed.deadline_at, claimed.step_deadline_at)))
-    return limit <= clock.now() - ahead
+    return limit <= clock.now() - claimed.ahead
 
 
-def turn_round(claimed: Claim, saga: Saga[Any], ahead: timedelta) -> None:
+def turn_round(claimed: Claim, saga: Saga[Any]) -> None:
     """Let a claimed saga compensate whose time is over."""
-    if claimed.deadline_at <= clock.now() - ahead:
+    if claimed.deadline_at <= clock.now() - claimed.ahead:
         stops.begin_compensation(claimed.saga_id, failure=stops.DEADLINE, by=None)
     else:
         at = stops.Standing(cursor=claimed.cursor, step=saga.steps[claimed.cursor].name)

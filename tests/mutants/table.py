@@ -429,7 +429,7 @@ BY_HAND = {
     ),
     "a worker tells by the clock of the database whether the time is over": (
         "sagas.orchestration.limits",
-        "    return limit <= clock.now() - ahead\n",
+        "    return limit <= clock.now() - claimed.ahead\n",
         "    return limit <= clock.now()\n",
     ),
     "a timer lets nobody go on before its time": (
@@ -769,13 +769,13 @@ BY_HAND = {
     ),
     "a message looks once more at its end": (
         "sagas.orchestration.batch",
-        "    if known:\n",
-        "    if False:\n",
+        "            if known:\n",
+        "            if False:\n",
     ),
     "whose row is held is given back after the others": (
         "sagas.orchestration.batch",
-        "            _let_go_of_held(held)\n",
-        "            _let_go_of_held([])\n",
+        "        _let_go_of_held(held)\n",
+        "        _let_go_of_held([])\n",
     ),
     "who is given back is rung for before a held row is waited for": (
         "sagas.orchestration.claims",
@@ -784,8 +784,28 @@ BY_HAND = {
     ),
     "a place that the message's own saga leaves is another one's": (
         "sagas.orchestration.claims",
-        '"most": most}',
-        '"most": most - (saga_id is not None)}',
+        '"others": 0 if alone else most}',
+        '"others": 0 if alone else most - (saga_id is not None)}',
+    ),
+    "who does not know a definition takes nobody along": (
+        "sagas.orchestration.claims",
+        '"others": 0 if alone else most}',
+        '"others": most}',
+    ),
+    "what broke a message off is told before what the last look fails of": (
+        "sagas.orchestration.batch",
+        "                with apart.each():\n                    _ring_for_the_rest(wake)\n",
+        "                _ring_for_the_rest(wake)\n",
+    ),
+    "what broke a batch off is told before what the giving back fails of": (
+        "sagas.orchestration.batch",
+        "                with apart.each():\n                    self._let_go_of_all()\n",
+        "                self._let_go_of_all()\n",
+    ),
+    "a machine's clock is compared when the claim is answered": (
+        "sagas.orchestration.limits",
+        "    return limit <= clock.now() - claimed.ahead\n",
+        "    return limit <= clock.now() - (clock.real() - claimed.claimed_at)\n",
     ),
     "who was given back comes before who came later": (
         "sagas.orchestration.claims",

@@ -149,6 +149,22 @@ def test_a_worker_whose_clock_is_wrong_tells_by_the_databases_whether_the_time_i
     assert trial.effects(saga_id) == (["take"] if status == "running" else [])
 
 
+def test_what_a_worker_does_between_claim_and_step_is_no_fault_of_its_clock(broker, monkeypatch):
+    """It rings for those it has left, say, and the broker hangs."""
+    saga_id = trial.begin()
+    on_another_machine(monkeypatch, saga_id, timedelta(), 5)
+    right = clock.real
+
+    def hang(name, _):
+        if name == "claim.committed":
+            monkeypatch.setattr(clock, "real", lambda: right() + timedelta(seconds=10))
+
+    with listening(hang):
+        run_link(saga_id, 1, 1, Direction.DO)
+
+    assert row(saga_id).status == "compensating"
+
+
 @pytest.mark.parametrize(("off", "left", "status"), MACHINES)
 def test_a_branch_whose_workers_clock_is_wrong_is_told_by_the_databases_too(
     broker, group, monkeypatch, off, left, status
