@@ -642,6 +642,11 @@ BY_HAND = {
         "if set(row.names) <= listening.get((row.consumer, row.producer), frozenset()):",
         "if True:",
     ),
+    "a past that has nothing to be applied is gone through without a pause": (
+        "sagas.outbox.catching_up",
+        "    return applied, row.read_to > before\n",
+        "    return applied, False\n",
+    ),
     "a look that was not quiet is not the last": (
         "sagas.outbox.catching_up",
         "past.earlier_horizon(row.producer, row.consumer), False",
