@@ -9,7 +9,7 @@ each other for ever.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -223,7 +223,9 @@ def replies(saga_id: UUID, numbers: range) -> dict[int, tuple[str, Any]]:
 _JOIN = """
 UPDATE sagas_saga SET status = %(to_status)s, cursor = %(to_cursor)s,
     past_return = %(past_return)s, state = coalesce(%(saga_state)s, state), attempts = 0,
-    hints = 0, leased_until = NULL, not_before = NULL, step_deadline_at = %(step_deadline)s,
+    hints = 0, leased_until = NULL, not_before = NULL,
+    step_deadline_at = CASE WHEN %(within)s::interval IS NOT NULL
+        THEN sagas.now() + %(within)s::interval END,
     due_at = CASE WHEN %(finished)s THEN NULL WHEN parked_at IS NOT NULL THEN due_at
         ELSE clock_timestamp() + make_interval(secs => %(grace)s) END,
     parked_at = CASE WHEN %(finished)s THEN NULL ELSE parked_at END,
@@ -243,7 +245,8 @@ class Joined:
     cursor: int
     past_return: bool
     finished: bool
-    step_deadline_at: datetime | None
+    within: timedelta | None
+    """How long it may stand at the step there."""
     state: Any = None
     """The new state, or None to leave it."""
 
@@ -263,7 +266,7 @@ def join(saga_id: UUID, group: int, target: Joined) -> UUID | None:
         "past_return": target.past_return,
         "saga_state": None if target.state is None else Jsonb(target.state),
         "finished": target.finished,
-        "step_deadline": target.step_deadline_at,
+        "within": target.within,
         "grace": conf.HINT_GRACE,
     }
     with engine_cursor() as cursor:

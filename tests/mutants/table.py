@@ -432,6 +432,11 @@ BY_HAND = {
         "    return limit <= clock.now() - claimed.ahead\n",
         "    return limit <= clock.now()\n",
     ),
+    "the time of a step is told by the clock of the database": (
+        "sagas.orchestration.limits",
+        "clock.now() - claimed.ahead + within",
+        "clock.now() + within",
+    ),
     "a timer lets nobody go on before its time": (
         "sagas.orchestration.waits",
         "if until <= clock.now():",
