@@ -42,7 +42,7 @@ def run_batch(
     known = saga is not None and wake.high <= saga.last
     with Apart() as apart:
         try:
-            return _take_up(own, saga_id, wake, known=known)
+            return _take_up(own, saga_id, wake, apart, known=known)
         finally:
             failpoint("batch.ended")
             if known:
@@ -53,7 +53,7 @@ def run_batch(
                     _ring_for_the_rest(wake)
 
 
-def _take_up(own: UUID | None, saga_id: UUID, wake: Wake, *, known: bool) -> LinkEnd:
+def _take_up(own: UUID | None, saga_id: UUID, wake: Wake, apart: Apart, *, known: bool) -> LinkEnd:
     most = int(conf.CLAIM_BATCH) if known else 1
     status = STATUS[wake.direction]
     claimed = claims.claim_batch(own, wake, status=status, most=most, alone=not known)
@@ -64,7 +64,8 @@ def _take_up(own: UUID | None, saga_id: UUID, wake: Wake, *, known: bool) -> Lin
     if known and has_left_some:
         failpoint("batch.claimed")
         sometimes("batch.full")
-        _ring_for_the_rest(wake)
+        with apart.each():  # nobody else could do what is claimed for as long as its lease
+            _ring_for_the_rest(wake)
     return _carry_out(claimed, own, saga_id, wake)
 
 

@@ -139,6 +139,7 @@ ASKED = {
         "tests/integration/orders/test_rebuild.py",
         "tests/integration/orders/test_board.py",
     ),
+    "sagas.admin.acts": ("tests/integration/admin/test_acts.py",),
     "sagas.admin.clicks": ("tests/integration/admin/test_story_timeline.py",),
     "sagas.streams": ("tests/integration/data/test_events_verified.py",),
     "sagas.outbox.resending": ("tests/integration/admin/test_acts.py",),
@@ -806,6 +807,16 @@ BY_HAND = {
         "sagas.orchestration.batch",
         "                with apart.each():\n                    _ring_for_the_rest(wake)\n",
         "                _ring_for_the_rest(wake)\n",
+    ),
+    "a batch is carried out though nobody can be rung for": (
+        "sagas.orchestration.batch",
+        "        with apart.each():  #",
+        "        if known:  #",
+    ),
+    "an act on many goes past the one that a database does not answer": (
+        "sagas.admin.acts",
+        "    except (OperationalError, InterfaceError) as away:",
+        "    except InterfaceError as away:",
     ),
     "what broke a batch off is told before what the giving back fails of": (
         "sagas.orchestration.batch",

@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 import redis
-from django.db import connection
+from django.db import OperationalError, connection
 
 from sagas.api import Cancellation, Rejected, cancel, current_run, transaction
 from sagas.core.keys import Direction
@@ -122,6 +122,23 @@ def test_a_batch_of_one_rings_for_the_rest_before_it_begins(shared, settings):
 
     assert heard == [1]
     assert sent(shared)[0] == (str(ids[1]), (1, 4, False, "orders.trial/1"))
+
+
+def test_a_batch_that_cannot_look_for_the_rest_is_carried_out_all_the_same(
+    shared, settings, monkeypatch
+):
+    """It is leased: nobody else could do it for that long."""
+    settings.SAGAS = {**settings.SAGAS, "CLAIM_BATCH": 1}
+    [own] = begin(1)
+
+    def canceled(*_, **__):
+        raise OperationalError("canceling statement due to statement timeout")
+
+    monkeypatch.setattr(claims, "next_ready", canceled)
+    with pytest.raises(OperationalError, match="timeout"):
+        forward(own)
+
+    assert (row(own).status, row(own).leased_until) == ("completed", None)
 
 
 def test_a_saga_that_was_tried_before_rings_before_it_begins(shared):
