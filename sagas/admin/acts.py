@@ -4,6 +4,7 @@ Choose, see what will happen, say why, do, see what was refused. Each act calls 
 ``manage.py`` calls; the service writes the audit row in the transaction of the change.
 """
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from django import forms
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.template.loader import render_to_string
@@ -24,8 +26,12 @@ from sagas.admin.search import as_uuid
 from sagas.models import OperatorAction
 from sagas.transactions import transaction
 
+log = logging.getLogger(__name__)
+
 MOST = 200
 """Rows in one act; more are better narrowed down by a filter."""
+
+UNANSWERED = "its database did not answer; look again, then decide"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -255,7 +261,12 @@ def _carry_out(act: Act, key: str, mark: str, *, by: str, reason: str) -> Outcom
         refusal = target.refusal or act.moved_on(key, mark)
         _note_refusal(act, key, by=by, reason=reason)
         return Outcome(title=target.title, url=target.url, refusal=refusal)
-    done = act.carry_out(key, mark, by=by, reason=reason)
+    try:
+        done = act.carry_out(key, mark, by=by, reason=reason)
+    except (OperationalError, InterfaceError) as away:  # the others have databases that answer
+        log.warning("act_unanswered", extra={"action": act.name, "error": str(away)})
+        _note_refusal(act, key, by=by, reason=reason)
+        return Outcome(title=target.title, url=target.url, refusal=UNANSWERED)
     why = None if done else _why_not(act, key, mark) or target.refusal or "somebody was faster"
     return Outcome(title=target.title, url=target.url, refusal=why)
 

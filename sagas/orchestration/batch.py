@@ -25,6 +25,7 @@ from sagas.orchestration.executor import STATUS, not_claimed
 from sagas.orchestration.store import Claim
 from sagas.orchestration.wakes import Wake
 from sagas.orchestration.worker import is_spent
+from sagas.outbox.apart import Apart
 from sagas.sometimes import sometimes
 
 
@@ -39,20 +40,23 @@ def run_batch(
     # A process that does not know the definition takes no more of them than it was told to.
     saga = registry.SAGAS.get((wake.name, wake.version))
     known = saga is not None and wake.high <= saga.last
-    try:
-        return _take_up(own, saga_id, wake, known=known)
-    finally:
-        failpoint("batch.ended")
-        if known:
-            # Others relied on this message, whom it has not taken: its own saga was tried before,
-            # they were more than a batch, somebody held their rows at that moment and has let go,
-            # or it was broken off.
-            _ring_for_the_rest(wake)
+    with Apart() as apart:
+        try:
+            return _take_up(own, saga_id, wake, apart, known=known)
+        finally:
+            failpoint("batch.ended")
+            if known:
+                # Others relied on this message, whom it has not taken: its own saga was tried
+                # before, they were more than a batch, somebody held their rows at that moment and
+                # has let go, or it was broken off: that is told before what fails here.
+                with apart.each():
+                    _ring_for_the_rest(wake)
 
 
-def _take_up(own: UUID | None, saga_id: UUID, wake: Wake, *, known: bool) -> LinkEnd:
+def _take_up(own: UUID | None, saga_id: UUID, wake: Wake, apart: Apart, *, known: bool) -> LinkEnd:
     most = int(conf.CLAIM_BATCH) if known else 1
-    claimed = claims.claim_batch(own, wake, status=STATUS[wake.direction], most=most)
+    status = STATUS[wake.direction]
+    claimed = claims.claim_batch(own, wake, status=status, most=most, alone=not known)
     if claimed:
         failpoint("claim.committed")
     # Who is left need not wait until the work of this one is done, which may be a call.
@@ -60,7 +64,8 @@ def _take_up(own: UUID | None, saga_id: UUID, wake: Wake, *, known: bool) -> Lin
     if known and has_left_some:
         failpoint("batch.claimed")
         sometimes("batch.full")
-        _ring_for_the_rest(wake)
+        with apart.each():  # nobody else could do what is claimed for as long as its lease
+            _ring_for_the_rest(wake)
     return _carry_out(claimed, own, saga_id, wake)
 
 
@@ -108,22 +113,28 @@ class _Batch:
         if len(self.in_hand) > 1:
             sometimes("batch.claimed")
         last = None
-        try:
-            if not self._go_together() or not self._is_spent():
-                self._go_to_the_calls()
-            if self.calling and not self._is_spent():
-                last = self.calling.popleft()
-        finally:
-            held: list[Carried] = []
-            if self.in_hand:
-                sometimes("batch.given_back")
-                held += _let_go(self.in_hand)
-            if self.calling:
-                sometimes("batch.handed_out")
-                held += _let_go(self.calling)
-            _let_go_of_held(held)
+        with Apart() as apart:
+            try:
+                if not self._go_together() or not self._is_spent():
+                    self._go_to_the_calls()
+                if self.calling and not self._is_spent():
+                    last = self.calling.popleft()
+            finally:
+                # What has broken it off is told before what fails here.
+                with apart.each():
+                    self._let_go_of_all()
         if last is not None:
             last.carry_on()
+
+    def _let_go_of_all(self) -> None:
+        held: list[Carried] = []
+        if self.in_hand:
+            sometimes("batch.given_back")
+            held += _let_go(self.in_hand)
+        if self.calling:
+            sometimes("batch.handed_out")
+            held += _let_go(self.calling)
+        _let_go_of_held(held)
 
     def _go_together(self) -> bool:
         """Go on with many at once, as far as their steps may share a commit; return whether any."""

@@ -8,8 +8,8 @@ each other for ever.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +17,14 @@ from psycopg.types.json import Jsonb
 
 from sagas.conf import conf
 from sagas.core.keys import Direction, effect_key
-from sagas.orchestration.store import Claim, Entry, StaleFencingToken, engine_cursor, with_barrier
+from sagas.orchestration.store import (
+    Claim,
+    Entry,
+    StaleFencingToken,
+    claim_of,
+    engine_cursor,
+    with_barrier,
+)
 from sagas.orchestration.worker import task_id, worker_name
 
 _OPEN = """
@@ -66,8 +73,6 @@ def open_group(saga_id: UUID, group: int, branches: Sequence[NewBranch]) -> None
             raise StaleFencingToken
 
 
-_CLAIMED = tuple(field.name for field in fields(Claim))
-
 # Whoever has to wait for the row is asked again of ``r`` alone; the saga is still as it was read
 # before. A parking has raised the token by then, so that no branch begins in a saga that is parked.
 _CLAIM = """
@@ -114,8 +119,7 @@ def claim(saga_id: UUID, step_no: int) -> Claim | None:
         row = cursor.fetchone()
     if row is None:
         return None
-    values = dict(zip(_CLAIMED, row, strict=True))
-    return Claim(**{**values, "state": json.loads(values["state"])})
+    return claim_of(row)
 
 
 # The saga's row is held until the commit: a compensation that begins meanwhile waits, and finds
@@ -219,7 +223,9 @@ def replies(saga_id: UUID, numbers: range) -> dict[int, tuple[str, Any]]:
 _JOIN = """
 UPDATE sagas_saga SET status = %(to_status)s, cursor = %(to_cursor)s,
     past_return = %(past_return)s, state = coalesce(%(saga_state)s, state), attempts = 0,
-    hints = 0, leased_until = NULL, not_before = NULL, step_deadline_at = %(step_deadline)s,
+    hints = 0, leased_until = NULL, not_before = NULL,
+    step_deadline_at = CASE WHEN %(within)s::interval IS NOT NULL
+        THEN sagas.now() + %(within)s::interval END,
     due_at = CASE WHEN %(finished)s THEN NULL WHEN parked_at IS NOT NULL THEN due_at
         ELSE clock_timestamp() + make_interval(secs => %(grace)s) END,
     parked_at = CASE WHEN %(finished)s THEN NULL ELSE parked_at END,
@@ -239,7 +245,8 @@ class Joined:
     cursor: int
     past_return: bool
     finished: bool
-    step_deadline_at: datetime | None
+    within: timedelta | None
+    """How long it may stand at the step there."""
     state: Any = None
     """The new state, or None to leave it."""
 
@@ -259,7 +266,7 @@ def join(saga_id: UUID, group: int, target: Joined) -> UUID | None:
         "past_return": target.past_return,
         "saga_state": None if target.state is None else Jsonb(target.state),
         "finished": target.finished,
-        "step_deadline": target.step_deadline_at,
+        "within": target.within,
         "grace": conf.HINT_GRACE,
     }
     with engine_cursor() as cursor:

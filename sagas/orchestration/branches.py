@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
-from sagas import clock, error_texts
+from sagas import error_texts
 from sagas.conf import conf
 from sagas.core import codec
 from sagas.core.commands import Postponed, Unknown
@@ -46,8 +46,6 @@ def run_branch(saga_id: UUID, step_no: int) -> LinkEnd:
         sometimes("copy.refused")
         return LinkEnd.STOPPED
     failpoint("claim.committed")
-    if claimed.attempts > 1:
-        sometimes("claim.repeated")
     correlation = Correlation(
         correlation_id=claimed.correlation_id,
         causation_id=str(claimed.saga_id),
@@ -67,7 +65,6 @@ class _Branch:
 
     def __init__(self, claimed: Claim) -> None:
         self.claimed = claimed
-        self.ahead = clock.ahead_of(claimed.claimed_at)
         self.saga: Saga[Any] | None = None
         self.saga_id = str(claimed.saga_id)
 
@@ -83,7 +80,7 @@ class _Branch:
             return self._fault(f"step {self.claimed.cursor}", "fault", unreadable)
         if self._is_worn_out(self.saga.steps[self.claimed.cursor].name):
             return LinkEnd.STOPPED
-        if limits.is_over(self.claimed, self.ahead):
+        if limits.is_over(self.claimed):
             return self._compensate_overdue(self.saga)
         work = Work(saga=self.saga, claimed=self.claimed, state=state, keeps_lease=lambda: False)
         return self._carry_out(work)

@@ -10,7 +10,6 @@ from enum import Enum
 from time import monotonic
 from typing import Any
 
-from sagas import clock
 from sagas.core import codec
 from sagas.core.commands import Unknown
 from sagas.core.keys import Direction
@@ -73,7 +72,6 @@ class Carried:
             ``link_error``
         """
         self.claimed = claimed
-        self.ahead = clock.ahead_of(claimed.claimed_at)
         self.low = low
         self.high = high
         self.direction = direction
@@ -162,7 +160,7 @@ class Carried:
         )
 
     def _step(self) -> LinkEnd | None:
-        if limits.is_over(self.claimed, self.ahead):
+        if limits.is_over(self.claimed):
             return self._compensate_overdue()
         work = self.work()
         try:
@@ -270,7 +268,7 @@ class Carried:
         return self.claimed.cursor > self.low
 
     def _compensate_overdue(self) -> LinkEnd:
-        limits.turn_round(self.claimed, self.saga, self.ahead)
+        limits.turn_round(self.claimed, self.saga)
         failpoint("deadline.committed")
         self._send(self.claimed.last_step, Direction.UNDO)
         return LinkEnd.STOPPED

@@ -49,7 +49,7 @@ WITH own AS MATERIALIZED (
 company AS MATERIALIZED (
     SELECT s.id FROM sagas_saga AS s
     WHERE (SELECT coalesce(max(attempts), 0) FROM own) = 0 AND {_FRESH}
-    ORDER BY s.due_at LIMIT %(most)s FOR UPDATE SKIP LOCKED)
+    ORDER BY s.due_at LIMIT %(others)s FOR UPDATE SKIP LOCKED)
 """  # noqa: S608 - constants of this module and of the store
 
 _NEXT = f"""
@@ -82,15 +82,20 @@ class Ready:
     traceparent: str | None
 
 
-def claim_batch(saga_id: UUID | None, wake: Wake, *, status: str, most: int) -> list[Claim]:
+def claim_batch(
+    saga_id: UUID | None, wake: Wake, *, status: str, most: int, alone: bool = False
+) -> list[Claim]:
     """Take a message's saga, and fresh ones in front of the same link.
 
     Those further on in the link have messages of their own, or a call in front of them. Whoever was
     claimed most often comes first, for it was given back unbegun: in a backlog it stands at the end
     of the line each time, and would else stand behind others in each batch. Then comes the
     message's own.
+
+    :param alone: for a process that could do nothing with the others
     """
-    parameters = {**_parameters(saga_id, wake, status), "lease": conf.LEASE, "most": most}
+    room = {"most": most, "others": 0 if alone else most}
+    parameters = {**_parameters(saga_id, wake, status), "lease": conf.LEASE, **room}
     # No more of the others are looked for, and locked, than there is room for beside its own.
     both = "SELECT id FROM own UNION ALL SELECT id FROM company LIMIT %(most)s"
     with engine_cursor() as cursor:

@@ -19,7 +19,7 @@ from sagas.models.step_run import RunState
 from sagas.orchestration import branch_rows, branch_stops
 from sagas.orchestration.branch_rows import Joined, NewBranch
 from sagas.orchestration.handover import ended
-from sagas.orchestration.limits import limit_of
+from sagas.orchestration.limits import within_of
 from sagas.orchestration.work import Done, Work, entry
 
 
@@ -96,7 +96,7 @@ def join(saga: Saga[Any], saga_id: UUID, group: int, before: Any, *, past: bool)
             past_return=past or cursor >= saga.first_retriable,
             state=None if state is before else _written(saga, state),
             finished=finished,
-            step_deadline_at=limit_of(saga, cursor),
+            within=within_of(saga, cursor),
         ),
     )
     if finished:

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -52,7 +52,9 @@ WITH saga AS (
         %(trace)s, %(parent)s, %(parent_step)s, %(waiting)s,
         CASE WHEN %(waiting)s::text IS NOT NULL
             THEN clock_timestamp() + make_interval(secs => %(due)s) END,
-        clock_timestamp() + make_interval(secs => %(due)s), 0, 0, 0, 0, %(limit)s,
+        clock_timestamp() + make_interval(secs => %(due)s), 0, 0, 0, 0,
+        CASE WHEN %(within)s::interval IS NOT NULL
+            THEN sagas.now() + %(within)s::interval END,
         %(run)s)
     ON CONFLICT DO NOTHING RETURNING id),
 barrier AS (
@@ -74,18 +76,18 @@ def insert(
     *,
     waiting_for: str | None = None,
     asleep: float = 0.0,
-    step_deadline_at: datetime | None = None,
+    within: timedelta | None = None,
 ) -> UUID | None:
     """Write the row of a new saga, or return None when its business key, or its id, is taken.
 
     :param waiting_for: what it sleeps for from its start
     :param asleep: seconds after which it is looked at although nothing has rung
-    :param step_deadline_at: until when it may stand at its first step
+    :param within: how long it may stand at its first step
     """
     parameters = _parameters(new)
     parameters |= {
         "waiting": waiting_for,
-        "limit": step_deadline_at,
+        "within": within,
         "due": conf.HINT_GRACE if waiting_for is None else asleep,
     }
     sql = _INSERT.replace("{barrier}", table(new.context, "barrier"))

@@ -17,10 +17,18 @@ from sagas.orchestration import stops
 from sagas.orchestration.store import Claim, StaleFencingToken, engine_cursor
 
 
-def limit_of(saga: Saga[Any], number: int) -> datetime | None:
-    """Return until when a saga that comes to a step now may stand there; None if for ever."""
-    within = saga.steps[number].within if 0 <= number <= saga.last else None
-    return None if within is None else clock.now() + within
+def within_of(saga: Saga[Any], number: int) -> timedelta | None:
+    """Return how long a saga may stand at a step; None if for ever."""
+    return saga.steps[number].within if 0 <= number <= saga.last else None
+
+
+def limit_of(saga: Saga[Any], number: int, claimed: Claim) -> datetime | None:
+    """Return until when a claimed saga that comes to a step now may stand there.
+
+    By the clock of the database, as it is compared; who has claimed nothing lets the database say.
+    """
+    within = within_of(saga, number)
+    return None if within is None else clock.now() - claimed.ahead + within
 
 
 # A saga that slept for its lock stood at its first step without anybody trying it.
@@ -37,7 +45,7 @@ def counted(saga: Saga[Any], claimed: Claim) -> Claim:
     """
     if claimed.status != Status.RUNNING or claimed.step_deadline_at is not None:
         return claimed
-    limit = limit_of(saga, claimed.cursor)
+    limit = limit_of(saga, claimed.cursor, claimed)
     if limit is None:
         return claimed
     told: dict[str, Any] = {"limit": limit, "id": claimed.saga_id, "token": claimed.token}
@@ -49,23 +57,21 @@ def counted(saga: Saga[Any], claimed: Claim) -> Claim:
     return replace(claimed, step_deadline_at=limit)
 
 
-def is_over(claimed: Claim, ahead: timedelta) -> bool:
+def is_over(claimed: Claim) -> bool:
     """Return whether the time of a claimed saga, or that of its step, is over and it may turn.
 
     By the clock of the database, whatever this machine's says: what turns round here is not carried
     on elsewhere.
-
-    :param ahead: how far this machine's clock is ahead
     """
     if claimed.status != Status.RUNNING or claimed.past_return:
         return False
     limit = min(filter(None, (claimed.deadline_at, claimed.step_deadline_at)))
-    return limit <= clock.now() - ahead
+    return limit <= clock.now() - claimed.ahead
 
 
-def turn_round(claimed: Claim, saga: Saga[Any], ahead: timedelta) -> None:
+def turn_round(claimed: Claim, saga: Saga[Any]) -> None:
     """Let a claimed saga compensate whose time is over."""
-    if claimed.deadline_at <= clock.now() - ahead:
+    if claimed.deadline_at <= clock.now() - claimed.ahead:
         stops.begin_compensation(claimed.saga_id, failure=stops.DEADLINE, by=None)
     else:
         at = stops.Standing(cursor=claimed.cursor, step=saga.steps[claimed.cursor].name)

@@ -19,7 +19,7 @@ from sagas.models.saga import SagaInstance, Status
 from sagas.models.step_run import RunState, StepRun
 from sagas.orchestration import branch_stops, group, versions
 from sagas.orchestration.handover import ended, is_lock
-from sagas.orchestration.limits import limit_of
+from sagas.orchestration.limits import within_of
 from sagas.orchestration.seen import Seen, changed
 from sagas.orchestration.store import ABANDONED, StaleFencingToken, engine_cursor, tombstone
 from sagas.orchestration.worker import worker_name
@@ -111,7 +111,8 @@ WITH moved AS (
         past_return = %(past_return)s, pending = pending - %(branches)s, parked_at = NULL,
         parked_reason = NULL, fencing_token = fencing_token + 1, attempts = 0, hints = 0,
         leased_until = NULL, not_before = NULL, waiting_for = NULL, wait_until = NULL,
-        step_deadline_at = %(step_deadline)s,
+        step_deadline_at = CASE WHEN %(within)s::interval IS NOT NULL
+            THEN sagas.now() + %(within)s::interval END,
         due_at = CASE WHEN NOT %(finished)s
             THEN clock_timestamp() + make_interval(secs => %(grace)s) END,
         finished_at = CASE WHEN %(finished)s THEN clock_timestamp() END,
@@ -258,7 +259,7 @@ def _parameters(skip: Skip, *, by: str, reason: str) -> dict[str, Any]:
         "to_status": ended if finished else row.status,
         "to_cursor": cursor,
         "past_return": forward and (row.past_return or cursor >= skip.saga.first_retriable),
-        "step_deadline": limit_of(skip.saga, cursor) if forward and not skip.is_branch else None,
+        "within": within_of(skip.saga, cursor) if forward and not skip.is_branch else None,
         "branches": int(skip.is_branch),
         "finished": finished,
         "grace": conf.HINT_GRACE,

@@ -16,7 +16,7 @@ from sagas.models.saga import SagaInstance
 from sagas.orchestration import insertion, locks
 from sagas.orchestration.handover import let_go, what_for
 from sagas.orchestration.insertion import NewSaga
-from sagas.orchestration.limits import limit_of
+from sagas.orchestration.limits import within_of
 from sagas.orchestration.locks import Taking
 from sagas.orchestration.store import engine_cursor
 from sagas.sometimes import sometimes
@@ -148,9 +148,9 @@ def id_taken(new: NewSaga) -> IdTaken:
 
 
 def _insert(saga: Saga[Any], new: NewSaga, *, refuses: bool) -> Started | None:
-    limit = limit_of(saga, new.cursor)
+    within = within_of(saga, new.cursor)
     if saga.lock is None:
-        inserted = insertion.insert(new, step_deadline_at=limit)
+        inserted = insertion.insert(new, within=within)
         return None if inserted is None else Started(saga_id=inserted, is_new=True)
     if _is_taken(new):
         return None
@@ -166,7 +166,7 @@ def _insert(saga: Saga[Any], new: NewSaga, *, refuses: bool) -> Started | None:
             new, waiting_for=what_for(target), asleep=clock.seconds_until(new.deadline_at)
         )
     else:
-        inserted = insertion.insert(new, step_deadline_at=limit)
+        inserted = insertion.insert(new, within=within)
     if inserted is None:
         # Had before, it is the lock of the saga that was started first, under the same id.
         if taking is Taking.TAKEN:

@@ -187,7 +187,7 @@ def target_of(work: Work, state: Any) -> Target:
         deferred=keeps and not past_return and work.may_defer(Direction.DO),
         state=stored(work, state),
         finished=finished,
-        step_deadline_at=limit_of(work.saga, cursor),
+        step_deadline_at=limit_of(work.saga, cursor, work.claimed),
     )
 
 

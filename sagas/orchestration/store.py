@@ -10,7 +10,7 @@ See Note [The row is the truth] in ``executor.py``.
 import json
 import re
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -18,6 +18,7 @@ from uuid import UUID
 from django.db.backends.utils import CursorWrapper
 from psycopg.types.json import Jsonb
 
+from sagas import clock
 from sagas.conf import conf
 from sagas.core.errors import SagasError
 from sagas.core.keys import Direction, effect_key
@@ -56,10 +57,10 @@ class Claim:
     claimed_at: datetime
     step_deadline_at: datetime | None
     parent_id: UUID | None
+    ahead: timedelta  # of the database's clock, that of this machine, when it was claimed
 
 
-_CLAIMED = tuple(field.name for field in fields(Claim))
-
+_CLAIMED = tuple(field.name for field in fields(Claim))[:-1]
 _CLAIM = """
 UPDATE sagas_saga SET fencing_token = fencing_token + 1, attempts = attempts + 1,
     leased_until = clock_timestamp() + make_interval(secs => %(lease)s),
@@ -107,7 +108,8 @@ def claim_of(row: tuple[Any, ...]) -> Claim:
     if values["attempts"] > 1:
         sometimes("claim.repeated")
     # Django lets JSON through as text and leaves the reading to its own fields.
-    return Claim(**{**values, "state": json.loads(values["state"])})
+    values |= {"state": json.loads(values["state"]), "ahead": clock.ahead_of(values["claimed_at"])}
+    return Claim(**values)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -195,10 +197,7 @@ _ITS_BARRIER = re.compile(r"INSERT INTO \{barrier\}.*?RETURNING 1", re.DOTALL)
 
 
 def with_barrier(statement: str, context: str) -> str:
-    """Return a statement with the barrier of a context in it.
-
-    Without, where the context is detached: it has recorded its part itself, before.
-    """
+    """Return a statement with a context's barrier in it; one that is detached records it before."""
     return _with_barrier(statement, context, is_detached(context))
 
 

@@ -97,7 +97,7 @@ def side_by_side(sagas: Iterable[Carried]) -> list[Carried]:
 
 
 def _may_share(saga: Carried) -> bool:
-    if saga.saga is None or limits.is_over(saga.claimed, saga.ahead):
+    if saga.saga is None or limits.is_over(saga.claimed):
         return False
     number, direction = saga.claimed.cursor, saga.direction
     # Only what this worker knows the forward run of needs no door closed before it.

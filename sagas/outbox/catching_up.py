@@ -61,10 +61,10 @@ def tick() -> None:
         return
     began = time.monotonic()
     with Apart() as apart:
-        applied = _catch_up_all(SLICE, apart)
+        applied, goes_on = _catch_up_all(SLICE, apart)
         spent = time.monotonic() - began >= SLICE
         _let_others()
-        if applied and spent:
+        if spent and (applied or goes_on):
             canvas.publish(
                 Signature(
                     "sagas.catch_up", options={"queue": "ticks"}, immutable=True, app=current_app
@@ -96,13 +96,14 @@ def catch_up(seconds: float) -> int:
     :raises django.db.Error: if a database is away, after the others have had their turn
     """
     with Apart() as apart:
-        return _catch_up_all(seconds, apart)
+        return _catch_up_all(seconds, apart)[0]
 
 
-def _catch_up_all(seconds: float, apart: Apart) -> int:
+def _catch_up_all(seconds: float, apart: Apart) -> tuple[int, bool]:
+    """Return also whether the time was up for one that had got on."""
     with apart.each():
         starts.begin_new()
-    applied, end = 0, time.monotonic() + seconds
+    applied, goes_on, end = 0, False, time.monotonic() + seconds
     # In any order: none that has much to read, or cannot go on, keeps the others waiting for good.
     rows = Consumer.objects.filter(caught_up_at=None).order_by("?")
     listening = listeners()
@@ -110,12 +111,14 @@ def _catch_up_all(seconds: float, apart: Apart) -> int:
         # What another release listens to is its own to read: here nobody would hear it.
         if set(row.names) <= listening.get((row.consumer, row.producer), frozenset()):
             with apart.each():
-                applied += _catch_up(row, end)
-    return applied
+                found, has_more = _catch_up(row, end)
+                applied, goes_on = applied + found, goes_on or has_more
+    return applied, goes_on
 
 
-def _catch_up(row: Consumer, end: float) -> int:
-    applied, may_end = 0, _has_no_elders(row)  # asked first, so that the horizon has all of theirs
+def _catch_up(row: Consumer, end: float) -> tuple[int, bool]:
+    applied, before = 0, row.read_to
+    may_end = _has_no_elders(row)  # asked first, so that the horizon has all of theirs
     until = past.horizon(row.producer, PATIENCE)
     if until is None:
         # Enough to go on, and not to end: an older release may have told something since.
@@ -129,13 +132,14 @@ def _catch_up(row: Consumer, end: float) -> int:
         behind = _behind(row, page)
         applied += _bring(row, behind, end)
         if any(not _is_torn(row, *aggregate) for aggregate in _left(row, behind)):
-            return applied
+            return applied, False
         _note(row, page[-1].position if len(page) == PAGE else upto)
         if len(page) < PAGE and upto == until:
             if may_end:
                 _end(row)
-            return applied
-    return applied
+            return applied, False
+    # Also where nothing was to be applied: much of a long past is nothing to a consumer.
+    return applied, row.read_to > before
 
 
 def _bring(row: Consumer, behind: list[PastEvent], end: float) -> int:

@@ -139,6 +139,7 @@ ASKED = {
         "tests/integration/orders/test_rebuild.py",
         "tests/integration/orders/test_board.py",
     ),
+    "sagas.admin.acts": ("tests/integration/admin/test_acts.py",),
     "sagas.admin.clicks": ("tests/integration/admin/test_story_timeline.py",),
     "sagas.streams": ("tests/integration/data/test_events_verified.py",),
     "sagas.outbox.resending": ("tests/integration/admin/test_acts.py",),
@@ -429,8 +430,13 @@ BY_HAND = {
     ),
     "a worker tells by the clock of the database whether the time is over": (
         "sagas.orchestration.limits",
-        "    return limit <= clock.now() - ahead\n",
+        "    return limit <= clock.now() - claimed.ahead\n",
         "    return limit <= clock.now()\n",
+    ),
+    "the time of a step is told by the clock of the database": (
+        "sagas.orchestration.limits",
+        "clock.now() - claimed.ahead + within",
+        "clock.now() + within",
     ),
     "a timer lets nobody go on before its time": (
         "sagas.orchestration.waits",
@@ -642,6 +648,11 @@ BY_HAND = {
         "if set(row.names) <= listening.get((row.consumer, row.producer), frozenset()):",
         "if True:",
     ),
+    "a past that has nothing to be applied is gone through without a pause": (
+        "sagas.outbox.catching_up",
+        "    return applied, row.read_to > before\n",
+        "    return applied, False\n",
+    ),
     "a look that was not quiet is not the last": (
         "sagas.outbox.catching_up",
         "past.earlier_horizon(row.producer, row.consumer), False",
@@ -774,13 +785,13 @@ BY_HAND = {
     ),
     "a message looks once more at its end": (
         "sagas.orchestration.batch",
-        "    if known:\n",
-        "    if False:\n",
+        "            if known:\n",
+        "            if False:\n",
     ),
     "whose row is held is given back after the others": (
         "sagas.orchestration.batch",
-        "            _let_go_of_held(held)\n",
-        "            _let_go_of_held([])\n",
+        "        _let_go_of_held(held)\n",
+        "        _let_go_of_held([])\n",
     ),
     "who is given back is rung for before a held row is waited for": (
         "sagas.orchestration.claims",
@@ -789,8 +800,38 @@ BY_HAND = {
     ),
     "a place that the message's own saga leaves is another one's": (
         "sagas.orchestration.claims",
-        '"most": most}',
-        '"most": most - (saga_id is not None)}',
+        '"others": 0 if alone else most}',
+        '"others": 0 if alone else most - (saga_id is not None)}',
+    ),
+    "who does not know a definition takes nobody along": (
+        "sagas.orchestration.claims",
+        '"others": 0 if alone else most}',
+        '"others": most}',
+    ),
+    "what broke a message off is told before what the last look fails of": (
+        "sagas.orchestration.batch",
+        "                with apart.each():\n                    _ring_for_the_rest(wake)\n",
+        "                _ring_for_the_rest(wake)\n",
+    ),
+    "a batch is carried out though nobody can be rung for": (
+        "sagas.orchestration.batch",
+        "        with apart.each():  #",
+        "        if known:  #",
+    ),
+    "an act on many goes past the one that a database does not answer": (
+        "sagas.admin.acts",
+        "    except (OperationalError, InterfaceError) as away:",
+        "    except InterfaceError as away:",
+    ),
+    "what broke a batch off is told before what the giving back fails of": (
+        "sagas.orchestration.batch",
+        "                with apart.each():\n                    self._let_go_of_all()\n",
+        "                self._let_go_of_all()\n",
+    ),
+    "a machine's clock is compared when the claim is answered": (
+        "sagas.orchestration.limits",
+        "    return limit <= clock.now() - claimed.ahead\n",
+        "    return limit <= clock.now() - (clock.real() - claimed.claimed_at)\n",
     ),
     "who was given back comes before who came later": (
         "sagas.orchestration.claims",

@@ -239,3 +239,34 @@ def test_a_saga_whose_row_is_held_for_long_keeps_its_lease_and_nobody_elses(
     assert row(second).leased_until is not None
     assert [row(saga_id).leased_until for saga_id in (first, third)] == [None, None]
     assert {str(first), str(third)} == dict(sent(shared)).keys()
+
+
+@contextmanager
+def lost(at, trouble=None):
+    """Let the database go away, and what is to be told of it be another's word."""
+
+    def lose(name, _):
+        if name == at:
+            connection.connection.close()
+            if trouble is not None:
+                raise trouble
+
+    try:
+        with failpoints.listening(lose):
+            yield
+    finally:
+        connection.close()
+
+
+def test_what_has_broken_a_message_off_is_told_though_nobody_can_be_rung_for(shared):  # noqa: F811
+    [own] = begin(1)
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '50ms'")
+    with held(own), lost("batch.ended"), pytest.raises(OperationalError, match="lock"):
+        forward(own)
+
+
+def test_what_has_broken_a_batch_off_is_told_though_nobody_can_be_given_back(shared):  # noqa: F811
+    own, _ = begin(2)
+    with lost("step.committed", KeyError("the first")), pytest.raises(KeyError, match="the first"):
+        forward(own)

@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from sagas.models import DeadLetter, OperatorAction, SagaInstance
 from sagas.orchestration import orchestrator, stops
-from sagas.outbox import dead_letters, positions
+from sagas.outbox import dead_letters, discarding, positions
 from sagas.outbox.resending import resend_event
 from sagas.reasons import ReasonMissing
 from tests.integration.admin.world import (
@@ -298,6 +298,26 @@ def test_a_letter_of_a_context_whose_database_is_away_is_shown_and_resent(broker
         "the database of billing does not answer",
     ]
     assert outcomes(press(client, "sagas_deadletter", "resend", letter.id)) == [None]
+
+
+def test_a_context_whose_database_is_away_keeps_no_letter_of_another_from_an_act(
+    broker, monkeypatch
+):
+    away, other = a_dead_letter(), a_dead_letter(context="payments")
+    go_past = discarding.pass_over
+
+    def gone(letter):
+        if letter.context == "billing":
+            raise OperationalError("connection refused")
+        return go_past(letter)
+
+    monkeypatch.setattr(discarding, "pass_over", gone)
+    client = signed_in("administrator")
+    response = press(client, "sagas_deadletter", "discard", away.id, other.id)
+
+    assert outcomes(response) == ["its database did not answer; look again, then decide", None]
+    assert DeadLetter.objects.get(resolved_at=None).id == away.id
+    assert audit() == [("discard", "refused"), ("discard", "done")]
 
 
 def test_a_letter_that_failed_again_may_be_resent_again(broker):

@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 import redis
-from django.db import connection
+from django.db import OperationalError, connection
 
 from sagas.api import Cancellation, Rejected, cancel, current_run, transaction
 from sagas.core.keys import Direction
@@ -122,6 +122,23 @@ def test_a_batch_of_one_rings_for_the_rest_before_it_begins(shared, settings):
 
     assert heard == [1]
     assert sent(shared)[0] == (str(ids[1]), (1, 4, False, "orders.trial/1"))
+
+
+def test_a_batch_that_cannot_look_for_the_rest_is_carried_out_all_the_same(
+    shared, settings, monkeypatch
+):
+    """It is leased: nobody else could do it for that long."""
+    settings.SAGAS = {**settings.SAGAS, "CLAIM_BATCH": 1}
+    [own] = begin(1)
+
+    def canceled(*_, **__):
+        raise OperationalError("canceling statement due to statement timeout")
+
+    monkeypatch.setattr(claims, "next_ready", canceled)
+    with pytest.raises(OperationalError, match="timeout"):
+        forward(own)
+
+    assert (row(own).status, row(own).leased_until) == ("completed", None)
 
 
 def test_a_saga_that_was_tried_before_rings_before_it_begins(shared):
@@ -397,6 +414,22 @@ def test_a_batch_whose_slice_is_spent_gives_the_unbegun_back_with_their_attempt(
     shared.drain()
     executor.run_link(ids[0], 2, 4, Direction.DO)
     assert statuses(ids) == ["completed"] * 3
+
+
+@pytest.mark.parametrize("remembered", [False, True], ids=["another has it", "remembered as done"])
+def test_a_process_that_does_not_know_the_definition_takes_nobody_along(
+    shared, monkeypatch, remembered
+):
+    """It would put the other off, which a process that knows it could have begun at once."""
+    own, other = begin(2)
+    shared.take()
+    assert store.claim(own, status="running", low=1, high=4)
+    if remembered:
+        donekeys.remember(own, 1, 4, Direction.DO)
+    monkeypatch.delitem(registry.SAGAS, (trial.TRIAL.name, trial.TRIAL.version))
+    forward(own)
+
+    assert (row(other).fencing_token, row(other).not_before) == (0, None)
 
 
 def test_whoever_was_given_back_comes_before_those_who_came_later(shared, settings):

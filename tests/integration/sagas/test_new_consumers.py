@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import count
 from types import SimpleNamespace
 from uuid import UUID
 
@@ -294,7 +295,9 @@ def test_a_tick_whose_time_is_up_leaves_the_rest_of_its_page_to_the_next(fraudwa
 
 def test_a_long_past_leaves_the_workers_most_of_the_time_between_two_ticks(settings, monkeypatch):
     given = []
-    monkeypatch.setattr(catching_up, "_catch_up_all", lambda time, _: given.append(time))
+    monkeypatch.setattr(
+        catching_up, "_catch_up_all", lambda time, _: (given.append(time) or 0, False)
+    )
     tasks.catch_up()
 
     schedule = settings.CELERY_BEAT_SCHEDULE["sagas.catch_up"]["schedule"]
@@ -321,7 +324,7 @@ def test_a_tick_whose_slice_is_spent_leaves_the_rest_to_a_message(
 ):
     told = []
     monkeypatch.setattr(canvas, "publish", lambda message: told.append(message.task) or True)
-    monkeypatch.setattr(catching_up, "_catch_up_all", lambda *_: applied)
+    monkeypatch.setattr(catching_up, "_catch_up_all", lambda *_: (applied, False))
     clock_of_ticks = iter([0.0, took])
     monkeypatch.setattr(catching_up, "time", SimpleNamespace(monotonic=clock_of_ticks.__next__))
 
@@ -357,6 +360,23 @@ def test_no_statement_goes_through_all_of_a_long_past(long_past, fraudwatch, mon
     assert streams(fraudwatch) == {order.id: [1] for order in long_past}
     assert max(spans) == 3
     assert Consumer.objects.get().read_to == past.last_position("orders")
+
+
+def test_a_tick_that_has_gone_through_what_nobody_hears_leaves_the_rest_to_a_message_too(
+    long_past, fraudwatch, monkeypatch
+):
+    told = []
+    monkeypatch.setattr(canvas, "publish", lambda message: told.append(message.task) or True)
+    slow = SimpleNamespace(monotonic=count(0.0, 0.15).__next__)
+    monkeypatch.setattr(catching_up, "time", slow)
+    ticks, expected = 0, past.last_position("orders")
+    while len(told) == ticks and ticks < 10:
+        catching_up.tick()
+        ticks += 1
+
+    assert Consumer.objects.get().read_to == expected
+    assert streams(fraudwatch) == {order.id: [1] for order in long_past}
+    assert ticks > 3
 
 
 def test_what_is_to_come_is_counted_as_far_as_some_slices_go(long_past, monkeypatch):

@@ -154,7 +154,7 @@ def test_a_tick_that_has_met_trouble_lets_others_and_rings_for_the_rest(
 ):
     broker.take()
     monkeypatch.setattr(catching_up, "SLICE", 0)
-    first_away(catching_up, "_catch_up", lambda *_: 1)
+    first_away(catching_up, "_catch_up", lambda *_: (1, False))
     with pytest.raises(OperationalError):
         catching_up.tick()
     assert [message.task for message in broker.take()] == ["sagas.catch_up"]

@@ -62,6 +62,21 @@ def at_hold(broker):
     return saga_id
 
 
+def grouped():
+    packed = parallel(
+        compensatable("pack", do=trial.build_take, undo=trial.build_put_back),
+        compensatable("weigh", do=trial.build_take, undo=trial.build_put_back),
+    )
+    steps = (packed, *(replace(step, group=None) for step in SLOW.steps[1:]))
+    return registry.add(replace(SLOW, name="orders.grouped", steps=steps))
+
+
+def skipping():
+    steps = list(SLOW.steps)
+    steps[TAKE] = replace(steps[TAKE], skippable=True)
+    return registry.add(replace(SLOW, name="orders.skipping", steps=tuple(steps)))
+
+
 def assert_turned_round(saga_id, step="hold"):
     saga = row(saga_id)
     assert (saga.status, saga.failure, saga.failed_step) == ("compensated", "deadline", step)
@@ -147,6 +162,79 @@ def test_a_worker_whose_clock_is_wrong_tells_by_the_databases_whether_the_time_i
 
     assert row(saga_id).status == status
     assert trial.effects(saga_id) == (["take"] if status == "running" else [])
+
+
+@pytest.fixture(params=[timedelta(minutes=-10), timedelta(minutes=10)], ids=["behind", "ahead"])
+def wrong_clock(request, monkeypatch):
+    """A machine whose clock is off; what it writes is compared by the database's."""
+    right = clock.real
+    monkeypatch.setattr(clock, "real", lambda: right() + request.param)
+
+
+def left_by_the_database(saga_id):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT step_deadline_at - sagas.now() FROM sagas_saga WHERE id = %s", [saga_id]
+        )
+        [(interval,)] = cursor.fetchall()
+    return None if interval is None else round(interval.total_seconds())
+
+
+def test_a_machine_whose_clock_is_wrong_gives_each_step_its_time(broker, wrong_clock):
+    seen = []
+    for step in ("take", "hold", "book"):
+        trial.SCRIPT[step] = lambda: seen.append(left_by_the_database(saga_id))
+    saga_id = slow.begin()
+    broker.drain()
+
+    assert (row(saga_id).status, seen) == ("completed", [60, 120, 180])
+
+
+def test_behind_a_group_a_machine_whose_clock_is_wrong_gives_it_too(broker, wrong_clock):
+    seen = []
+    trial.SCRIPT["take"] = lambda: seen.append(left_by_the_database(saga_id))
+    saga_id = slow.begin(grouped())
+    broker.drain()
+
+    assert (row(saga_id).status, seen) == ("completed", [None, None, 60])
+
+
+def test_behind_a_skipped_step_a_machine_whose_clock_is_wrong_gives_it_too(broker, wrong_clock):
+    saga_id = slow.begin(skipping())
+    stops.park(saga_id, reason="by hand")
+
+    assert skip(saga_id, by="bob", reason="settled by telephone") is True
+    assert left_by_the_database(saga_id) == 120
+
+
+def test_a_saga_that_slept_for_its_lock_has_its_time_by_the_databases_clock(broker, wrong_clock):
+    lock = Lock(on=the_order, meeting=Meeting.WAIT)
+    queued = registry.add(replace(SLOW, name="orders.slow_queued", lock=lock, steps=SLOW.steps[1:]))
+    first, second = slow.begin(queued), slow.begin(queued)
+    seen = []
+    trial.SCRIPT["take"] = lambda: seen.append(left_by_the_database(second))
+    broker.drain()
+
+    assert ([row(saga_id).status for saga_id in (first, second)], seen) == (
+        ["completed"] * 2,
+        [None, 60],
+    )
+
+
+def test_what_a_worker_does_between_claim_and_step_is_no_fault_of_its_clock(broker, monkeypatch):
+    """It rings for those it has left, say, and the broker hangs."""
+    saga_id = trial.begin()
+    on_another_machine(monkeypatch, saga_id, timedelta(), 5)
+    right = clock.real
+
+    def hang(name, _):
+        if name == "claim.committed":
+            monkeypatch.setattr(clock, "real", lambda: right() + timedelta(seconds=10))
+
+    with listening(hang):
+        run_link(saga_id, 1, 1, Direction.DO)
+
+    assert row(saga_id).status == "compensating"
 
 
 @pytest.mark.parametrize(("off", "left", "status"), MACHINES)
@@ -332,21 +420,8 @@ def test_who_has_lost_a_saga_begins_no_count(broker):
 
 
 def test_the_step_behind_a_group_has_its_time_from_the_end_of_the_group(broker):
-    grouped = registry.add(
-        replace(
-            SLOW,
-            name="orders.grouped",
-            steps=(
-                parallel(
-                    compensatable("pack", do=trial.build_take, undo=trial.build_put_back),
-                    compensatable("weigh", do=trial.build_take, undo=trial.build_put_back),
-                ),
-                *(replace(step, group=None) for step in SLOW.steps[1:]),
-            ),
-        )
-    )
     seen = []
-    saga_id = slow.begin(grouped)
+    saga_id = slow.begin(grouped())
     clock.travel(timedelta(hours=1))
     trial.SCRIPT["intend_hold"] = lambda: seen.append(left(saga_id))
     trial.SCRIPT["take"] = lambda: seen.append(left(saga_id))
@@ -357,10 +432,7 @@ def test_the_step_behind_a_group_has_its_time_from_the_end_of_the_group(broker):
 
 
 def test_the_step_behind_one_that_an_operator_skips_has_its_time(broker):
-    steps = list(SLOW.steps)
-    steps[TAKE] = replace(steps[TAKE], skippable=True)
-    skipping = registry.add(replace(SLOW, name="orders.skipping", steps=tuple(steps)))
-    saga_id = slow.begin(skipping)
+    saga_id = slow.begin(skipping())
     stops.park(saga_id, reason="by hand")
     clock.travel(MINUTE / 2)
 
