@@ -47,10 +47,12 @@ from sagas.transactions import ENGINE
 from tests.factories import a_method
 from tests.integration.orders.board import close, place, spread
 from tests.integration.sagas.news import Told, ToldSeen, Whispered, a_teller, grow_old, tell
+from tests.processes import eventually
 from tests.together import raised, together
 
 pytestmark = pytest.mark.usefixtures("committed_db", "no_broker")
 LONG = 30.0
+IMPATIENT = catching_up.PATIENCE
 
 
 @pytest.fixture
@@ -418,27 +420,37 @@ def test_where_some_transaction_is_always_open_the_past_is_read_all_the_same(
     fraudwatch, settings, monkeypatch, caplog
 ):
     monkeypatch.setattr(past, "_EARLIER", {})
+    monkeypatch.setattr(catching_up, "PATIENCE", IMPATIENT)
     settings.SAGAS = {**settings.SAGAS, "START_GRACE": 0}
     [order] = trade()
+
+    def has_read():
+        catch_up(LONG)
+        return streams(fraudwatch) == {order.id: [1, 2], order.payment_id: [1, 2]}
+
     with ExitStack() as first:
         first.enter_context(something_open())
         catch_up(LONG)
         assert "past_not_quiet" in caplog.text
         with something_open():
             first.close()
-            catch_up(LONG)
-            assert streams(fraudwatch) == {order.id: [1, 2], order.payment_id: [1, 2]}
+            eventually(has_read, LONG, "the past is read")
             assert not Consumer.objects.exclude(caught_up_at=None).exists(), "nobody knows the end"
+    monkeypatch.setattr(catching_up, "PATIENCE", LONG)
     catch_up(LONG)
     assert not Consumer.objects.filter(caught_up_at=None).exists()
 
 
-def test_what_is_open_since_before_an_event_is_waited_for_however_often_one_looks(fraudwatch):
+def test_what_is_open_since_before_an_event_is_waited_for_however_often_one_looks(
+    fraudwatch, monkeypatch
+):
+    monkeypatch.setattr(catching_up, "PATIENCE", IMPATIENT)
     with something_open():
         [order] = trade()
         for _ in range(3):
             catch_up(LONG)
         assert streams(fraudwatch) == {}
+    monkeypatch.setattr(catching_up, "PATIENCE", LONG)
     catch_up(LONG)
     assert streams(fraudwatch) == {order.id: [1, 2], order.payment_id: [1, 2]}
 
