@@ -19,6 +19,7 @@ from kombu.serialization import prepare_accept_content
 from kombu.transport import TRANSPORT_ALIASES, redis, virtual
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
+from redis.exceptions import ConnectionError as ConnectionLost
 
 from sagas.conf import conf
 from sagas.error_texts import text_of
@@ -60,6 +61,13 @@ class Channel(redis.Channel):
         if self._kept is None or self._kept.connection_pool is not self.pool:
             self._kept = self._made(asynchronous=False)
         return self._kept
+
+    def _connparams(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002 - kombu's
+        # Whoever is closed after its connection was given up, since the server was away, asks
+        # nobody for the address; kombu's own error for that ends the worker.
+        if getattr(self.connection, "client", None) is None:
+            raise ConnectionLost("its connection is closed")
+        return super()._connparams(asynchronous=asynchronous)  # type: ignore[misc]  # untyped
 
     def _made(self, *, asynchronous: bool) -> Any:
         client = super()._create_client(asynchronous)  # type: ignore[misc]  # untyped

@@ -6,6 +6,7 @@ import redis
 from celery import current_app
 from django.conf import settings
 from kombu import Connection, Exchange, Queue
+from kombu.common import ignore_errors
 
 from config.chaos.injections.messages import PREFIX, RUBBISH, message
 from sagas import unreadable
@@ -154,3 +155,23 @@ def test_a_channel_keeps_one_client_for_its_commands_until_its_pool_is_closed(br
             assert third.ping()
         # Whoever waits for messages holds a connection, so that is a client of its own.
         assert channel.client is not third
+
+
+def test_a_connection_is_closed_with_messages_in_hand_though_its_server_was_away(broker):
+    broker.lpush(f"{PREFIX}unreadable", message("ours", [], "unreadable"))
+    connection = Connection(
+        settings.CELERY_BROKER_URL, transport_options=settings.CELERY_BROKER_TRANSPORT_OPTIONS
+    )
+    channel = connection.default_channel
+    in_hand = []
+    connection.Consumer(QUEUE, callbacks=[lambda _, found: in_hand.append(found)]).consume()
+    while not in_hand:
+        connection.drain_events(timeout=30)
+    # A worker that has lost its connection collects it; what fails then is passed over, and the
+    # channel stays open without a connection. Then the worker closes.
+    channel._disconnect_pools()
+    connection._do_close_transport()
+    ignore_errors(connection, connection.close)
+
+    assert channel.closed
+    assert broker.hlen("unacked") + broker.hlen(f"{PREFIX}unacked") == 1, "it comes again later"
