@@ -23,7 +23,7 @@ Row = tuple[Any, ...]
 UNTOLD = "nothing was told of it"
 
 # All that is told has to be brought into the order of its streams for this, which is what costs:
-# so it is asked once, and the first row says how much there was.
+# so it is asked once, and a row of no stream says how much there was.
 _STREAMS = """
 WITH streams AS MATERIALIZED (
     SELECT aggregatetype, aggregateid, count(*) AS events, min(number) AS first,
@@ -102,10 +102,11 @@ def verify(chosen: Sequence[str]) -> Verdict:
 
 def _count(context: str, verdict: Verdict) -> list[Row]:
     """Count streams and events; return the streams whose numbers or positions are not in order."""
-    [(_, _, streams, events, *_), *torn] = _asked(context, _STREAMS)
+    rows = _asked(context, _STREAMS)
+    [(_, _, streams, events, *_)] = [row for row in rows if row[0] is None]
     verdict.streams += streams
     verdict.events += events
-    return torn
+    return [row for row in rows if row[0] is not None]
 
 
 def _of_guard(context: str) -> Iterator[Difference]:
