@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import connections
 from django.test.utils import setup_databases, teardown_databases
 
+from config import settings as project
 from tests.committed import CommittedDatabases
 from tests.processes import Processes
 
@@ -78,6 +79,26 @@ def pytest_runtest_makereport(item, call):
         for running in processes.started:
             report.sections.append((f"{running.name} ({running.pid})", running.output()[-4000:]))
     return report
+
+
+# The test run's own, not the project's.
+OF_THE_RUN = {"ALLOWED_HOSTS", "CONTEXT_DATABASES", "DATABASES", "DEBUG", "EMAIL_BACKEND"}
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item):
+    """A test that leaves a setting changed fails itself, and not some other one after it."""
+    yield
+    said = {name: value for name, value in vars(project).items() if name.isupper()}
+    left = [
+        name
+        for name in sorted(set(said) - OF_THE_RUN)
+        if getattr(settings, name, None) != said[name]
+    ]
+    if left:
+        for name in left:
+            setattr(settings, name, said[name])
+        pytest.fail(f"left as it set them: {', '.join(left)}; take pytest's fixture `settings`")
 
 
 def chromium():

@@ -148,7 +148,9 @@ def test_the_provider_is_told_the_trace_of_the_click(order):
     }
 
 
-def test_each_event_of_one_message_is_handled_under_its_own_trace(carrier, lines, monkeypatch):
+def test_each_event_of_one_message_is_handled_under_its_own_trace(
+    carrier, lines, monkeypatch, settings
+):
     from orders import notifications
     from sagas.outbox.delivery import deliver
 
@@ -168,7 +170,7 @@ def test_each_event_of_one_message_is_handled_under_its_own_trace(carrier, lines
     outbox = apps.get_model("billing", "Outbox")._default_manager
     granted = outbox.filter(type="billing.CouponGranted").values_list("id", flat=True)
     lines.clear()
-    monkeypatch.setattr(settings, "SAGAS", {**settings.SAGAS, "HANDLER_ATTEMPTS": 50})
+    settings.SAGAS = {**settings.SAGAS, "HANDLER_ATTEMPTS": 50}
     apps.get_model("sagas", "DeadLetter")._default_manager.all().delete()
 
     deliver("billing", "orders", [str(event_id) for event_id in granted])
