@@ -1,13 +1,15 @@
-"""The connector that docs/outbox.md describes finds what it names in the outboxes."""
+"""The connector that docs/outbox.md describes finds what it names in the outboxes.
 
-import json
+What comes out of it is in tests/workers/test_debezium.py, where there is a Debezium.
+"""
+
 import re
 
 import pytest
 from django.conf import settings
 
-from tests.architecture.source import ROOT
 from tests.databases import rows
+from tests.debezium import document
 
 pytestmark = pytest.mark.django_db
 
@@ -30,14 +32,7 @@ DEFAULTS = {"id", "aggregatetype", "aggregateid", "type", "payload"}
 
 @pytest.fixture(scope="module")
 def connector():
-    [block] = [
-        json.loads(text)
-        for text in re.findall(
-            r"```json\n(.*?)```", (ROOT / "docs" / "outbox.md").read_text(), re.DOTALL
-        )
-        if "connector.class" in text
-    ]
-    return block["config"]
+    return document.connector()["config"]
 
 
 def columns_named(connector):
@@ -96,5 +91,36 @@ def test_the_id_of_an_event_is_unique_and_nothing_the_router_needs_may_be_missin
         assert unique == [(1,)]
 
 
+@pytest.mark.colocated
+def test_the_publication_has_the_inserts_of_these_tables_and_nothing_else(connector):
+    [publication] = re.findall("CREATE PUBLICATION[^;]+", document.statements())
+    rows(publication)
+
+    name = connector["publication.name"]
+    tables = rows(
+        "SELECT schemaname || '.' || tablename FROM pg_publication_tables WHERE pubname = %s",
+        [name],
+    )
+    assert sorted(table for (table,) in tables) == sorted(
+        connector["table.include.list"].split(",")
+    )
+    kinds = "SELECT pubinsert, pubupdate, pubdelete, pubtruncate FROM pg_publication"
+    assert rows(f"{kinds} WHERE pubname = %s", [name]) == [(True, False, False, False)]
+
+
 def test_our_marks_are_none_of_its_business(connector):
     assert set(connector["skipped.operations"].split(",")) == {"u", "d", "t"}
+
+
+def test_what_a_run_has_shown_to_be_needed_is_there(connector):
+    """Each alone does not do it; without Debezium nothing else would notice one that is gone."""
+    needed = {
+        "publication.autocreate.mode": "disabled",  # else its role has to own the outboxes
+        "lsn.flush.mode": "connector_and_driver",  # with a heartbeat; else quiet outboxes keep log
+        "offset.mismatch.strategy": "trust_slot",  # else it does not start after a kill then
+        "value.converter": "org.apache.kafka.connect.storage.StringConverter",
+    }
+
+    assert needed.items() <= connector.items()
+    assert 0 < int(connector["heartbeat.interval.ms"]) <= 60_000
+    assert not [name for name in connector if "expand.json" in name]  # it leaves out what is null
