@@ -15,10 +15,12 @@ from prometheus_client.registry import Collector
 
 from config.gauges import gauges, rows
 from sagas import clock, measured
+from sagas.answering import Answering
 from sagas.breaker import circuits
 from sagas.ids import first_made_at
 from sagas.outbox import bell, exchange, lag, slots, streaming
 from sagas.projections import lag as projections
+from sagas.transactions import ENGINE
 
 UNPUBLISHED: Final = """
 SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)
@@ -55,43 +57,57 @@ class Backlog(Collector):
     """Everything that waits, and since when."""
 
     def collect(self) -> Iterable[Metric]:
-        """Run the queries, one after another, on the connection of the request."""
-        yield from _outboxes()
-        yield from _consumers()
-        yield from _tails()
-        yield from _outside()
+        """Run the queries, one after another, on the connections of the request.
+
+        A database that is away is asked once, and what it would have said is left out.
+        """
+        there = Answering()
+        yield from gauges(
+            ("database",),
+            (("concord_database_away", "1 where a database does not answer."),),
+            [(alias, alias in there.away) for alias in there.troubles],
+        )
+        yield from _outboxes(there)
+        yield from _consumers(there)
+        yield from _tails(there)
+        yield from _outside(there)
         yield from _rings()
         yield from _circuits()
-        yield from _sagas(measured.under_way())
-        yield from _ended()
-        yield from _lags()
-        yield from gauges(
-            ("step", "kind"),
-            (("concord_step_faults_last_hour", "Runs of a step that did not end well."),),
-            rows(FAULTS, first_made_at(clock.real() - timedelta(hours=1))),
-        )
-        yield from _flows()
-        yield from gauges(
-            ("context",),
-            (
-                ("concord_dead_letters", "Events that a context could not handle."),
-                ("concord_dead_letters_oldest_seconds", "Age of the oldest of them."),
-            ),
-            rows(DEAD_LETTERS),
-        )
-        yield from gauges(
-            (),
-            (
-                ("concord_unreadable_messages", "Messages that no worker could read."),
-                ("concord_unreadable_messages_oldest_seconds", "Age of the oldest of them."),
-            ),
-            rows(UNREADABLE),
-        )
+        if there.has(ENGINE):
+            yield from _engine()
 
 
-def _outboxes() -> Iterator[Metric]:
+def _engine() -> Iterator[Metric]:
+    yield from _sagas(measured.under_way())
+    yield from _ended()
+    yield from _lags()
+    yield from gauges(
+        ("step", "kind"),
+        (("concord_step_faults_last_hour", "Runs of a step that did not end well."),),
+        rows(FAULTS, first_made_at(clock.real() - timedelta(hours=1))),
+    )
+    yield from _flows()
+    yield from gauges(
+        ("context",),
+        (
+            ("concord_dead_letters", "Events that a context could not handle."),
+            ("concord_dead_letters_oldest_seconds", "Age of the oldest of them."),
+        ),
+        rows(DEAD_LETTERS),
+    )
+    yield from gauges(
+        (),
+        (
+            ("concord_unreadable_messages", "Messages that no worker could read."),
+            ("concord_unreadable_messages_oldest_seconds", "Age of the oldest of them."),
+        ),
+        rows(UNREADABLE),
+    )
+
+
+def _outboxes(there: Answering) -> Iterator[Metric]:
     waiting = []
-    for context in settings.CONTEXTS:
+    for context in there.among(settings.CONTEXTS):
         [found] = rows(UNPUBLISHED.format(outbox=f"{context}_outbox"), context=context)
         waiting.append((context, *found))
     return gauges(
@@ -104,14 +120,17 @@ def _outboxes() -> Iterator[Metric]:
     )
 
 
-def _consumers() -> Iterator[Metric]:
+def _consumers(there: Answering) -> Iterator[Metric]:
     yield from gauges(
         ("consumer", "producer"),
         (
             ("concord_consumer_unapplied", "Events that a context has not applied."),
             ("concord_consumer_lag_seconds", "Age of the oldest of them."),
         ),
-        [(found.consumer, found.producer, found.count, found.oldest) for found in lag.behind()],
+        [
+            (found.consumer, found.producer, found.count, found.oldest)
+            for found in lag.behind(there)
+        ],
     )
     yield from gauges(
         ("projection",),
@@ -119,11 +138,11 @@ def _consumers() -> Iterator[Metric]:
             ("concord_projection_behind", "Events that are told and not in a read model."),
             ("concord_projection_lag_seconds", "Since everything that was told is in it."),
         ),
-        [(noted.name, noted.behind, noted.seconds) for noted in projections.noted()],
+        [(noted.name, noted.behind, noted.seconds) for noted in projections.noted(there)],
     )
 
 
-def _tails() -> Iterator[Metric]:
+def _tails(there: Answering) -> Iterator[Metric]:
     """Tell of tailing where somebody has set it up, or left a slot behind."""
     kept = GaugeMetricFamily(
         "concord_outbox_tail_retained_bytes", "Log kept for tailing.", labels=["database"]
@@ -131,7 +150,7 @@ def _tails() -> Iterator[Metric]:
     broken = GaugeMetricFamily(
         "concord_outbox_tail_broken", "Tailing was set up and has no slot.", labels=["database"]
     )
-    for alias in slots.databases():
+    for alias in set(slots.databases()) - set(there.away):
         tail = slots.look(alias)
         if tail.is_wanted or tail.has_slot:
             kept.add_metric([alias], tail.retained)
@@ -140,7 +159,7 @@ def _tails() -> Iterator[Metric]:
     yield broken
 
 
-def _outside() -> Iterator[Metric]:
+def _outside(there: Answering) -> Iterator[Metric]:
     labels = ["context"]
     waiting = GaugeMetricFamily(
         "concord_outside_unpublished", "Events that have not got outside.", labels=labels
@@ -148,20 +167,20 @@ def _outside() -> Iterator[Metric]:
     oldest = GaugeMetricFamily(
         "concord_outside_oldest_unpublished_seconds", "Age of the oldest.", labels=labels
     )
-    for context in settings.CONTEXTS if exchange.is_on() else ():
+    for context in there.among(settings.CONTEXTS) if exchange.is_on() else ():
         [(count, age)] = rows(NOT_OUTSIDE.format(outbox=f"{context}_outbox"), context=context)
         waiting.add_metric([context], count)
         oldest.add_metric([context], age)
     yield waiting
     yield oldest
-    yield from _stream()
+    yield from _stream(there)
 
 
-def _stream() -> Iterator[Metric]:
+def _stream(there: Answering) -> Iterator[Metric]:
     due = GaugeMetricFamily(
         "concord_stream_due", "Events that are not in the stream yet.", labels=["context"]
     )
-    for context in streaming.streamed():
+    for context in there.among(streaming.streamed()):
         [(count,)] = rows(f"SELECT count(*) FROM {context}_streamdue", context=context)  # noqa: S608
         due.add_metric([context], count)
     yield due
