@@ -4,12 +4,13 @@ The later events of the same aggregate wait behind it; every other aggregate goe
 """
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from sagas.conf import conf
@@ -175,6 +176,17 @@ def deliver_again(letter: DeadLetter) -> None:
         exchange.ring()
         return
     deliver_later(letter.producer, letter.context, [str(letter.event_id)])
+
+
+def lose(consumer: str, event_ids: Collection[str]) -> None:
+    """Leave to a person what was rung for and is not there: it would be rung for for good."""
+    due = DeadLetter.objects.filter(resolved_at=None, next_at__lte=Now())
+    due.filter(context=consumer, event_id__in=event_ids).update(
+        reason="the event is neither in the outbox nor in the history",
+        attempts=F("attempts") + 1,
+        last_at=Now(),
+        next_at=None,
+    )
 
 
 def alike(cause: str) -> dict[UUID, Seen]:
