@@ -116,9 +116,7 @@ def _slice(lane: str) -> float:
     return conf.DELIVERY_SLICE
 
 
-def _aggregates(
-    producer: str, consumer: str, event_ids: list[str]
-) -> list[tuple[str, UUID, str]]:
+def _aggregates(producer: str, consumer: str, event_ids: list[str]) -> list[tuple[str, UUID, str]]:
     """Return each aggregate once, with one of the events that name it."""
     of = "SELECT aggregatetype, aggregateid, id::text FROM {} WHERE id = ANY(%s::uuid[])".format
     told = f"{of(table(producer, 'outbox'))} UNION {of(table(producer, 'event'))}"
