@@ -11,7 +11,7 @@ from sagas.contexts import contexts
 from sagas.outbox import catching_up, exchange, starts, stream
 from sagas.outbox.apart import Apart
 from sagas.outbox.delivery import deliver
-from sagas.outbox.history import delete_kept, keep_missed
+from sagas.outbox.history import delete_kept, keep, keep_missed
 from sagas.outbox.republish import positions_of
 from sagas.transactions import ENGINE, connection_of, table
 
@@ -99,7 +99,9 @@ def _prune_events(producer: str) -> int:
             for consumer in (*contexts(), ENGINE)
             for row in _unread(producer, consumer, rows)
         }
-        deleted += delete_kept(producer, [row[0] for row in rows if row[0] not in kept])
+        done = [row[0] for row in rows if row[0] not in kept]
+        keep(producer, done)
+        deleted += delete_kept(producer, done)
         if len(rows) < BATCH:
             break
     return deleted

@@ -180,7 +180,7 @@ BY_HAND = {
     ),
     "what was missed is kept before anything is pruned": (
         "sagas.outbox.pruning",
-        "                keep_missed(context)\n",
+        "        keep(producer, done)\n",
         "",
     ),
     "what is marked is kept": (
