@@ -6,7 +6,9 @@ from billing.models import Inbox
 from orders.models import Idempotency, Outbox
 from sagas.models import DeadLetter
 from sagas.orchestration import canvas
+from sagas.outbox import pruning
 from sagas.outbox import republish as republishing
+from sagas.outbox.catching_up import catch_up
 from sagas.outbox.delivery import deliver
 from sagas.outbox.pruning import prune
 from sagas.outbox.relay import relay
@@ -309,8 +311,6 @@ def test_an_event_behind_a_dead_letter_is_not_deleted_however_old(broker, settin
 
 
 def test_pruning_goes_on_until_nothing_old_is_left(broker, monkeypatch):
-    from sagas.outbox import pruning
-
     monkeypatch.setattr(pruning, "BATCH", 2)
     tell(a_teller(), *"abcde", event=Whispered)
     relay()
@@ -318,3 +318,73 @@ def test_pruning_goes_on_until_nothing_old_is_left(broker, monkeypatch):
 
     assert prune() == 5
     assert Outbox.objects.count() == 0
+
+
+@pytest.fixture
+def in_slices(broker, settings):
+    """Each run prunes one batch; returns the tasks that it rings for."""
+    settings.SAGAS = {**settings.SAGAS, "STEP_TIMEOUT": 1e-6, "DELIVERY_SIZE": 1}
+
+    def tick():
+        broker.take()
+        pruning.tick()
+        return [message.task for message in broker.take()]
+
+    return tick
+
+
+def test_pruning_rings_for_what_is_left_when_its_slice_is_spent(in_slices, monkeypatch):
+    monkeypatch.setattr(pruning, "BATCH", 2)
+    tell(a_teller(), *"abcde", event=Whispered)
+    relay()
+    grow_old(MONTHS)
+
+    for left in (3, 1, 0):
+        assert in_slices() == ["sagas.prune"]
+        assert Outbox.objects.count() == left
+    assert in_slices() == []
+
+
+def test_who_is_behind_reads_past_what_is_pruned_slice_by_slice(broker, in_slices):
+    listen()
+    tellers = [a_teller() for _ in range(3)]
+    for teller in tellers:
+        tell(teller, "heard")
+    relay()
+    broker.drain()
+    for teller in tellers:
+        tell(teller, "psst", event=Whispered)
+    relay()
+    grow_old()
+    republish()
+    grow_old(MONTHS)
+
+    catch_up(60.0)
+
+    lefts = []
+    while Outbox.objects.exists():
+        assert in_slices() == ["sagas.prune"]
+        lefts.append(Outbox.objects.filter(type=Whispered.name).count())
+    assert lefts == [2, 1, 0]
+    assert [position(teller) for teller in tellers] == [2] * 3
+
+
+def test_what_cannot_be_deleted_rings_for_nothing(broker, in_slices, settings):
+    settings.SAGAS = {**settings.SAGAS, "HANDLER_ATTEMPTS": 1}
+    listen(act=Failing(bad=1))
+    teller = a_teller()
+    tell(teller, "good")
+    relay()
+    broker.drain()
+    tell(teller, "bad")
+    tell(teller, "psst", event=Whispered)
+    relay()
+    broker.drain()
+    grow_old()
+    republish()
+    grow_old(MONTHS)
+    catch_up(60.0)
+
+    assert in_slices() == ["sagas.prune"]
+    assert in_slices() == []
+    assert Outbox.objects.count() == 2
