@@ -23,7 +23,7 @@ from sagas.outbox import exchange
 from sagas.outbox.exchange import OUTSIDE
 from sagas.outbox.letter_marks import Seen, look, with_cause
 from sagas.outbox.positions import position
-from sagas.outbox.relay import deliver_later
+from sagas.outbox.relay import deliver_later, may_ring_again
 from sagas.outbox.subscriptions import Envelope
 from sagas.reasons import refuse_untold
 from sagas.transactions import ENGINE, after_commit, connection_of, transaction
@@ -164,7 +164,9 @@ def retry_due() -> int:
     beside = {name: OuterRef(name) for name in ("context", "aggregate_type", "aggregate_id")}
     held = open_ones.filter(Q(next_at=None) | Q(next_at__gt=Now()), **beside)
     waiting = open_ones.filter(~Exists(held), next_at__lte=Now())
-    due = waiting.exclude(context=OUTSIDE).order_by("next_at")[:100]
+    due = list(waiting.exclude(context=OUTSIDE).order_by("next_at")[:100])
+    if not due or not may_ring_again(len(due)):
+        return 0
     for letter in due:
         deliver_again(letter)
     return len(due)

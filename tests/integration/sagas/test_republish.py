@@ -6,13 +6,14 @@ from billing.models import Inbox
 from orders.models import Idempotency, Outbox
 from sagas.models import DeadLetter
 from sagas.orchestration import canvas
-from sagas.outbox import pruning
+from sagas.outbox import dead_letters, pruning
 from sagas.outbox import republish as republishing
 from sagas.outbox.catching_up import catch_up
 from sagas.outbox.delivery import deliver
 from sagas.outbox.pruning import prune
 from sagas.outbox.relay import relay
 from sagas.outbox.republish import republish
+from tests.conftest import empty_redis
 from tests.databases import rows
 from tests.integration.sagas import trial
 from tests.integration.sagas.news import (
@@ -172,6 +173,42 @@ def test_when_the_broker_refuses_the_comparison_tries_again_next_time(broker, mo
     republish()
     broker.drain()
     assert trial.effects() == ["billing:a#1"]
+
+
+def test_what_nobody_takes_is_not_sent_again_and_again(settings, monkeypatch):
+    """A backlog that lasts longer than the patience must not feed on its own messages."""
+    monkeypatch.setattr("sagas.outbox.relay.FEW", 2)
+    settings.SAGAS = {**settings.SAGAS, "DELIVERY_SIZE": 1}
+    listen()
+    tell(a_teller(), *"ab")
+    relay()
+    grow_old()
+
+    for _ in range(200):
+        republish()
+    assert 2 < canvas.depth("events") < 100
+
+    empty_redis()
+    assert republish() == 2
+    assert canvas.depth("events") == 2
+
+
+def test_a_letter_that_is_due_is_not_rung_for_again_and_again_where_nobody_answers(
+    monkeypatch,
+):
+    monkeypatch.setattr("sagas.outbox.relay.FEW", 2)
+    listen(act=Failing(a=1))
+    [event_id] = tell(a_teller(), "a")
+    deliver("orders", "billing", [event_id])
+    grow_old()
+
+    for _ in range(200):
+        dead_letters.retry_due()
+    assert 0 < canvas.depth("events") < 50
+
+    empty_redis()
+    assert dead_letters.retry_due() == 1
+    assert canvas.depth("events") == 1
 
 
 def test_the_dead_letter_of_an_event_that_was_applied_after_all_is_closed(broker):
