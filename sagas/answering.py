@@ -8,7 +8,8 @@ from typing import Any, Final
 import psycopg
 from django.db import Error, connections
 
-from sagas.transactions import alias_of
+from sagas.contexts import contexts
+from sagas.transactions import ENGINE, alias_of
 
 PATIENCE: Final = 3.0
 """Seconds for an answer, on a connection that is open; for a new one, as its settings say."""
@@ -18,21 +19,22 @@ class Answering:
     """What answered when it was asked: once each, so that one that is away is waited for once."""
 
     def __init__(self) -> None:
-        """Ask every database."""
-        self.troubles = {alias: trouble(alias) for alias in connections}
+        """Ask each that has tables of a context or of the engine."""
+        aliases = dict.fromkeys(map(alias_of, (ENGINE, *contexts())))
+        self.troubles = {alias: trouble(alias) for alias in aliases}
 
     @property
     def away(self) -> list[str]:
         """Return the aliases of those that did not answer."""
         return [alias for alias, said in self.troubles.items() if said]
 
-    def has(self, *contexts: str) -> bool:
+    def has(self, *some: str) -> bool:
         """Return whether the databases of all of these contexts answer."""
-        return not any(self.troubles[alias_of(context)] for context in contexts)
+        return not any(self.troubles[alias_of(context)] for context in some)
 
-    def among(self, contexts: Iterable[str]) -> list[str]:
+    def among(self, some: Iterable[str]) -> list[str]:
         """Return those of the contexts whose databases answer."""
-        return [context for context in contexts if self.has(context)]
+        return [context for context in some if self.has(context)]
 
 
 def trouble(alias: str) -> str:
