@@ -28,6 +28,14 @@ class Answering:
         """Return the aliases of those that did not answer."""
         return [alias for alias, said in self.troubles.items() if said]
 
+    @property
+    def alerts(self) -> list[str]:
+        """Return what a page says that has to do without them."""
+        return [
+            f"The database {alias} is {self.troubles[alias]}: this page is without what it has."
+            for alias in self.away
+        ]
+
     def has(self, *some: str) -> bool:
         """Return whether the databases of all of these contexts answer."""
         return not any(self.troubles[alias_of(context)] for context in some)

@@ -163,8 +163,7 @@ def _waits(request: HttpRequest, human: int, there: Answering) -> Iterator[Wait]
 
 def _alerts(there: Answering) -> Iterator[str]:
     """Tell what stands still although nothing is lost, in sentences."""
-    for alias in there.away:
-        yield f"The database {alias} is {there.troubles[alias]}: this page is without its figures."
+    yield from there.alerts
     for alias in set(slots.databases()) - set(there.away):
         if trouble := slots.look(alias).trouble:
             yield f"{trouble} The relay goes on alone. See docs/outbox.md."

@@ -3,63 +3,21 @@
 Runs in every mode: where the suite has one database, each context has its own connection to it.
 """
 
-import os
-import signal
 from time import monotonic
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection, connections
 
 from sagas.outbox import exchange, stream
-from sagas.transactions import ENGINE, connection_of
+from sagas.transactions import ENGINE
+from tests.integration import away
+from tests.integration.away import CONTEXTS
 
-CONTEXTS = ("orders", "billing", "payments")
 SOON = 8.0
 """Seconds; a scrape of Prometheus gives up after ten."""
 
+detached, gone, frozen = away.detached, away.gone, away.frozen
 pytestmark = pytest.mark.usefixtures("committed_db", "detached")
-
-
-@pytest.fixture
-def detached(settings, monkeypatch):
-    if not settings.CONTEXT_DATABASES:
-        for context in CONTEXTS:
-            monkeypatch.setitem(connections.settings, context, dict(connection.settings_dict))
-        settings.CONTEXT_DATABASES = {context: context for context in CONTEXTS}
-    yield
-    for context in CONTEXTS:
-        connections[context].close()
-
-
-@pytest.fixture
-def gone():
-    """Let nobody reach the database of a context any more."""
-    with pytest.MonkeyPatch.context() as patch:
-
-        def take_away(context):
-            lost = connection_of(context)
-            lost.close()
-            patch.setitem(lost.settings_dict, "HOST", "/nowhere")
-
-        yield take_away
-
-
-@pytest.fixture
-def frozen():
-    """Let the server no longer answer the connection of a context, which stays open."""
-    stopped = []
-
-    def freeze(context):
-        with connection_of(context).cursor() as cursor:
-            cursor.execute("SELECT pg_backend_pid()")
-            [(pid,)] = cursor.fetchall()
-        os.kill(pid, signal.SIGSTOP)
-        stopped.append(pid)
-
-    yield freeze
-    for pid in stopped:
-        os.kill(pid, signal.SIGCONT)
 
 
 def scrape(client):
@@ -75,7 +33,7 @@ def labels(text, name):
     return {line.partition("{")[2].partition("}")[0]: float(line.split()[-1]) for line in lines}
 
 
-def away(text):
+def named_as_away(text):
     found = labels(text, "concord_database_away")
     assert set(found) == {f'database="{alias}"' for alias in ("default", *CONTEXTS)}
     return [name for name, value in found.items() if value]
@@ -84,12 +42,12 @@ def away(text):
 def test_a_scrape_has_the_figures_of_the_others_and_names_what_is_away(client, gone, monkeypatch):
     monkeypatch.setattr(exchange, "is_on", lambda: True)
     monkeypatch.setattr(stream, "address", lambda: "redis://")
-    assert away(scrape(client)) == []
+    assert named_as_away(scrape(client)) == []
 
     gone("billing")
     text = scrape(client)
 
-    assert away(text) == ['database="billing"']
+    assert named_as_away(text) == ['database="billing"']
     for name in ("concord_outbox_unpublished", "concord_outside_unpublished", "concord_stream_due"):
         assert set(labels(text, name)) == {'context="orders"', 'context="payments"'}
     pairs = set(labels(text, "concord_consumer_unapplied"))
@@ -103,15 +61,15 @@ def test_a_scrape_without_the_engine_still_has_the_outboxes(client, gone):
     gone(ENGINE)
     text = scrape(client)
 
-    assert away(text) == ['database="default"']
+    assert named_as_away(text) == ['database="default"']
     assert len(labels(text, "concord_outbox_unpublished")) == len(CONTEXTS)
     assert "concord_sagas_cut " not in text
 
 
 def test_a_server_that_hangs_holds_up_no_scrape(client, frozen):
     frozen("billing")
-    assert away(scrape(client)) == ['database="billing"']
-    assert away(scrape(client)) == [], "another connection is answered"
+    assert named_as_away(scrape(client)) == ['database="billing"']
+    assert named_as_away(scrape(client)) == [], "another connection is answered"
 
 
 def test_readiness_names_the_database_that_is_away(client, gone):
