@@ -164,8 +164,8 @@ def _waits(request: HttpRequest, human: int, there: Answering) -> Iterator[Wait]
 def _alerts(there: Answering) -> Iterator[str]:
     """Tell what stands still although nothing is lost, in sentences."""
     yield from there.alerts
-    for alias in set(slots.databases()) - set(there.away):
-        if trouble := slots.look(alias).trouble:
+    for alias in slots.databases():
+        if alias not in there.away and (trouble := slots.look(alias).trouble):
             yield f"{trouble} The relay goes on alone. See docs/outbox.md."
     for trouble in (outside.trouble(), bell.trouble(), streaming.trouble(there)):
         if trouble:
