@@ -39,6 +39,8 @@ def database_settings(
             "keepalives_idle": "10",
             "keepalives_interval": "5",
             "keepalives_count": "3",
+            # While a question is on its way no keepalive is: it is sent again for 15 minutes.
+            "tcp_user_timeout": "25000",
             # For the engine's own cursors; Django's never prepare a statement.
             "prepare_threshold": 0 if prepared else None,
             **parts,

@@ -4,7 +4,7 @@ from typing import Final
 
 import redis
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from config.metrics import Backlog
+from sagas import answering
 
 OK: Final = "ok"
 # Migrations are never taken back under a running process: once applied, they are not asked for.
@@ -49,12 +50,8 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 def _database() -> str:
     for alias in connections:
-        try:
-            with connections[alias].cursor() as cursor:
-                cursor.execute("SELECT 1")
-        except DatabaseError as error:
-            connections[alias].close()
-            return f"{_which(alias)}not reachable ({type(error).__name__})"
+        if trouble := answering.trouble(alias):
+            return f"{_which(alias)}{trouble}"
     return OK
 
 

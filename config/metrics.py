@@ -13,12 +13,15 @@ from django.conf import settings
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from config import saga_metrics
 from config.gauges import gauges, rows
-from sagas import clock, measured
+from sagas import clock
+from sagas.answering import Answering
 from sagas.breaker import circuits
 from sagas.ids import first_made_at
 from sagas.outbox import bell, exchange, lag, slots, streaming
 from sagas.projections import lag as projections
+from sagas.transactions import ENGINE
 
 UNPUBLISHED: Final = """
 SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)
@@ -55,43 +58,55 @@ class Backlog(Collector):
     """Everything that waits, and since when."""
 
     def collect(self) -> Iterable[Metric]:
-        """Run the queries, one after another, on the connection of the request."""
-        yield from _outboxes()
-        yield from _consumers()
-        yield from _tails()
-        yield from _outside()
+        """Run the queries, one after another, on the connections of the request.
+
+        A database that is away is asked once, and what it would have said is left out.
+        """
+        there = Answering()
+        yield from gauges(
+            ("database",),
+            (("concord_database_away", "1 where a database does not answer."),),
+            [(alias, alias in there.away) for alias in there.troubles],
+        )
+        yield from _outboxes(there)
+        yield from _consumers(there)
+        yield from _tails(there)
+        yield from _outside(there)
         yield from _rings()
         yield from _circuits()
-        yield from _sagas(measured.under_way())
-        yield from _ended()
-        yield from _lags()
-        yield from gauges(
-            ("step", "kind"),
-            (("concord_step_faults_last_hour", "Runs of a step that did not end well."),),
-            rows(FAULTS, first_made_at(clock.real() - timedelta(hours=1))),
-        )
-        yield from _flows()
-        yield from gauges(
-            ("context",),
-            (
-                ("concord_dead_letters", "Events that a context could not handle."),
-                ("concord_dead_letters_oldest_seconds", "Age of the oldest of them."),
-            ),
-            rows(DEAD_LETTERS),
-        )
-        yield from gauges(
-            (),
-            (
-                ("concord_unreadable_messages", "Messages that no worker could read."),
-                ("concord_unreadable_messages_oldest_seconds", "Age of the oldest of them."),
-            ),
-            rows(UNREADABLE),
-        )
+        if there.has(ENGINE):
+            yield from _engine()
 
 
-def _outboxes() -> Iterator[Metric]:
+def _engine() -> Iterator[Metric]:
+    yield from saga_metrics.figures()
+    yield from gauges(
+        ("step", "kind"),
+        (("concord_step_faults_last_hour", "Runs of a step that did not end well."),),
+        rows(FAULTS, first_made_at(clock.real() - timedelta(hours=1))),
+    )
+    yield from _flows()
+    yield from gauges(
+        ("context",),
+        (
+            ("concord_dead_letters", "Events that a context could not handle."),
+            ("concord_dead_letters_oldest_seconds", "Age of the oldest of them."),
+        ),
+        rows(DEAD_LETTERS),
+    )
+    yield from gauges(
+        (),
+        (
+            ("concord_unreadable_messages", "Messages that no worker could read."),
+            ("concord_unreadable_messages_oldest_seconds", "Age of the oldest of them."),
+        ),
+        rows(UNREADABLE),
+    )
+
+
+def _outboxes(there: Answering) -> Iterator[Metric]:
     waiting = []
-    for context in settings.CONTEXTS:
+    for context in there.among(settings.CONTEXTS):
         [found] = rows(UNPUBLISHED.format(outbox=f"{context}_outbox"), context=context)
         waiting.append((context, *found))
     return gauges(
@@ -104,14 +119,17 @@ def _outboxes() -> Iterator[Metric]:
     )
 
 
-def _consumers() -> Iterator[Metric]:
+def _consumers(there: Answering) -> Iterator[Metric]:
     yield from gauges(
         ("consumer", "producer"),
         (
             ("concord_consumer_unapplied", "Events that a context has not applied."),
             ("concord_consumer_lag_seconds", "Age of the oldest of them."),
         ),
-        [(found.consumer, found.producer, found.count, found.oldest) for found in lag.behind()],
+        [
+            (found.consumer, found.producer, found.count, found.oldest)
+            for found in lag.behind(there)
+        ],
     )
     yield from gauges(
         ("projection",),
@@ -119,52 +137,51 @@ def _consumers() -> Iterator[Metric]:
             ("concord_projection_behind", "Events that are told and not in a read model."),
             ("concord_projection_lag_seconds", "Since everything that was told is in it."),
         ),
-        [(noted.name, noted.behind, noted.seconds) for noted in projections.noted()],
+        [(noted.name, noted.behind, noted.seconds) for noted in projections.noted(there)],
     )
 
 
-def _tails() -> Iterator[Metric]:
+def _tails(there: Answering) -> Iterator[Metric]:
     """Tell of tailing where somebody has set it up, or left a slot behind."""
-    kept = GaugeMetricFamily(
-        "concord_outbox_tail_retained_bytes", "Log kept for tailing.", labels=["database"]
+    looks = [slots.look(alias) for alias in slots.databases() if alias not in there.away]
+    return gauges(
+        ("database",),
+        (
+            ("concord_outbox_tail_retained_bytes", "Log kept for tailing."),
+            ("concord_outbox_tail_broken", "Tailing was set up and has no slot."),
+        ),
+        [
+            (tail.alias, tail.retained, tail.is_broken)
+            for tail in looks
+            if tail.is_wanted or tail.has_slot
+        ],
     )
-    broken = GaugeMetricFamily(
-        "concord_outbox_tail_broken", "Tailing was set up and has no slot.", labels=["database"]
-    )
-    for alias in slots.databases():
-        tail = slots.look(alias)
-        if tail.is_wanted or tail.has_slot:
-            kept.add_metric([alias], tail.retained)
-            broken.add_metric([alias], float(tail.is_broken))
-    yield kept
-    yield broken
 
 
-def _outside() -> Iterator[Metric]:
-    labels = ["context"]
-    waiting = GaugeMetricFamily(
-        "concord_outside_unpublished", "Events that have not got outside.", labels=labels
+def _outside(there: Answering) -> Iterator[Metric]:
+    waiting = []
+    for context in there.among(settings.CONTEXTS) if exchange.is_on() else ():
+        [found] = rows(NOT_OUTSIDE.format(outbox=f"{context}_outbox"), context=context)
+        waiting.append((context, *found))
+    yield from gauges(
+        ("context",),
+        (
+            ("concord_outside_unpublished", "Events that have not got outside."),
+            ("concord_outside_oldest_unpublished_seconds", "Age of the oldest."),
+        ),
+        waiting,
     )
-    oldest = GaugeMetricFamily(
-        "concord_outside_oldest_unpublished_seconds", "Age of the oldest.", labels=labels
-    )
-    for context in settings.CONTEXTS if exchange.is_on() else ():
-        [(count, age)] = rows(NOT_OUTSIDE.format(outbox=f"{context}_outbox"), context=context)
-        waiting.add_metric([context], count)
-        oldest.add_metric([context], age)
-    yield waiting
-    yield oldest
-    yield from _stream()
+    yield from _stream(there)
 
 
-def _stream() -> Iterator[Metric]:
-    due = GaugeMetricFamily(
-        "concord_stream_due", "Events that are not in the stream yet.", labels=["context"]
-    )
-    for context in streaming.streamed():
-        [(count,)] = rows(f"SELECT count(*) FROM {context}_streamdue", context=context)  # noqa: S608
-        due.add_metric([context], count)
-    yield due
+def _stream(there: Answering) -> Iterator[Metric]:
+    due = [
+        (context, *row)
+        for context in there.among(streaming.streamed())
+        for row in rows(f"SELECT count(*) FROM {context}_streamdue", context=context)  # noqa: S608
+    ]
+    said = ("concord_stream_due", "Events that are not in the stream yet.")
+    return gauges(("context",), (said,), due)
 
 
 def _flows() -> Iterator[Metric]:
@@ -198,88 +215,3 @@ def _circuits() -> Iterator[Metric]:
         age = 0.0 if since is None else max(1.0, (clock.real() - since).total_seconds())
         stopped.add_metric([circuit.name], age)
     yield stopped
-
-
-def _sagas(groups: list[measured.Group]) -> Iterator[Metric]:
-    alike: dict[tuple[str, str], list[measured.Group]] = {}
-    for group in groups:
-        alike.setdefault((group.name, group.status), []).append(group)
-    yield from gauges(
-        ("saga", "status"),
-        (
-            ("concord_sagas_unfinished", "Sagas under way."),
-            ("concord_sagas_oldest_unfinished_seconds", "Age of the oldest of them."),
-            ("concord_sagas_parked", "Sagas that wait for a person."),
-            ("concord_sagas_retrying", "Sagas whose current step was claimed more than once."),
-            ("concord_sagas_hinted", "Sagas that the sweeper had to hint."),
-            ("concord_sagas_late", "Sagas that stand at a step longer than it may take."),
-        ),
-        [
-            (
-                *key,
-                sum(group.count for group in found),
-                max(group.ages[-1] for group in found),
-                sum(group.parked for group in found),
-                sum(group.retrying for group in found),
-                sum(group.hinted for group in found),
-                sum(group.late for group in found),
-            )
-            for key, found in alike.items()
-        ],
-    )
-    yield from _by_version(groups)
-
-
-def _by_version(groups: list[measured.Group]) -> Iterator[Metric]:
-    labels = ("saga", "version", "status", "waits_for")
-    kinds = [(group.name, group.def_version, group.status, group.waits_for) for group in groups]
-    yield from gauges(
-        labels,
-        (("concord_sagas_standing", "Sagas under way, by version and what they wait for."),),
-        [(*kind, group.count) for kind, group in zip(kinds, groups, strict=True)],
-    )
-    yield from gauges(
-        (*labels, "quantile"),
-        (("concord_sagas_age_seconds", "Age of unfinished sagas; quantile 1 is the oldest."),),
-        [
-            (*kind, f"{quantile:g}", age)
-            for kind, group in zip(kinds, groups, strict=True)
-            for quantile, age in zip(measured.QUANTILES, group.ages, strict=True)
-        ],
-    )
-    seen = sum(group.count for group in groups)
-    yield from gauges(
-        (),
-        (("concord_sagas_cut", "1 where more sagas are unfinished than a scrape looks at."),),
-        [(seen >= measured.MOST,)],
-    )
-
-
-def _ended() -> Iterator[Metric]:
-    ended = measured.ended_lately()
-    yield from gauges(
-        ("saga", "status"),
-        (("concord_sagas_ended_last_hour", "Sagas by how they ended, the latest 10000."),),
-        [
-            row
-            for found in ended
-            for row in (
-                (found.name, "completed", found.completed),
-                (found.name, "compensated", found.compensated),
-            )
-        ],
-    )
-    yield from gauges(
-        ("saga",),
-        (("concord_sagas_compensated_ratio", "The part of them that was compensated."),),
-        [(found.name, found.compensated_ratio) for found in ended],
-    )
-
-
-def _lags() -> Iterator[Metric]:
-    found = measured.lag()
-    return gauges(
-        ("of",),
-        (("concord_timer_lag_seconds", "How long the most overdue row waits for the sweeper."),),
-        [("sagas", found.sagas), ("branches", found.branches)],
-    )

@@ -250,6 +250,7 @@ concern(
     count=lambda: WebhookEvent.objects.filter(state=WebhookState.PARKED).count(),
     url=lambda: list_of("payments_webhookevent", "state=parked"),
     permission="payments.view_webhookevent",
+    context="payments",
 )
 
 

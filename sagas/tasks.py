@@ -171,4 +171,4 @@ def watch() -> None:
 @shared_task(name="sagas.prune")
 def prune() -> None:
     """Delete what nobody needs any more."""
-    pruning.prune()
+    pruning.tick()

@@ -15,6 +15,7 @@ from django.apps import apps
 from django.db.models import F
 
 from sagas.admin.display import absolute
+from sagas.answering import Answering
 from sagas.contexts import contexts
 from sagas.models import TimelineRow
 from sagas.projections.lag import Noted, noted_of
@@ -57,7 +58,7 @@ class Click:
 Told = list[tuple[str, Any]]
 
 
-def told_under(correlation_id: str) -> Told:
+def told_under(correlation_id: str, there: Answering) -> Told:
     """Return the outbox rows of a correlation id, each with its context, the earliest first.
 
     Where there are more than are looked at, what is not settled goes before the rest: it is what a
@@ -65,7 +66,7 @@ def told_under(correlation_id: str) -> Told:
     """
     found = [
         (context, row)
-        for context in contexts()
+        for context in there.among(contexts())
         for row in apps.get_model(context, "Outbox")
         ._default_manager.filter(correlation_id=correlation_id)
         .defer("payload")
@@ -74,17 +75,18 @@ def told_under(correlation_id: str) -> Told:
     return sorted(found, key=lambda pair: (pair[1].created_at, pair[1].position))
 
 
-def click_of(correlation_id: str, told: Told) -> Click:
+def click_of(correlation_id: str, told: Told, there: Answering) -> Click:
     """Return what was told under a correlation id.
 
     :param told: the outbox rows that have it; read before the timeline is, so that what is applied
         in between is not called missing
+    :param there: says which databases can be asked
     """
     kept = timeline()
-    if kept is None:
+    if kept is None or not there.has(kept.context):
         whole = (_from_outbox(context, row, is_missing=False) for context, row in told)
         events = tuple(sorted(whole, key=lambda event: event.at))
-        return Click(events=events, freshness=" ".join(_limits(told)))
+        return Click(events=events, freshness=" ".join((*there.alerts, *_limits(told))))
     recent = {row.id: (context, row) for context, row in told}
     table: Any = kept.into._default_manager
     rows = list(table.filter(correlation_id=correlation_id).order_by("at")[: MOST + 1])
@@ -102,6 +104,7 @@ def click_of(correlation_id: str, told: Told) -> Click:
         events=tuple(sorted(events, key=lambda event: event.at)),
         freshness=" ".join(
             (
+                *there.alerts,
                 *_freshness(noted_of(kept), sum(one.is_missing for one in events)),
                 *_limits(told, kept.name if is_cut else ""),
             )

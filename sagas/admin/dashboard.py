@@ -16,6 +16,7 @@ from sagas.admin import dead_letters, filters
 from sagas.admin.attention import CONCERNS
 from sagas.admin.detail import outbox_of
 from sagas.admin.display import list_of
+from sagas.answering import Answering
 from sagas.breaker import Circuit, circuits
 from sagas.contexts import contexts
 from sagas.durations import duration
@@ -89,16 +90,17 @@ def gather(request: HttpRequest) -> Board | None:
     if not request.user.has_perm("sagas.view_sagainstance"):
         return None
     now = clock.real()
+    there = Answering()
     groups = measured.under_way()
     human = sum(group.count if group.is_unknown else group.parked for group in groups)
     return Board(
-        alerts=tuple(_alerts()),
-        waits=tuple(_waits(request, human)),
+        alerts=tuple(_alerts(there)),
+        waits=tuple(_waits(request, human, there)),
         parked=tuple(_parked()) if human else (),
         backlogs=(
             _unfinished(groups),
-            *_outboxes(now),
-            *_unapplied(),
+            *_outboxes(now, there),
+            *_unapplied(there),
         ),
         ended=tuple(measured.ended_lately()),
         failures=tuple(_failures(now)),
@@ -127,10 +129,10 @@ def _unfinished(groups: list[measured.Group]) -> Backlog:
     )
 
 
-def _unapplied() -> Iterator[Backlog]:
+def _unapplied(there: Answering) -> Iterator[Backlog]:
     """Sum up, for each context that is behind, the events of others that it has not applied."""
     found: dict[str, list[Behind]] = {}
-    for behind in lag.behind():
+    for behind in lag.behind(there):
         if behind.count:
             found.setdefault(behind.consumer, []).append(behind)
     for consumer, behinds in found.items():
@@ -143,7 +145,7 @@ def _unapplied() -> Iterator[Backlog]:
         )
 
 
-def _waits(request: HttpRequest, human: int) -> Iterator[Wait]:
+def _waits(request: HttpRequest, human: int, there: Answering) -> Iterator[Wait]:
     if human:
         url = list_of("sagas_sagainstance", "stands=human")
         yield Wait(title="saga" if human == 1 else "sagas", count=human, url=url)
@@ -152,18 +154,20 @@ def _waits(request: HttpRequest, human: int) -> Iterator[Wait]:
         url = list_of("sagas_deadletter", "state=human")
         yield Wait(title="dead letter" if letters == 1 else "dead letters", count=letters, url=url)
     for concern in CONCERNS:
-        if request.user.has_perm(concern.permission) and (count := concern.count()):
+        sees = request.user.has_perm(concern.permission) and there.has(concern.context)
+        if sees and (count := concern.count()):
             yield Wait(
                 title=concern.one if count == 1 else concern.many, count=count, url=concern.url()
             )
 
 
-def _alerts() -> Iterator[str]:
+def _alerts(there: Answering) -> Iterator[str]:
     """Tell what stands still although nothing is lost, in sentences."""
+    yield from there.alerts
     for alias in slots.databases():
-        if trouble := slots.look(alias).trouble:
+        if alias not in there.away and (trouble := slots.look(alias).trouble):
             yield f"{trouble} The relay goes on alone. See docs/outbox.md."
-    for trouble in (outside.trouble(), bell.trouble(), streaming.trouble()):
+    for trouble in (outside.trouble(), bell.trouble(), streaming.trouble(there)):
         if trouble:
             yield trouble
 
@@ -173,8 +177,8 @@ def _parked() -> Any:
     return unfinished.filter(filters.needs_a_human()).order_by("parked_at")[:5]
 
 
-def _outboxes(now: datetime) -> Iterator[Backlog]:
-    for context in contexts():
+def _outboxes(now: datetime, there: Answering) -> Iterator[Backlog]:
+    for context in there.among(contexts()):
         yield _outbox(f"unsent events of {context}", context, now, published_at__isnull=True)
         if exchange.is_on():
             yield _outbox(f"events of {context} for the outside", context, now, outside_due=True)

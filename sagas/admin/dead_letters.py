@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 
-from sagas import clock
+from sagas import answering, clock
 from sagas.admin.acts import Act, ActingAdmin, Target
 from sagas.admin.causes import by_cause
 from sagas.admin.choices import one_of
@@ -24,6 +24,7 @@ from sagas.durations import duration, relative
 from sagas.models import DeadLetter
 from sagas.outbox import dead_letters, discarding, letter_marks
 from sagas.outbox.letter_marks import with_cause
+from sagas.transactions import alias_of
 
 Rows = QuerySet[DeadLetter]
 WAITS = Q(resolved_at=None, next_at=None)
@@ -44,13 +45,18 @@ def sentence(letter: DeadLetter) -> str:
         return f"Over since {relative(letter.resolved_at, now)}: {letter.context} is past it."
     times = "once" if letter.attempts == 1 else f"{letter.attempts} times"
     stuck = f"{letter.context} failed {times}, first {relative(letter.first_at, now)}:"
+    return f"{stuck} {letter.reason}. {_next(letter, now)} {_behind(letter)}"
+
+
+def _behind(letter: DeadLetter) -> str:
+    if answering.trouble(alias_of(letter.producer)):
+        return f"The database of {letter.producer} does not say how many wait behind it."
     later = outbox_of(letter.producer)._default_manager.filter(
         aggregatetype=letter.aggregate_type,
         aggregateid=letter.aggregate_id,
         sequence__gt=letter.sequence,
     )
-    behind = f"Later events of its aggregate that wait behind it: {later.count()}."
-    return f"{stuck} {letter.reason}. {_next(letter, now)} {behind}"
+    return f"Later events of its aggregate that wait behind it: {later.count()}."
 
 
 def _next(letter: DeadLetter, now: datetime) -> str:

@@ -15,6 +15,7 @@ from sagas.admin.clicks import Told, click_of, told_under
 from sagas.admin.display import pretty_json
 from sagas.admin.hops import MOST as MOST_HOPS
 from sagas.admin.hops import Hop, hops_of
+from sagas.answering import Answering
 from sagas.durations import duration
 from sagas.models import DeadLetter, OperatorAction, SagaInstance, StepFault, StepRun
 from sagas.orchestration.asleep import wait_of
@@ -86,9 +87,10 @@ def gather(saga: SagaInstance) -> Page:
     acts = list(
         OperatorAction.objects.filter(target_type="saga", target_id=str(saga.id)).order_by("id")
     )
-    told = told_under(saga.correlation_id)
-    click = click_of(saga.correlation_id, told)
-    hops = hops_of(saga.correlation_id, click.events)
+    there = Answering()
+    told = told_under(saga.correlation_id, there)
+    click = click_of(saga.correlation_id, told, there)
+    hops = hops_of(saga.correlation_id, click.events, there)
     return Page(
         saga=saga,
         word=word(saga),

@@ -11,6 +11,7 @@ from datetime import datetime
 from django.apps import apps
 
 from sagas.admin.clicks import ToldEvent
+from sagas.answering import Answering
 from sagas.contexts import contexts
 from sagas.models import DeadLetter, SagaInstance, StepFault, StepRun
 
@@ -28,12 +29,13 @@ class Hop:
     what: str
 
 
-def hops_of(correlation_id: str, told: Iterable[ToldEvent]) -> tuple[Hop, ...]:
+def hops_of(correlation_id: str, told: Iterable[ToldEvent], there: Answering) -> tuple[Hop, ...]:
     """Return what is known of everything that one click has led to, the earliest first.
 
     :param told: the events with this correlation id
+    :param there: says which databases can be asked
     """
-    found = [*_of_sagas(correlation_id), *_of_events(told)]
+    found = [*_of_sagas(correlation_id), *_of_events(told, there)]
     return tuple(sorted(found, key=lambda hop: hop.at)[:MOST])
 
 
@@ -57,12 +59,12 @@ def _of_sagas(correlation_id: str) -> Iterator[Hop]:
         yield Hop(at=fault.at, context=context, kind="fault", what=what)
 
 
-def _of_events(told: Iterable[ToldEvent]) -> Iterator[Hop]:
+def _of_events(told: Iterable[ToldEvent], there: Answering) -> Iterator[Hop]:
     events = {event.id: event for event in told}
     for event in events.values():
         what = f"{event.name} #{event.sequence}"
         yield Hop(at=event.at, context=event.context, kind="event", what=what)
-    for context in contexts():
+    for context in there.among(contexts()):
         inbox = apps.get_model(context, "Inbox")._default_manager
         for row in inbox.filter(consumer=context, event_id__in=events):
             what = f"{row.type} #{events[row.event_id].sequence}"

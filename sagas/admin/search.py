@@ -14,6 +14,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
+from sagas.answering import Answering
+
 MOST_EACH = 5
 # An effect key or the provider's idempotency key begins with the id of the saga.
 _EFFECT_KEY = re.compile(r"^([0-9a-f-]{36}):\w+:(?:do|undo)(?::\d+)?$")
@@ -95,11 +97,15 @@ def as_uuid(text: str) -> UUID | None:
         return None
 
 
-def find(request: HttpRequest, text: str) -> list[Hit]:
+def find(request: HttpRequest, text: str, there: Answering) -> list[Hit]:
     """Return what the text names, else what mentions it; only what the operator may see."""
     if (match := _EFFECT_KEY.match(text)) is not None:
         text = match.group(1)
-    finders = [finder for finder in FINDERS.values() if _may_see(request, finder.model)]
+    finders = [
+        finder
+        for finder in FINDERS.values()
+        if _may_see(request, finder.model) and there.has(finder.model._meta.app_label)
+    ]
     named = [hit for finder in finders for hit in _hits(finder, finder.own(text))]
     if named:
         return named
@@ -111,8 +117,9 @@ def find_view(request: HttpRequest) -> HttpResponse:
     if not admin.site.has_permission(request):
         raise PermissionDenied
     text = request.GET.get("q", "").strip()
+    there = Answering()
     # PostgreSQL's text has no zero byte, and no id is this long.
-    hits = find(request, text) if 0 < len(text) <= 300 and "\x00" not in text else []
+    hits = find(request, text, there) if 0 < len(text) <= 300 and "\x00" not in text else []
     if len(hits) == 1:
         return HttpResponseRedirect(hits[0].url)
     context = {
@@ -120,6 +127,7 @@ def find_view(request: HttpRequest) -> HttpResponse:
         "title": "Search",
         "text": text,
         "hits": hits,
+        "alerts": there.alerts,
     }
     return TemplateResponse(request, "admin/sagas/search.html", context)
 

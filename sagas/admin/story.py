@@ -14,6 +14,7 @@ from django.urls import reverse
 
 from sagas.admin.clicks import ToldEvent, click_of, told_under
 from sagas.admin.past import past_url
+from sagas.answering import Answering
 from sagas.contexts import contexts
 from sagas.models import DeadLetter, SagaInstance, StepFault, StepRun, WatchedFlow
 from sagas.models.step_run import RunState
@@ -64,11 +65,11 @@ def source(permission: str) -> Callable[[Source], Source]:
     return register
 
 
-def gather(correlation_id: str) -> Story:
+def gather(correlation_id: str, there: Answering) -> Story:
     """Read what the engine knows of a correlation id."""
     sagas = tuple(SagaInstance.objects.filter(correlation_id=correlation_id).order_by("id")[:MOST])
-    told = told_under(correlation_id)
-    click = click_of(correlation_id, told)
+    told = told_under(correlation_id, there)
+    click = click_of(correlation_id, told, there)
     rows = [row for _, row in told]
     flows = list(WatchedFlow.objects.filter(correlation_id=correlation_id).order_by("id")[:MOST])
     traces = [one.traceparent for one in (*sagas, *rows, *flows) if one.traceparent]
@@ -80,7 +81,7 @@ def gather(correlation_id: str) -> Story:
         traceparent=traces[0] if traces else "",
         passages=(
             *_of_sagas(sagas),
-            *_of_events(click.events, {row.id: row.pk for row in rows}),
+            *_of_events(click.events, {row.id: row.pk for row in rows}, there),
             *_of_flows(flows),
         ),
         freshness=click.freshness,
@@ -118,11 +119,13 @@ def _of_sagas(sagas: tuple[SagaInstance, ...]) -> Iterator[Passage]:
         )
 
 
-def _of_events(events: Iterable[ToldEvent], in_outbox: dict[UUID, int]) -> Iterator[Passage]:
+def _of_events(
+    events: Iterable[ToldEvent], in_outbox: dict[UUID, int], there: Answering
+) -> Iterator[Passage]:
     found = {event.id: event for event in events}
     for event in found.values():
         yield _told(event, in_outbox.get(event.id))
-    for context in contexts():
+    for context in there.among(contexts()):
         inbox = apps.get_model(context, "Inbox")._default_manager
         for heard in inbox.filter(consumer=context, event_id__in=list(found)):
             event = found[heard.event_id]
@@ -176,12 +179,12 @@ def _of_flows(flows: list[WatchedFlow]) -> Iterator[Passage]:
         )
 
 
-def told_to(request: HttpRequest, story: Story) -> list[Passage]:
+def told_to(request: HttpRequest, story: Story, there: Answering) -> list[Passage]:
     """Return everything on the way that an operator may see, in its order."""
     more = [
         passage
         for permission, found in SOURCES
-        if request.user.has_perm(permission)
+        if request.user.has_perm(permission) and there.has(permission.partition(".")[0])
         for passage in found(story)
     ]
     every = sorted([*story.passages, *more], key=lambda passage: passage.at)
@@ -197,8 +200,9 @@ def story_view(request: HttpRequest, correlation_id: str) -> HttpResponse:
     """Show the way of one click to whoever may see sagas."""
     if not request.user.has_perm("sagas.view_sagainstance"):
         raise PermissionDenied
-    story = gather(correlation_id)
-    passages = told_to(request, story)
+    there = Answering()
+    story = gather(correlation_id, there)
+    passages = told_to(request, story, there)
     if not passages:
         raise Http404("Nothing has this correlation id, or it is pruned.")
     context = {

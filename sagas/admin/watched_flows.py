@@ -27,6 +27,7 @@ from sagas.admin.display import (
 )
 from sagas.admin.search import as_uuid, findable
 from sagas.choreography import operating
+from sagas.choreography import seen as seen_of_flow
 from sagas.choreography.flows import FLOWS
 from sagas.choreography.looking import Look, look, missing
 from sagas.choreography.words import missing_words, next_words
@@ -54,7 +55,7 @@ class FlowAct(Act):
         return [
             Target(
                 key=str(flow.id),
-                mark=f"{flow.state}:{flow.token}",
+                mark=str(seen_of_flow.look(flow)),
                 title=str(flow),
                 url=reverse("admin:sagas_watchedflow_change", args=[flow.id]),
                 preview=self.preview(flow),
@@ -73,7 +74,8 @@ class FlowAct(Act):
 
     def carry_out(self, key: str, seen: str, *, by: str, reason: str) -> bool:
         """Call the service; it guards, changes and audits in one transaction."""
-        return type(self).service(UUID(key), by=by, reason=reason)
+        saw = seen_of_flow.read(seen)
+        return type(self).service(UUID(key), by=by, reason=reason, seen=saw)
 
 
 class ResumeFlow(FlowAct):

@@ -8,6 +8,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from sagas.choreography.flows import FLOWS
+from sagas.choreography.seen import Seen, as_seen
 from sagas.core.states import FlowState
 from sagas.failpoints import failpoint
 from sagas.models import OperatorAction, WatchedFlow
@@ -20,32 +21,38 @@ _PARKED = Q(finished_at=None, parked_at__isnull=False)
 _FREE: dict[str, Any] = {"parked_at": None, "parked_reason": "", "attempts": 0}
 
 
-def resume(flow_id: UUID, *, by: str, reason: str) -> bool:
+def resume(flow_id: UUID, *, by: str, reason: str, seen: Seen | None = None) -> bool:
     """Let a parked flow go on, its re-drives counted anew; False when it is not parked.
 
+    :param seen: what a person saw who decided; a flow that stands otherwise by now is left alone
     :raises ReasonMissing: if the reason is empty
     """
-    return _act("resume", flow_id, _PARKED, by, reason, **_FREE, redrives=0, due_at=Now())
+    where = _PARKED & as_seen(seen)
+    return _act("resume", flow_id, where, by, reason, **_FREE, redrives=0, due_at=Now())
 
 
-def compensate(flow_id: UUID, *, by: str, reason: str) -> bool:
+def compensate(flow_id: UUID, *, by: str, reason: str, seen: Seen | None = None) -> bool:
     """Give a running flow up and take back what was done; False when it does not run.
 
+    :param seen: what a person saw who decided; a flow that stands otherwise by now is left alone
     :raises ReasonMissing: if the reason is empty
     """
     undone = [name for name, flow in FLOWS.items() if flow.can_be_undone]
     runs = Q(finished_at=None, state=FlowState.RUNNING.value, name__in=undone)
     compensating = FlowState.COMPENSATING.value
-    return _act("compensate", flow_id, runs, by, reason, **_FREE, state=compensating, due_at=Now())
+    where = runs & as_seen(seen)
+    return _act("compensate", flow_id, where, by, reason, **_FREE, state=compensating, due_at=Now())
 
 
-def close(flow_id: UUID, *, by: str, reason: str) -> bool:
+def close(flow_id: UUID, *, by: str, reason: str, seen: Seen | None = None) -> bool:
     """End a parked flow that was seen to by hand; False when it is not parked.
 
+    :param seen: what a person saw who decided; a flow that stands otherwise by now is left alone
     :raises ReasonMissing: if the reason is empty
     """
     closed = FlowState.CLOSED.value
-    return _act("close", flow_id, _PARKED, by, reason, state=closed, finished_at=Now())
+    where = _PARKED & as_seen(seen)
+    return _act("close", flow_id, where, by, reason, state=closed, finished_at=Now())
 
 
 def _act(action: str, flow_id: UUID, where: Q, by: str, reason: str, **changes: Any) -> bool:

@@ -7,10 +7,11 @@ from threading import Event
 from typing import Final
 
 import redis
-from django.db import InterfaceError, OperationalError, connections
+from django.db import InterfaceError, OperationalError
 
 from sagas.core.errors import SagasError
 from sagas.outbox import bell, streaming
+from sagas.transactions import connection_of
 
 log = logging.getLogger(__name__)
 
@@ -68,15 +69,16 @@ class Streaming:
 
     def _send(self, contexts: Iterable[str]) -> set[str]:
         """Bring what waits into the stream; return the contexts to look at again."""
-        try:
-            return {context for context in contexts if not self._is_emptied(context)}
-        except (OperationalError, InterfaceError) as away:
-            log.warning("stream_database_away", extra={"error": str(away).partition("\n")[0]})
-            connections.close_all()
-            return set(self.contexts)
+        return {context for context in contexts if not self._is_emptied(context)}
 
     def _is_emptied(self, context: str) -> bool:
-        while sent := streaming.send_batch(context):
-            if self.stopped.is_set():
-                break
-        return sent is not None
+        try:
+            for _ in range(streaming.MOST_BATCHES):
+                sent = streaming.send_batch(context)
+                if not sent or self.stopped.is_set():
+                    return sent is not None
+            self.pause = SHORT  # nobody else is at it, there is only much
+        except (OperationalError, InterfaceError) as away:
+            log.warning("stream_database_away", extra={"error": str(away).partition("\n")[0]})
+            connection_of(context).close()
+        return False

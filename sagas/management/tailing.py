@@ -63,19 +63,25 @@ class Tailing:
             self.stopped.wait(float(conf.TAIL_INTERVAL) if self._round() else PAUSE)
 
     def _round(self) -> bool:
-        """Look into every log once; False when something is away."""
+        """Look into the logs in turn until none has news; False when something is away."""
+        left = list(slots.databases())
+        all_there = True
+        while left and not self.stopped.is_set():
+            looks = {alias: self._look(alias) for alias in left}
+            all_there = all_there and None not in looks.values()
+            left = [alias for alias, found in looks.items() if found]
+        return all_there
+
+    def _look(self, alias: str) -> int | None:
+        """Look into one log; None when its database or the broker is away."""
         try:
-            for alias in slots.databases():
-                while not self.stopped.is_set() and tailing.tail(alias):
-                    pass
+            return tailing.tail(alias)
         except tailing.Refused:
             log.warning("tail_refused")
-            return False
         except (OperationalError, InterfaceError) as away:
             log.warning("tail_away", extra={"error": str(away).partition("\n")[0]})
-            connections.close_all()
-            return False
-        return True
+            connections[alias].close()
+        return None
 
 
 def agreed(question: str) -> bool:

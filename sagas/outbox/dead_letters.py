@@ -4,12 +4,13 @@ The later events of the same aggregate wait behind it; every other aggregate goe
 """
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from sagas.conf import conf
@@ -22,7 +23,7 @@ from sagas.outbox import exchange
 from sagas.outbox.exchange import OUTSIDE
 from sagas.outbox.letter_marks import Seen, look, with_cause
 from sagas.outbox.positions import position
-from sagas.outbox.relay import deliver_later
+from sagas.outbox.relay import deliver_later, may_ring_again
 from sagas.outbox.subscriptions import Envelope
 from sagas.reasons import refuse_untold
 from sagas.transactions import ENGINE, after_commit, connection_of, transaction
@@ -163,7 +164,9 @@ def retry_due() -> int:
     beside = {name: OuterRef(name) for name in ("context", "aggregate_type", "aggregate_id")}
     held = open_ones.filter(Q(next_at=None) | Q(next_at__gt=Now()), **beside)
     waiting = open_ones.filter(~Exists(held), next_at__lte=Now())
-    due = waiting.exclude(context=OUTSIDE).order_by("next_at")[:100]
+    due = list(waiting.exclude(context=OUTSIDE).order_by("next_at")[:100])
+    if not due or not may_ring_again(len(due)):
+        return 0
     for letter in due:
         deliver_again(letter)
     return len(due)
@@ -175,6 +178,17 @@ def deliver_again(letter: DeadLetter) -> None:
         exchange.ring()
         return
     deliver_later(letter.producer, letter.context, [str(letter.event_id)])
+
+
+def lose(consumer: str, event_ids: Collection[str]) -> None:
+    """Leave to a person what was rung for and is not there: it would be rung for for good."""
+    due = DeadLetter.objects.filter(resolved_at=None, next_at__lte=Now())
+    due.filter(context=consumer, event_id__in=event_ids).update(
+        reason="the event is neither in the outbox nor in the history",
+        attempts=F("attempts") + 1,
+        last_at=Now(),
+        next_at=None,
+    )
 
 
 def alike(cause: str) -> dict[UUID, Seen]:

@@ -70,7 +70,7 @@ def deliver(producer: str, consumer: str, event_ids: list[str], *, lane: str = "
 
     :param lane: the queue to which the rest is sent when the slice of time is spent; else none is
     """
-    return _apply_each(producer, consumer, _aggregates(producer, event_ids), lane=lane)
+    return _apply_each(producer, consumer, _aggregates(producer, consumer, event_ids), lane=lane)
 
 
 def _apply_each(
@@ -116,17 +116,16 @@ def _slice(lane: str) -> float:
     return conf.DELIVERY_SLICE
 
 
-def _aggregates(producer: str, event_ids: list[str]) -> list[tuple[str, UUID, str]]:
+def _aggregates(producer: str, consumer: str, event_ids: list[str]) -> list[tuple[str, UUID, str]]:
     """Return each aggregate once, with one of the events that name it."""
     of = "SELECT aggregatetype, aggregateid, id::text FROM {} WHERE id = ANY(%s::uuid[])".format
     told = f"{of(table(producer, 'outbox'))} UNION {of(table(producer, 'event'))}"
-    once = "DISTINCT ON (aggregatetype, aggregateid) aggregatetype, aggregateid, id"
     with cursor_of(producer) as cursor:
-        cursor.execute(
-            f"SELECT {once} FROM ({told}) AS told ORDER BY 1, 2",  # noqa: S608
-            [event_ids, event_ids],
-        )
-        return list(cursor.fetchall())
+        cursor.execute(f"{told} ORDER BY 1, 2", [event_ids, event_ids])
+        rows = cursor.fetchall()
+    if lost := {*event_ids} - {row[2] for row in rows}:
+        dead_letters.lose(consumer, lost)
+    return list({row[:2]: row for row in rows}.values())
 
 
 def _catch_up(producer: str, consumer: str, aggregate_type: str, aggregate_id: UUID) -> int:

@@ -1,11 +1,12 @@
 """The history of a context: rows of its outbox, kept for good.
 
 The relay puts rows there with the statement that marks them. What was marked in any other way (by
-a release that knew no history, by hand) is found here, in pages, and nothing that is not there is
-pruned. All of it may be repeated, and done by several at once: a row has its position.
+a release that knew no history, by hand) is found here, soon or when it is to be pruned, and nothing
+that is not there is pruned. All of it may be repeated, and done by several at once: a row has its
+position.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from sagas.failpoints import failpoint
@@ -25,44 +26,45 @@ ON CONFLICT DO NOTHING
 """
 
 _MISSED = """
-WITH page AS (
-    SELECT position, published_at FROM {outbox}
-    WHERE position > %(after)s ORDER BY position LIMIT %(page)s),
-moved AS (
+WITH moved AS (
     SELECT {columns} FROM {outbox}
-    WHERE position IN (SELECT position FROM page WHERE published_at IS NOT NULL)
-        AND NOT EXISTS (SELECT FROM {event} e WHERE e.id = {outbox}.id)),
-kept AS ({keep} RETURNING 1)
-SELECT (SELECT max(position) FROM page), (SELECT count(*) FROM kept)
+    WHERE position = ANY(%s) AND published_at IS NOT NULL
+        AND NOT EXISTS (SELECT FROM {event} e WHERE e.id = {outbox}.id))
+{keep}
 """
+_ENDS = "SELECT coalesce(min(position), 1), coalesce(max(position), 0) FROM {outbox}"
 
 _DELETE = """
 DELETE FROM {outbox} WHERE position = ANY(%s) AND id IN (SELECT id FROM {event})
 """
 
 PAGE: Final = 5000
+NEWEST: Final = 100_000
+"""Positions among which is looked for what was missed. What is older is kept when it is pruned."""
 
 
 def keep_missed(context: str) -> int:
-    """Put into the history what was sent and is not there; return how many rows.
+    """Put into the history what was sent lately and is not there; return how many rows.
 
-    A row that is not sent yet is left to its relay.
+    A row that is not sent yet is left to its relay. Not through all that waits to be pruned: of a
+    month there may be more than fits into the time of a task, which would never come to prune.
     """
     kept = 0
-    after: int | None = 0
-    while after is not None:
-        after, count = _keep_page(context, after)
-        kept += count
-        failpoint("history.kept", context)
+    with connection_of(context).cursor() as cursor:
+        cursor.execute(filled(_ENDS, context))
+        first, last = cursor.fetchone()
+    for start in range(max(first, last - NEWEST + 1), last + 1, PAGE):
+        kept += keep(context, range(start, min(start + PAGE, last + 1)))
     return kept
 
 
-def _keep_page(context: str, after: int) -> tuple[int | None, int]:
-    statement = filled(_MISSED, context, keep=KEEP)
+def keep(context: str, positions: Iterable[int]) -> int:
+    """Put into the history what of these was sent and is not there; return how many rows."""
     with connection_of(context).cursor() as cursor:
-        cursor.execute(statement, {"after": after, "page": PAGE})
-        last, kept = cursor.fetchone()
-    return last, kept
+        cursor.execute(filled(_MISSED, context, keep=KEEP), [list(positions)])
+        kept = int(cursor.rowcount)
+    failpoint("history.kept", context)
+    return kept
 
 
 def delete_kept(context: str, positions: Sequence[int]) -> int:

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sagas.answering import Answering
 from sagas.outbox import starts
 from sagas.outbox.republish import positions_of
 from sagas.outbox.subscriptions import listeners, start_of
-from sagas.transactions import alias_of, connection_of, table
+from sagas.transactions import ENGINE, alias_of, connection_of, table
 
 MOST: Final = 10_000
 """So many events of a producer are counted for one who listens, the oldest first.
@@ -51,11 +52,15 @@ class Behind:
     """Age of the oldest of them, in seconds."""
 
 
-def behind() -> list[Behind]:
-    """Return how far each consumer is behind each producer it listens to."""
+def behind(there: Answering | None = None) -> list[Behind]:
+    """Return how far each consumer is behind each producer it listens to.
+
+    :param there: leaves out those that need a database which does not answer
+    """
     return [
         _compare(consumer, producer, events)
         for (consumer, producer), events in sorted(_subscribed().items())
+        if there is None or there.has(consumer, producer, ENGINE)
     ]
 
 

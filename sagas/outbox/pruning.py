@@ -3,15 +3,22 @@
 Of an event the history keeps a copy for good; without one its outbox row is not deleted.
 """
 
+from math import inf
+from random import sample
+from time import monotonic
 from typing import Final
 from uuid import UUID
 
+from celery import current_app
+from celery.canvas import Signature
+
 from sagas.conf import conf
 from sagas.contexts import contexts
+from sagas.orchestration import canvas
 from sagas.outbox import catching_up, exchange, starts, stream
 from sagas.outbox.apart import Apart
 from sagas.outbox.delivery import deliver
-from sagas.outbox.history import delete_kept, keep_missed
+from sagas.outbox.history import delete_kept, keep, keep_missed
 from sagas.outbox.republish import positions_of
 from sagas.transactions import ENGINE, connection_of, table
 
@@ -47,33 +54,51 @@ _END = 2**63 - 1
 Row = tuple[int, UUID, str, UUID, int]
 
 
-def prune() -> int:
+def tick() -> None:
+    """Prune for a slice, and ring for the next one while there is more.
+
+    Whoever is behind is let read on first, which takes far longer than to delete: were one run all
+    there is in an hour, it would be outrun by what a busy shop tells.
+    """
+    began, seconds = monotonic(), conf.STEP_TIMEOUT / 2
+    deleted = prune(seconds)
+    # What cannot be deleted, such as what waits behind a dead letter, is no reason to come again.
+    if deleted and monotonic() - began >= seconds:
+        canvas.publish(
+            Signature("sagas.prune", options={"queue": "ticks"}, immutable=True, app=current_app)
+        )
+
+
+def prune(seconds: float = inf) -> int:
     """Delete old rows of every context in batches; return how many.
 
     An inbox row may go before its event could come again: the position refuses duplicates for
     ever, the inbox row only says when each was applied.
+
+    :param seconds: after so long the rest is left to the next run
     """
-    deleted = 0
+    deleted, end = 0, monotonic() + seconds
     with Apart() as apart:
         with apart.each():
             # What a new consumer has still to read is kept, so it is let read first.
-            catching_up.catch_up(conf.STEP_TIMEOUT / 2)
+            catching_up.catch_up(min(seconds, conf.STEP_TIMEOUT) / 2)
         with apart.each():
-            deleted += _prune_table(ENGINE, "inbox") + _prune_table(ENGINE, "watchedflow")
-            deleted += _prune_table(ENGINE, "unreadable") + _prune_seen()
-        for context in contexts():
+            deleted += _prune_table(ENGINE, "inbox", end) + _prune_table(ENGINE, "watchedflow", end)
+            deleted += _prune_table(ENGINE, "unreadable", end) + _prune_seen()
+        # In any order: none that has much to prune keeps the others waiting for good.
+        for context in sample(contexts(), len(contexts())):
             with apart.each():
                 keep_missed(context)
-                deleted += _prune_events(context)
-                deleted += sum(_prune_table(context, name) for name in _PRUNE)
+                deleted += sum(_prune_table(context, name, end) for name in _PRUNE)
+                deleted += _prune_events(context, end)
     return deleted
 
 
-def _prune_table(context: str, name: str) -> int:
+def _prune_table(context: str, name: str, end: float) -> int:
     deleted = 0
     while (count := _prune_batch(table(context, name), _COLUMNS[name], context)) > 0:
         deleted += count
-        if count < BATCH:
+        if count < BATCH or monotonic() > end:
             break
     return deleted
 
@@ -84,7 +109,7 @@ def _prune_seen() -> int:
         return int(cursor.rowcount)
 
 
-def _prune_events(producer: str) -> int:
+def _prune_events(producer: str, end: float) -> int:
     """Delete settled events, but none that a consumer of its aggregate has still to read past.
 
     An event is settled when those who handle it have applied it. A context that handles only
@@ -97,10 +122,12 @@ def _prune_events(producer: str) -> int:
         kept = {
             row[0]
             for consumer in (*contexts(), ENGINE)
-            for row in _unread(producer, consumer, rows)
+            for row in _unread(producer, consumer, rows, end)
         }
-        deleted += delete_kept(producer, [row[0] for row in rows if row[0] not in kept])
-        if len(rows) < BATCH:
+        done = [row[0] for row in rows if row[0] not in kept]
+        keep(producer, done)
+        deleted += delete_kept(producer, done)
+        if len(rows) < BATCH or monotonic() > end:
             break
     return deleted
 
@@ -122,13 +149,14 @@ def _settled(producer: str, last: int, kept_from: int | None) -> list[Row]:
         return list(cursor.fetchall())
 
 
-def _unread(producer: str, consumer: str, rows: list[Row]) -> list[Row]:
-    """Let a consumer read on, and return what it could not read."""
-    behind = _behind(consumer, rows)
-    if behind:
-        deliver(producer, consumer, [str(row[1]) for row in behind])
-        behind = _behind(consumer, behind)
-    return behind
+def _unread(producer: str, consumer: str, rows: list[Row], end: float) -> list[Row]:
+    """Let a consumer read on while there is time, and return what it could not read."""
+    behind, size = _behind(consumer, rows), int(conf.DELIVERY_SIZE)
+    for start in range(0, len(behind), size):
+        if start and monotonic() > end:
+            break
+        deliver(producer, consumer, [str(row[1]) for row in behind[start : start + size]])
+    return _behind(consumer, behind) if behind else []
 
 
 def _behind(consumer: str, rows: list[Row]) -> list[Row]:

@@ -12,6 +12,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
+from random import random
 from typing import Any, Final
 from uuid import UUID
 
@@ -82,6 +83,10 @@ FRESH: Final = bell.FRESH
 """The queue of events that were committed just now."""
 EVENTS: Final = "events"
 """The queue of all others, and of what is delivered again."""
+
+
+FEW: Final = 20
+"""Messages that wait in a queue whose workers keep up."""
 
 
 Row = tuple[Any, ...]
@@ -255,3 +260,13 @@ def deliver_later(
         if not canvas.publish(signature):
             return False
     return True
+
+
+def may_ring_again(messages: int) -> bool:
+    """Return whether to send so many messages that are perhaps lost, and perhaps only wait.
+
+    The more of them may be waiting, the more rarely: where nobody takes them, or not in time, they
+    would pile up in the broker, and stand in the way of what is new for as long again.
+    """
+    waiting = canvas.depth(EVENTS)
+    return random() * (1 + waiting // max(messages, FEW)) < 1

@@ -11,7 +11,7 @@ from sagas.contexts import contexts
 from sagas.failpoints import failpoint
 from sagas.outbox import dead_letters, starts
 from sagas.outbox.apart import Apart
-from sagas.outbox.relay import deliver_later
+from sagas.outbox.relay import deliver_later, may_ring_again
 from sagas.outbox.subscriptions import consumers_of
 from sagas.sometimes import sometimes
 from sagas.transactions import connection_of, table
@@ -26,6 +26,11 @@ WHERE settled_at IS NULL
     AND published_at <= clock_timestamp() - make_interval(secs => %(after)s)
     AND (published_at, position) > (%(published_at)s::timestamptz, %(position)s)
 ORDER BY published_at, position LIMIT %(page)s
+"""
+
+_LATE = """
+SELECT count(*) FROM {outbox} WHERE settled_at IS NULL
+    AND published_at <= clock_timestamp() - make_interval(secs => %s)
 """
 
 _POSITIONS = """
@@ -47,15 +52,27 @@ def republish() -> int:
     """
     found = 0
     with Apart() as apart:
+        rings = _may_ring(apart)
         for context in contexts():
             with apart.each():
-                found += sum(_compare(context, rows, apart) for rows in _unsettled(context))
+                for rows in _unsettled(context):
+                    found += _compare(context, rows, apart, rings=rings)
         with apart.each():
             found += dead_letters.retry_due()
     return found
 
 
-def _compare(producer: str, rows: list[Row], apart: Apart) -> int:
+def _may_ring(apart: Apart) -> bool:
+    """Return whether what is behind is rung for now; it is settled in any case."""
+    late = 0
+    for context in contexts():
+        with apart.each(), connection_of(context).cursor() as cursor:
+            cursor.execute(_LATE.format(outbox=table(context, "outbox")), [conf.REPUBLISH_AFTER])
+            late += cursor.fetchone()[0]
+    return may_ring_again(late // int(conf.DELIVERY_SIZE))
+
+
+def _compare(producer: str, rows: list[Row], apart: Apart, *, rings: bool) -> int:
     missing: dict[str, list[str]] = {}
     waiting: set[int] = set()
     for consumer in sorted({c for row in rows for c in consumers_of(row[2])}):
@@ -64,7 +81,7 @@ def _compare(producer: str, rows: list[Row], apart: Apart) -> int:
         behind = theirs
         with apart.each():
             behind = _behind(producer, consumer, theirs)
-            if behind:
+            if behind and rings:
                 missing[consumer] = [str(row[1]) for row in behind]
         waiting |= {row[0] for row in behind}
     if missing:

@@ -19,6 +19,7 @@ from typing import Any, Final
 from django.apps import apps
 
 from sagas import error_texts
+from sagas.answering import Answering
 from sagas.conf import conf
 from sagas.contexts import contexts
 from sagas.failpoints import failpoint
@@ -115,9 +116,9 @@ def send_batch(context: str) -> int | None:
     return len(rows)
 
 
-def trouble() -> str:
+def trouble(there: Answering) -> str:
     """Return why events do not get into the stream, in words, or nothing."""
-    for context in streamed():
+    for context in there.among(streamed()):
         lease: Any = apps.get_model(context, "StreamLease")
         if failing := lease.objects.filter(failures__gt=0).first():
             return f"Events of {context} are not taken by the stream: {failing.error}."

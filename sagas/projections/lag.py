@@ -11,6 +11,7 @@ from math import inf
 from typing import Any
 from uuid import UUID
 
+from sagas.answering import Answering
 from sagas.failpoints import failpoint
 from sagas.outbox import starts
 from sagas.outbox.apart import Apart
@@ -117,9 +118,16 @@ class Noted:
     is_out_of_date: bool
 
 
-def noted() -> list[Noted]:
-    """Return how every projection stands by what the ticks wrote beside it: a row for each."""
-    return [noted_of(projection) for _, projection in sorted(PROJECTIONS.items())]
+def noted(there: Answering | None = None) -> list[Noted]:
+    """Return how every projection stands by what the ticks wrote beside it: a row for each.
+
+    :param there: leaves out those of which the database does not answer
+    """
+    return [
+        noted_of(projection)
+        for _, projection in sorted(PROJECTIONS.items())
+        if there is None or there.has(projection.context)
+    ]
 
 
 def noted_of(projection: Projection) -> Noted:

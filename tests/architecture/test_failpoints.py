@@ -38,7 +38,6 @@ BESIDE = {
         "sagas.orchestration.compensation.undo_step",
         "branch.taken",
     ),
-    "sagas.outbox.history._keep_page": ("sagas.outbox.history.keep_missed", "history.kept"),
     "sagas.choreography.moves.claim": ("sagas.choreography.watchdog.watch", "watch.claimed"),
     "sagas.outbox.republish._settle": ("sagas.outbox.republish._compare", "republish.delivered"),
 }

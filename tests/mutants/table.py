@@ -38,6 +38,7 @@ HEARING = (
 # Which tests are asked, in this order; the first that fails ends the run.
 ASKED = {
     "sagas.choreography": (_I + "test_choreography.py", _I + "test_new_flows.py"),
+    "sagas.choreography.seen": (_I + "test_flows_by_terminal.py",),
     "sagas.clock": (LONE, _I + "test_sweep.py", _I + "test_waits.py"),
     "sagas.idempotency": (
         "tests/concurrency/orders/test_same_request.py",
@@ -103,6 +104,7 @@ ASKED = {
     "sagas.outbox.publishing": (_I + "test_publishing.py", _I + "test_history.py"),
     "sagas.outbox.relay": (
         *HEARING[:2],
+        _I + "test_republish.py",
         _I + "test_history.py",
         _I + "test_new_consumers.py",
         *HEARING[2:],
@@ -180,8 +182,28 @@ BY_HAND = {
     ),
     "what was missed is kept before anything is pruned": (
         "sagas.outbox.pruning",
-        "                keep_missed(context)\n",
+        "        keep(producer, done)\n",
         "",
+    ),
+    "what waits in the queue is not sent again at once": (
+        "sagas.outbox.relay",
+        "return random() * (1 + waiting // max(messages, FEW)) < 1",
+        "return True",
+    ),
+    "a letter whose own event is lost is rung for no more": (
+        "sagas.outbox.delivery",
+        "        dead_letters.lose(consumer, lost)",
+        "        pass",
+    ),
+    "a run that could delete nothing does not ring for the next": (
+        "sagas.outbox.pruning",
+        "if deleted and monotonic() - began >= seconds",
+        "if monotonic() - began >= seconds",
+    ),
+    "an act on a flow asks whether it stands as it was seen": (
+        "sagas.choreography.seen",
+        "Q() if seen is None else Q(state=seen.state, parked_at=seen.parked_at)",
+        "Q()",
     ),
     "what is marked is kept": (
         "sagas.outbox.relay",

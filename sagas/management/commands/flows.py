@@ -1,15 +1,16 @@
 """``manage.py flows …``: flows of events that nobody conducts, from a terminal."""
 
 import json
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 from uuid import UUID
 
 from django.core.management.base import CommandError
 
-from sagas.choreography import operating
+from sagas.choreography import operating, seen
 from sagas.choreography.flows import FLOWS
 from sagas.choreography.looking import Look, look, missing
+from sagas.choreography.seen import Seen
 from sagas.choreography.words import missing_words, next_words
 from sagas.management import acting
 from sagas.management.answering import OperatorCommand, how_many
@@ -40,6 +41,11 @@ class Command(OperatorCommand):
         for name, (_, says) in ACTS.items():
             act = verbs.add_parser(name, help=says)
             act.add_argument("ids", nargs="+", metavar="ID")
+            act.add_argument(
+                "--seen",
+                type=_seen,
+                help="how it stood, as `flows show` says it; refused where it stands otherwise",
+            )
             acting.add_arguments(act)
 
     def handle(self, *_: Any, **options: Any) -> None:
@@ -85,16 +91,26 @@ class Command(OperatorCommand):
             self.stdout.write(f"  {hop['context']} hears {hop['event']}  {when}")
         for said in filter(None, (told["missing"], told["next"])):
             self.stdout.write(said)
+        if flow.finished_at is None:
+            self.stdout.write(f"who acts on it saw: --seen {told['seen']}")
 
     def _act(self, options: dict[str, Any]) -> None:
         verb = options["verb"]
         service, _ = ACTS[verb]
 
         def do(key: UUID) -> bool:
-            return service(key, by=options["by"], reason=options["reason"])
+            told = {"by": options["by"], "reason": options["reason"]}
+            return service(key, **told, seen=options["seen"])
 
         ids = [flow.id for flow in _flows(options["ids"])]
         acting.on_each(self, verb, ids, do, as_json=options["json"])
+
+
+def _seen(text: str) -> Seen:
+    try:
+        return seen.read(text)
+    except seen.UnreadableMark as wrong:
+        raise ArgumentTypeError(str(wrong)) from wrong
 
 
 def _flows(texts: list[str]) -> list[WatchedFlow]:
@@ -113,6 +129,7 @@ def _row(flow: WatchedFlow) -> dict[str, Any]:
         "stands": "parked" if parked else flow.state,
         "about": f"{flow.aggregatetype} {flow.aggregateid}",
         "missing": flow.parked_reason or flow.missing,
+        "seen": str(seen.look(flow)),
         "redrives": flow.redrives,
         "opened_at": flow.opened_at,
         "deadline_at": flow.deadline_at,

@@ -8,6 +8,7 @@ from orders.timeline import TIMELINE
 from sagas.admin import clicks
 from sagas.admin.clicks import click_of, told_under
 from sagas.admin.detail import gather
+from sagas.answering import Answering
 from sagas.core.keys import Direction
 from sagas.correlation import Correlation, correlated
 from sagas.models import DeadLetter, SagaInstance
@@ -160,7 +161,7 @@ def test_what_is_applied_while_the_page_is_read_is_not_called_missing(order):
     told = outbox(order)
     spread()
 
-    click = click_of(correlation_ids(order)[0], told)
+    click = click_of(correlation_ids(order)[0], told, Answering())
     assert [(event.is_missing, event.sentence != "") for event in click.events] == [(False, True)]
 
 
@@ -170,7 +171,7 @@ def test_more_events_than_are_shown_are_not_called_missing(order, monkeypatch):
     spread()
     monkeypatch.setattr("sagas.admin.clicks.MOST", 1)
 
-    assert not any(event.is_missing for event in click_of("one", outbox(order)).events)
+    assert not any(event.is_missing for event in click_of("one", outbox(order), Answering()).events)
 
 
 # -- more than is shown ----------------------------------------------------------------------------
@@ -204,17 +205,22 @@ def test_an_event_that_is_in_no_timeline_is_shown_however_many_a_click_has_led_t
     assert "Of each outbox no more than 2 were looked at, those that wait first." in text
 
 
+def click():
+    there = Answering()
+    return click_of("one", told_under("one", there), there)
+
+
 def test_what_may_be_missing_on_the_page_of_a_click_is_said_there(many, monkeypatch):
     last = "Of orders.timeline the first 1 are shown, and those that an outbox still has."
-    assert last not in click_of("one", told_under("one")).freshness
+    assert last not in click().freshness
     monkeypatch.setattr(clicks, "MOST", 1)
-    assert last in click_of("one", told_under("one")).freshness
+    assert last in click().freshness
 
     monkeypatch.setattr(clicks, "timeline", lambda: None)
     looked = "Of each outbox no more than 2 were looked at, those that wait first."
-    assert click_of("one", told_under("one")).freshness == looked
+    assert click().freshness == looked
     monkeypatch.setattr(clicks, "LOOKED", 4)
-    assert click_of("one", told_under("one")).freshness == ""
+    assert click().freshness == ""
 
 
 def test_the_page_of_a_saga_shows_what_waits_and_says_what_it_leaves_out(order, monkeypatch):

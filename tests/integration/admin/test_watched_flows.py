@@ -89,6 +89,47 @@ def test_a_parked_flow_waits_on_the_first_page_and_is_resumed_with_a_reason(brok
     assert (coupons(), messages(order)) == (["granted"], ["coupon_granted"])
 
 
+def asked(client, verb):
+    act = reverse("admin:sagas_watchedflow_act", args=[verb])
+    [target] = client.get(act, {"id": flow().id}).context["targets"]
+    told = {"target": f"{target.key}|{target.mark}", "reason": "seen to"}
+
+    def press():
+        [outcome] = client.post(act, told).context["outcomes"]
+        return outcome.refusal
+
+    return press
+
+
+def test_a_look_of_the_watchdog_is_no_reason_to_refuse_what_somebody_has_decided(broker):
+    a_flow(broker)
+    press = asked(signed_in("administrator"), "compensate")
+    make_due()
+    assert watchdog.watch() == 1
+
+    assert press() is None
+    assert flow().state == "compensating"
+
+
+def park_again():
+    make_due(overdue=True)
+    while flow().parked_at is None:
+        assert watchdog.watch() == 1
+        make_due(overdue=True)
+
+
+@pytest.mark.parametrize("verb", ["resume", "close"])
+def test_what_has_been_resumed_and_parked_again_is_left_alone(broker, no_undo, verb):
+    late(broker)
+    park_again()
+    press = asked(signed_in("administrator"), verb)
+    assert operating.resume(flow().id, by="alice", reason="the broker is back")
+    park_again()
+
+    assert press() == "it has moved on since you looked; look again, then decide"
+    assert flow().parked_at is not None
+
+
 @pytest.mark.parametrize(("role", "status"), [("viewer", 403), ("administrator", 200)])
 def test_a_flow_is_given_up_by_administrators_only(broker, role, status):
     a_flow(broker)

@@ -249,6 +249,47 @@ def test_an_event_behind_a_hole_keeps_the_letter_it_had():
     assert next_at is not None
 
 
+def test_a_letter_whose_own_event_is_lost_waits_for_a_person_and_is_rung_for_no_more(broker):
+    listen(act=Failing(b=1))
+    teller = a_teller()
+    bring(*tell(teller, "a"))
+    [lost] = tell(teller, "b")
+    bring(lost)
+    Outbox.objects.filter(id=lost).delete()
+    grow_old()
+
+    assert dead_letters.retry_due() == 1
+    broker.drain()
+    assert dead_letters.retry_due() == 0
+    told = "the event is neither in the outbox nor in the history"
+    assert letters() == [(2, told, None)]
+
+    letter_id = DeadLetter.objects.get().id
+    assert dead_letters.resend(letter_id, by="ops", reason="put back?")
+    broker.drain()
+    assert dead_letters.retry_due() == 0
+    assert letters() == [(1, told, None)]
+    assert discarding.discard(letter_id, by="ops", reason="nobody has it")
+    bring(*tell(teller, "c"))
+    assert trial.effects() == ["billing:a#1", "billing:c#3"]
+
+
+def test_a_lost_event_that_is_put_back_is_applied_when_its_letter_is_sent_again(broker):
+    listen(act=Failing(b=1))
+    [lost] = tell(a_teller(), "b")
+    bring(lost)
+    row = Outbox.objects.filter(id=lost).values().get()
+    Outbox.objects.filter(id=lost).delete()
+    grow_old()
+    dead_letters.retry_due()
+    broker.drain()
+
+    Outbox.objects.create(**row)
+    assert dead_letters.resend(DeadLetter.objects.get().id, by="ops", reason="put back")
+    broker.drain()
+    assert trial.effects() == ["billing:b#1"]
+
+
 def test_a_letter_that_was_closed_too_early_opens_again_with_a_full_count():
     listen(act=Failing(a=1))
     ids = grown_old(a_teller(), "a")

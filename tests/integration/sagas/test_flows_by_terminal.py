@@ -86,6 +86,24 @@ def test_a_flow_is_given_up_from_a_terminal_and_refused_the_second_time(broker):
     assert said("flows", "close", flow().id, "--reason", "r")[1] == 1
 
 
+def test_a_flow_that_stands_otherwise_than_was_seen_is_left_alone(broker):
+    a_flow(broker)
+    saw = document("flows", "show", flow().id)[0]["seen"]
+    assert f"--seen {saw}\n" in said("flows", "show", flow().id)[0]
+    rows(
+        "UPDATE sagas_watchedflow SET parked_at = clock_timestamp(), parked_reason = 'r',"
+        " due_at = NULL"
+    )
+
+    words = ("flows", "compensate", flow().id, "--reason", "a mistake", "--seen")
+    assert document(*words, saw)[1] == 1
+    assert flow().state == "running"
+    with pytest.raises(CommandError, match="does not say what was seen"):
+        said(*words, "running")
+    assert document(*words, document("flows", "show", flow().id)[0]["seen"])[1] == 0
+    assert flow().state == "compensating"
+
+
 @pytest.mark.parametrize("key", ["nonsense", "01890000-0000-7000-8000-000000000000"])
 def test_a_flow_that_is_not_there_is_said_in_one_line(broker, key):
     with pytest.raises(CommandError, match="flow") as refused:

@@ -170,6 +170,27 @@ def test_pruning_first_keeps_what_was_marked_without_a_history():
     assert (Outbox.objects.count(), kept()) == (0, [event_id])
 
 
+def test_what_was_missed_is_looked_for_among_the_newest_and_the_rest_is_kept_when_pruned(
+    monkeypatch,
+):
+    monkeypatch.setattr(history, "NEWEST", 4)
+    monkeypatch.setattr(history, "PAGE", 2)
+    looks = []
+    monkeypatch.setattr(history, "failpoint", lambda name, context: looks.append((name, context)))
+    old = tell(a_teller(), *"abcdefgh")
+    sent_by_a_release_without_history()
+    grow_old(MONTHS)
+    young = tell(a_teller(), *"ijkl")
+    sent_by_a_release_without_history()
+
+    assert history.keep_missed("orders") == 4
+    assert looks == [("history.kept", "orders")] * 2
+    assert kept() == young
+
+    assert prune() == 8
+    assert sorted(kept()) == sorted([*old, *young])
+
+
 def test_an_event_that_is_not_in_the_history_is_not_pruned_however_old(monkeypatch):
     """Its place in the history is taken by another event: a person has to look."""
     teller = a_teller()

@@ -8,6 +8,8 @@ from django.db import OperationalError
 from sagas import tasks
 from sagas.choreography import beginning, watchdog
 from sagas.contexts import contexts
+from sagas.management import streaming as feeding
+from sagas.management import tailing
 from sagas.models import Consumer
 from sagas.outbox import (
     bell,
@@ -288,7 +290,68 @@ def test_what_is_old_is_deleted_of_others(first_away, monkeypatch):
     asked = first_away(pruning, "keep_missed")
     with pytest.raises(OperationalError):
         pruning.prune()
+    assert sorted(asked) == sorted(contexts())
+
+
+@pytest.fixture
+def tailed(monkeypatch):
+    """A process that tails two databases: what it finds in each is said by a function."""
+    monkeypatch.setattr(slots, "databases", lambda: {"default": ("orders",), "b": ("billing",)})
+    asked = []
+
+    def finding(found):
+        def tail(alias):
+            asked.append(alias)
+            assert len(asked) < 20, "no end to it"
+            return found(alias)
+
+        monkeypatch.setattr(tailing.tailing, "tail", tail)
+        return asked, tailing.Tailing(print)
+
+    return finding
+
+
+def test_other_databases_are_tailed(tailed):
+    asked, process = tailed(lambda alias: gone() if alias == "default" else 0)
+    assert not process._round()
+    assert asked == ["default", "b"]
+
+
+def test_a_database_that_always_has_news_keeps_no_other_from_being_tailed(tailed):
+    asked, process = tailed(lambda alias: alias == "default" or process.stopped.set() or 0)
+    process._round()
+    assert asked == ["default", "b"]
+
+
+@pytest.fixture
+def feeder(monkeypatch):
+    """A process that feeds the stream: what it brings there of each context is said."""
+    monkeypatch.setattr(stream, "address", lambda: "redis://")
+    asked = []
+
+    def bringing(sent):
+        def send_batch(context):
+            asked.append(context)
+            assert len(asked) < 1000, "no end to it"
+            return sent(context)
+
+        monkeypatch.setattr(streaming, "send_batch", send_batch)
+        process = feeding.Streaming(print)
+        return asked, process._send(process.contexts)
+
+    return bringing
+
+
+def test_a_process_feeds_the_stream_with_what_others_have_told(feeder):
+    asked, left = feeder(lambda context: gone() if context == contexts()[0] else 0)
     assert asked == list(contexts())
+    assert left == {contexts()[0]}
+
+
+def test_a_context_that_always_has_news_keeps_no_other_from_the_stream(feeder):
+    asked, left = feeder(lambda context: int(context == contexts()[0]))
+    assert set(asked) == set(contexts())
+    assert left == {contexts()[0]}
 
 
 @pytest.mark.parametrize(

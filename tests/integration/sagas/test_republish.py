@@ -6,11 +6,14 @@ from billing.models import Inbox
 from orders.models import Idempotency, Outbox
 from sagas.models import DeadLetter
 from sagas.orchestration import canvas
+from sagas.outbox import dead_letters, pruning
 from sagas.outbox import republish as republishing
+from sagas.outbox.catching_up import catch_up
 from sagas.outbox.delivery import deliver
 from sagas.outbox.pruning import prune
 from sagas.outbox.relay import relay
 from sagas.outbox.republish import republish
+from tests.conftest import empty_redis
 from tests.databases import rows
 from tests.integration.sagas import trial
 from tests.integration.sagas.news import (
@@ -172,6 +175,42 @@ def test_when_the_broker_refuses_the_comparison_tries_again_next_time(broker, mo
     assert trial.effects() == ["billing:a#1"]
 
 
+def test_what_nobody_takes_is_not_sent_again_and_again(settings, monkeypatch):
+    """A backlog that lasts longer than the patience must not feed on its own messages."""
+    monkeypatch.setattr("sagas.outbox.relay.FEW", 2)
+    settings.SAGAS = {**settings.SAGAS, "DELIVERY_SIZE": 1}
+    listen()
+    tell(a_teller(), *"ab")
+    relay()
+    grow_old()
+
+    for _ in range(200):
+        republish()
+    assert 2 < canvas.depth("events") < 100
+
+    empty_redis()
+    assert republish() == 2
+    assert canvas.depth("events") == 2
+
+
+def test_a_letter_that_is_due_is_not_rung_for_again_and_again_where_nobody_answers(
+    monkeypatch,
+):
+    monkeypatch.setattr("sagas.outbox.relay.FEW", 2)
+    listen(act=Failing(a=1))
+    [event_id] = tell(a_teller(), "a")
+    deliver("orders", "billing", [event_id])
+    grow_old()
+
+    for _ in range(200):
+        dead_letters.retry_due()
+    assert 0 < canvas.depth("events") < 50
+
+    empty_redis()
+    assert dead_letters.retry_due() == 1
+    assert canvas.depth("events") == 1
+
+
 def test_the_dead_letter_of_an_event_that_was_applied_after_all_is_closed(broker):
     listen(act=Failing(a=1))
     [event_id] = tell(a_teller(), "a")
@@ -309,8 +348,6 @@ def test_an_event_behind_a_dead_letter_is_not_deleted_however_old(broker, settin
 
 
 def test_pruning_goes_on_until_nothing_old_is_left(broker, monkeypatch):
-    from sagas.outbox import pruning
-
     monkeypatch.setattr(pruning, "BATCH", 2)
     tell(a_teller(), *"abcde", event=Whispered)
     relay()
@@ -318,3 +355,73 @@ def test_pruning_goes_on_until_nothing_old_is_left(broker, monkeypatch):
 
     assert prune() == 5
     assert Outbox.objects.count() == 0
+
+
+@pytest.fixture
+def in_slices(broker, settings):
+    """Each run prunes one batch; returns the tasks that it rings for."""
+    settings.SAGAS = {**settings.SAGAS, "STEP_TIMEOUT": 1e-6, "DELIVERY_SIZE": 1}
+
+    def tick():
+        broker.take()
+        pruning.tick()
+        return [message.task for message in broker.take()]
+
+    return tick
+
+
+def test_pruning_rings_for_what_is_left_when_its_slice_is_spent(in_slices, monkeypatch):
+    monkeypatch.setattr(pruning, "BATCH", 2)
+    tell(a_teller(), *"abcde", event=Whispered)
+    relay()
+    grow_old(MONTHS)
+
+    for left in (3, 1, 0):
+        assert in_slices() == ["sagas.prune"]
+        assert Outbox.objects.count() == left
+    assert in_slices() == []
+
+
+def test_who_is_behind_reads_past_what_is_pruned_slice_by_slice(broker, in_slices):
+    listen()
+    tellers = [a_teller() for _ in range(3)]
+    for teller in tellers:
+        tell(teller, "heard")
+    relay()
+    broker.drain()
+    for teller in tellers:
+        tell(teller, "psst", event=Whispered)
+    relay()
+    grow_old()
+    republish()
+    grow_old(MONTHS)
+
+    catch_up(60.0)
+
+    lefts = []
+    while Outbox.objects.exists():
+        assert in_slices() == ["sagas.prune"]
+        lefts.append(Outbox.objects.filter(type=Whispered.name).count())
+    assert lefts == [2, 1, 0]
+    assert [position(teller) for teller in tellers] == [2] * 3
+
+
+def test_what_cannot_be_deleted_rings_for_nothing(broker, in_slices, settings):
+    settings.SAGAS = {**settings.SAGAS, "HANDLER_ATTEMPTS": 1}
+    listen(act=Failing(bad=1))
+    teller = a_teller()
+    tell(teller, "good")
+    relay()
+    broker.drain()
+    tell(teller, "bad")
+    tell(teller, "psst", event=Whispered)
+    relay()
+    broker.drain()
+    grow_old()
+    republish()
+    grow_old(MONTHS)
+    catch_up(60.0)
+
+    assert in_slices() == ["sagas.prune"]
+    assert in_slices() == []
+    assert Outbox.objects.count() == 2

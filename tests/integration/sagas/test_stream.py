@@ -11,6 +11,7 @@ import redis
 from django.conf import settings as project
 
 from sagas import failpoints
+from sagas.answering import Answering
 from sagas.api import publish, transaction
 from sagas.checks import check_stream
 from sagas.failpoints import FailpointHit
@@ -176,13 +177,13 @@ def test_a_stream_that_cannot_be_reached_keeps_the_events_for_later(
     assert send("orders") == 0
     assert due() == 1
     assert "stream_unreached" in {record.message for record in caplog.records}
-    assert "Events of orders are not taken by the stream" in streaming.trouble()
+    assert "Events of orders are not taken by the stream" in streaming.trouble(Answering())
 
     settings.RELAY_STREAM = ADDRESS
     let_the_lease_end()
     assert send("orders") == 1
     assert texts(entries) == ["hello"]
-    assert streaming.trouble() == ""
+    assert streaming.trouble(Answering()) == ""
 
 
 def test_a_stream_that_fails_is_tried_again_after_a_delay_that_grows(broker, entries, settings):
