@@ -27,10 +27,10 @@ class OperatorCommand(BaseCommand):
             with acting(f"operator:{by}") if by else nullcontext():
                 return super().execute(*words, **options)
         except (OperationalError, InterfaceError) as away:
-            raise CommandError(_said_of(away), returncode=2) from away
+            raise CommandError(said_of(away), returncode=2) from away
 
 
-def _said_of(trouble: Exception) -> str:
+def said_of(trouble: Exception) -> str:
     """Return what an operator is told; a database that says why it gave up is not away."""
     first = str(trouble).partition("\n")[0]
     state = getattr(trouble.__cause__, "sqlstate", None)

@@ -94,7 +94,7 @@ class Command(OperatorCommand):
             return service(key, by=options["by"], reason=options["reason"])
 
         ids = [flow.id for flow in _flows(options["ids"])]
-        acting.on_each(self, verb, ids, do, as_json=options["json"])
+        acting.on_each(self, verb, ids, do, options, of="watched flow")
 
 
 def _flows(texts: list[str]) -> list[WatchedFlow]:
