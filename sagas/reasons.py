@@ -9,7 +9,7 @@ class ReasonMissing(SagasError):
 
 
 class UnfitText(SagasError):
-    """A text has a zero byte or half of a surrogate pair, or is longer than an index holds."""
+    """A text has a zero byte or half of a surrogate pair, is too long for an index, or is empty."""
 
 
 def refuse_unfit(**texts: str) -> None:
@@ -26,8 +26,10 @@ def refuse_untold(*, by: str, reason: str) -> None:
     """Look at who acts and why.
 
     :raises ReasonMissing: if the reason is empty
-    :raises UnfitText: if either could not be stored
+    :raises UnfitText: if either could not be stored, or nobody acts
     """
     if not reason.strip():
         raise ReasonMissing
+    if not by.strip():
+        raise UnfitText("by is empty: say who acts; it is kept with the reason")
     refuse_unfit(reason=reason, by=by)
