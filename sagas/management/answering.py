@@ -1,5 +1,6 @@
 """Commands of operators: what they cannot begin with is one line and exit code 2."""
 
+import sys
 from argparse import ArgumentTypeError
 from contextlib import nullcontext
 from typing import Any, Final
@@ -50,7 +51,7 @@ def how_many(text: str) -> int:
         raise ArgumentTypeError(f"{text!r} is no number") from wrong
     if number < 0:
         raise ArgumentTypeError(f"{number} is below zero")
-    return number
+    return min(number, sys.maxsize)  # the most that a database counts to
 
 
 def a_text(text: str) -> str:

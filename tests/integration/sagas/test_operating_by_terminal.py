@@ -627,6 +627,19 @@ def test_a_number_of_rows_that_is_none_is_refused(db, limit, said):
         call_command("sagas", "list", "--limit", limit)
 
 
+def test_a_number_of_rows_that_no_list_has_is_all_of_them(broker):
+    saga_id = trial.begin()
+
+    told, code = said("sagas", "list", "--limit", "9" * 25)
+    assert (told.startswith(str(saga_id)), code) == (True, 0)
+
+
+def test_an_act_of_nobody_is_wrong_use(stuck):
+    with pytest.raises(CommandError, match="by is empty: say who acts") as wrong:
+        said("sagas", "resume", stuck[0], "--reason", "r", "--by", " ")
+    assert (wrong.value.returncode, acts()) == (2, [])
+
+
 @pytest.fixture
 def seen_at_take(broker, settings):
     """A saga that somebody saw at its first step, and that one claim has brought further since."""
