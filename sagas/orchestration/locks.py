@@ -193,7 +193,7 @@ def obtain(claimed: Claim) -> bool:
     assert claimed.waiting_for is not None
     with transaction("sagas"):
         got = take(target_of(claimed.waiting_for), claimed.saga_id) is not Taking.MET
-        seconds = 0.0 if got else clock.seconds_until(_until(claimed))
+        seconds = 0.0 if got else clock.seconds_until(_until(claimed), claimed.ahead)
         told: dict[str, Any] = {"id": claimed.saga_id, "token": claimed.token, "seconds": seconds}
         with cursor_of("sagas") as cursor:
             cursor.execute(_AWAKE if got else _SLEEP, told)
@@ -206,7 +206,7 @@ def obtain(claimed: Claim) -> bool:
 
 def _until(claimed: Claim) -> datetime:
     """Return when to look again although nothing has rung; past it, its deadline turns nothing."""
-    now = clock.now()
+    now = clock.now(claimed.ahead)
     return claimed.deadline_at if claimed.deadline_at > now else now + LOOK_AGAIN
 
 

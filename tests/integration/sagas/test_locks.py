@@ -31,13 +31,16 @@ from sagas.api import (
     transaction,
     uuid7,
 )
+from sagas.core.keys import Direction
 from sagas.models import SagaInstance, SemanticLock
 from sagas.orchestration import pressable, registry, requests, stops, store
+from sagas.orchestration.executor import run_link
 from sagas.orchestration.orchestrator import compensate, new_saga
 from sagas.orchestration.sweep import sweep
 from sagas.standing import sentence
 from sagas.transactions import engine_transaction
 from tests.architecture.source import modules
+from tests.databases import rows
 from tests.integration.sagas import locking, trial
 from tests.integration.sagas.conftest import make_due, row
 from tests.integration.sagas.locking import CHANGE, RETURN, STEPS, begin
@@ -404,6 +407,22 @@ def test_a_waiter_that_is_rung_for_nothing_sleeps_on_at_no_cost(broker, order_id
     resume(first, by="alice", reason="looked")
     broker.drain()
     assert [row(saga).status for saga in (first, second)] == ["completed", "completed"]
+
+
+@pytest.mark.parametrize("off", [-600, 600], ids=["behind", "ahead"])
+def test_a_machine_whose_clock_is_wrong_lets_a_waiter_sleep_until_its_deadline(
+    broker, monkeypatch, order_id, off
+):
+    begin(RETURN, order_id)
+    second = begin(CHANGE, order_id)
+    rows(f"UPDATE sagas_saga SET deadline_at = sagas.now() + '5 min' WHERE id = '{second}'")
+    make_due(second)
+    right = clock.real
+    monkeypatch.setattr(clock, "real", lambda: right() + timedelta(seconds=off))
+    run_link(second, 0, 1, Direction.DO, swept=True)
+
+    told = rows(f"SELECT due_at - clock_timestamp() FROM sagas_saga WHERE id = '{second}'")
+    assert told[0][0].total_seconds() == pytest.approx(300, abs=60)
 
 
 def test_a_parked_waiter_is_passed_over_and_gets_it_after_it_is_resumed(broker, order_id):
