@@ -101,6 +101,13 @@ def test_a_saga_that_refuses_does_not_start_and_says_who_has_it(broker, order_id
     assert (str(again), again.holder) == (str(refused.value), refused.value.holder)
 
 
+def test_how_a_saga_meets_another_may_be_said_as_a_word():
+    assert Lock(on=locking.the_order, meeting="refuse").meeting is Meeting.REFUSE
+    assert Lock(on=locking.the_order, meeting="wait").meeting is Meeting.WAIT
+    with pytest.raises(ValueError, match="'queue' is not a valid Meeting"):
+        Lock(on=locking.the_order, meeting="queue")
+
+
 def test_a_refusal_that_is_caught_leaves_nothing_in_the_transaction(broker, order_id):
     begin(CHANGE, order_id)
     with transaction("orders"), pytest.raises(Locked):

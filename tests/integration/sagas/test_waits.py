@@ -122,6 +122,21 @@ def test_a_key_of_a_signal_that_no_index_holds_is_refused(broker):
     assert approve(saga_id, key="k" * 1000) is Signaled.KEPT
 
 
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("", "key is empty: all signals without one would be one"),
+        (17, r"key is a text, and 17 is none: write str\(key\)"),
+        (None, "key is a text, and None is none"),
+    ],
+)
+def test_a_key_of_a_signal_that_is_none_is_refused(broker, key, said):
+    saga_id = waiting.begin()
+    with pytest.raises(UnfitText, match=said):
+        approve(saga_id, key=key)
+    assert not Signal.objects.exists()
+
+
 def test_the_same_key_is_one_signal_and_the_first_of_two_counts(broker):
     saga_id = waiting.begin()
     assert [approve(saga_id), approve(saga_id)] == [Signaled.KEPT, Signaled.DUPLICATE]
