@@ -50,6 +50,7 @@ def note_refusal(action: str, target_type: str, target_id: str, *, by: str, reas
             reason=reason,
             outcome="refused",
         )
+        failpoint("act.before_commit", action)
 
 
 def _ring_current(action: str, saga_id: UUID) -> None:
