@@ -470,10 +470,15 @@ BY_HAND = {
         "(instant - now(ahead)).total_seconds()",
         "(instant - now()).total_seconds()",
     ),
-    "a waiter that is past its deadline is told by the clock of the database": (
+    "a waiter that is past its deadline is due": (
         "sagas.orchestration.locks",
-        "    now = clock.now(claimed.ahead)\n",
-        "    now = clock.now()\n",
+        "    THEN %(seconds)s ELSE greatest",
+        "    THEN greatest(%(seconds)s, %(later)s) ELSE greatest",
+    ),
+    "a waiter that nothing turns sleeps on past its deadline": (
+        "sagas.orchestration.locks",
+        "ELSE greatest(%(seconds)s, %(later)s) END",
+        "ELSE %(seconds)s END",
     ),
     "a start that is on its way can be canceled": (
         "sagas.orchestration.requests",

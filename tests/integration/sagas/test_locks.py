@@ -334,6 +334,25 @@ def test_the_deadline_turns_a_waiter_of_retriable_steps_round(broker, order_id, 
     assert (row(second).status, row(second).failure) == ("compensated", "deadline")
 
 
+@pytest.mark.parametrize("made_of", [CHANGE, book_alone(CHANGE)], ids=["both", "retriable alone"])
+def test_a_waiter_whose_message_comes_after_its_deadline_is_turned_round_by_the_next_sweep(
+    broker, order_id, monkeypatch, made_of
+):
+    """It had been rung for before, and the message lay in a queue."""
+    monkeypatch.setitem(registry.SAGAS, (made_of.name, 1), made_of)
+    first, second = begin(RETURN, order_id), begin(made_of, order_id)
+    park(first, by="alice", reason="look")
+    clock.travel(timedelta(minutes=61))
+    SagaInstance.objects.filter(id=first).update(deadline_at=clock.now() + timedelta(hours=1))
+    make_due(second)
+    run_link(second, 0, made_of.last, Direction.DO, swept=True)
+    sweep()
+    broker.drain()
+
+    assert (row(second).status, row(second).failure) == ("compensated", "deadline")
+    assert (row(first).status, holder(order_id)) == ("running", first)
+
+
 def the_key(state: locking.ChangeState) -> str:
     return f"child of {state.order_id}"
 
