@@ -35,16 +35,18 @@ def offset() -> timedelta:
 _TURNING = "SELECT pg_advisory_xact_lock{}(20261120, 1)"
 
 
-def seconds_until(instant: datetime) -> float:
+def seconds_until(instant: datetime, ahead: timedelta = timedelta(0)) -> float:
     """Return the real seconds until an instant of business time, at least 0.
 
     Called in the transaction that stores them: a clock that moves before its commit comes after
     it, and finds the row.
+
+    :param ahead: how far this machine's clock is ahead of the one by which the instant is told
     """
     if _movable():
         with connection.cursor() as cursor:
             cursor.execute(_TURNING.format("_shared"))
-    return max(0.0, (instant - now()).total_seconds())
+    return max(0.0, (instant - now(ahead)).total_seconds())
 
 
 def real() -> datetime:
@@ -57,9 +59,12 @@ def ahead_of(database: datetime) -> timedelta:
     return real() - database
 
 
-def now() -> datetime:
-    """Return the business time, aware and in UTC."""
-    return real() + offset()
+def now(ahead: timedelta = timedelta(0)) -> datetime:
+    """Return the business time, aware and in UTC.
+
+    :param ahead: how far this machine's clock is ahead of the one that is to tell it
+    """
+    return real() + offset() - ahead
 
 
 def travel(distance: timedelta) -> None:

@@ -9,7 +9,7 @@ class ReasonMissing(SagasError):
 
 
 class UnfitText(SagasError):
-    """A text has a zero byte or half of a surrogate pair, or is longer than an index holds."""
+    """A text is none, is empty or too long, or has a zero byte or half of a surrogate pair."""
 
 
 def refuse_unfit(**texts: str) -> None:
@@ -18,6 +18,8 @@ def refuse_unfit(**texts: str) -> None:
     :raises UnfitText: if one could not be stored; it says which
     """
     for name, text in texts.items():
+        if not isinstance(text, str):
+            raise UnfitText(f"{name} is a text, and {text!r:.80} is none: write str({name})")
         if storable(text) != text:
             raise UnfitText(f"{name} has a zero byte, or half of a surrogate pair: write it anew")
 
@@ -26,8 +28,10 @@ def refuse_untold(*, by: str, reason: str) -> None:
     """Look at who acts and why.
 
     :raises ReasonMissing: if the reason is empty
-    :raises UnfitText: if either could not be stored
+    :raises UnfitText: if either could not be stored, or nobody acts
     """
+    refuse_unfit(reason=reason, by=by)
     if not reason.strip():
         raise ReasonMissing
-    refuse_unfit(reason=reason, by=by)
+    if not by.strip():
+        raise UnfitText("by is empty: say who acts; it is kept with the reason")

@@ -23,8 +23,7 @@ from django.urls import URLPattern, path, reverse
 
 from sagas.admin.records import ReadOnlyAdmin
 from sagas.admin.search import as_uuid
-from sagas.models import OperatorAction
-from sagas.transactions import transaction
+from sagas.orchestration.audited import note_refusal
 
 log = logging.getLogger(__name__)
 
@@ -281,12 +280,4 @@ def _why_not(act: Act, key: str, mark: str) -> str | None:
 
 
 def _note_refusal(act: Act, key: str, *, by: str, reason: str) -> None:
-    with transaction("sagas"):
-        OperatorAction.objects.create(
-            action=act.name,
-            target_type=act.target_type,
-            target_id=act.audited(key),
-            by=by,
-            reason=reason,
-            outcome="refused",
-        )
+    note_refusal(act.name, act.target_type, act.audited(key), by=by, reason=reason)

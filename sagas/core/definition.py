@@ -201,6 +201,7 @@ def _check_builders(saga: Saga[Any], step: Step[Any]) -> str:
 
         check(saga, step, where)
         return saga.context if undo is None else context_of(undo.name)
+    _check_whole(step, where)
     if step.do is None:
         _check_same_context(undo, saga.context, where)
         return saga.context
@@ -219,6 +220,13 @@ def _check_builders(saga: Saga[Any], step: Step[Any]) -> str:
                 f" and returns {saga.state.__name__}"
             )
     return context_of(command.name)
+
+
+def _check_whole(step: Step[Any], where: str) -> None:
+    if step.do is None and step.kind is not Kind.BEGUN:
+        raise InvalidDefinition(f"{where}: do= is missing, which builds its command")
+    if step.undo is None and step.kind in {Kind.BEGUN, Kind.COMPENSATABLE}:
+        raise InvalidDefinition(f"{where}: undo= is missing: it could never be taken back")
 
 
 def _check_retry(retry: RetryPolicy, where: str) -> None:

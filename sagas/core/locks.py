@@ -33,6 +33,10 @@ class Lock(Generic[S]):
     """Names the aggregate by type and id, from the state the saga starts with."""
     meeting: Meeting = Meeting.REFUSE
 
+    def __post_init__(self) -> None:
+        """Take a word for the answer, which is compared with both of them."""
+        object.__setattr__(self, "meeting", Meeting(self.meeting))
+
 
 def check(saga: Any) -> None:
     """Refuse a lock that could not be taken.

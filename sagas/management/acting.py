@@ -8,8 +8,10 @@ from typing import Any
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import InterfaceError, OperationalError
 
-from sagas.management.answering import a_text
+from sagas.management.answering import a_text, said_of
+from sagas.orchestration.audited import note_refusal
 from sagas.reasons import ReasonMissing, UnfitText
 
 Do = Callable[[UUID], bool]
@@ -34,20 +36,37 @@ def parse_ids(texts: Iterable[str], *, what: str, where: str) -> list[UUID]:
         raise CommandError(said, returncode=2) from wrong
 
 
-def on_each(command: BaseCommand, verb: str, ids: list[UUID], do: Do, *, as_json: bool) -> None:
+def on_each(
+    command: BaseCommand, verb: str, ids: list[UUID], do: Do, options: dict[str, Any], *, of: str
+) -> None:
     """Do it one by one and tell how each ended; exit code 1 when one was refused, or none is there.
 
-    Each is a change of its own that somebody else may be faster with. It is refused then, and the
-    others go on.
+    Each is a change of its own that somebody else may be faster with, or keep from its row. It is
+    refused then, and the others go on.
+
+    :param of: what the audit calls them
     """
     outcomes: dict[UUID, bool] = {}
     for key in ids:
+        why = ""
         try:
             outcomes[key] = do(key)
         except (ReasonMissing, UnfitText) as wrong:
             raise CommandError(str(wrong), returncode=2) from wrong
-        if not as_json:
-            command.stdout.write(f"{key}  {'done' if outcomes[key] else 'refused'}")
+        except (OperationalError, InterfaceError) as trouble:
+            if len(ids) == 1:
+                raise
+            # Ends it all where the engine's own database is away, and so all the others'.
+            note_refusal(verb, of, str(key), by=options["by"], reason=options["reason"])
+            outcomes[key], why = False, f": {said_of(trouble)}"
+        if not options["json"]:
+            command.stdout.write(f"{key}  {'done' if outcomes[key] else 'refused'}{why}")
+    _tell_all(command, verb, outcomes, as_json=options["json"])
+
+
+def _tell_all(
+    command: BaseCommand, verb: str, outcomes: dict[UUID, bool], *, as_json: bool
+) -> None:
     done = sum(outcomes.values())
     if as_json:
         told: dict[str, Any] = {

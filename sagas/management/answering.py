@@ -1,5 +1,6 @@
 """Commands of operators: what they cannot begin with is one line and exit code 2."""
 
+import sys
 from argparse import ArgumentTypeError
 from contextlib import nullcontext
 from typing import Any, Final
@@ -27,10 +28,10 @@ class OperatorCommand(BaseCommand):
             with acting(f"operator:{by}") if by else nullcontext():
                 return super().execute(*words, **options)
         except (OperationalError, InterfaceError) as away:
-            raise CommandError(_said_of(away), returncode=2) from away
+            raise CommandError(said_of(away), returncode=2) from away
 
 
-def _said_of(trouble: Exception) -> str:
+def said_of(trouble: Exception) -> str:
     """Return what an operator is told; a database that says why it gave up is not away."""
     first = str(trouble).partition("\n")[0]
     state = getattr(trouble.__cause__, "sqlstate", None)
@@ -50,7 +51,7 @@ def how_many(text: str) -> int:
         raise ArgumentTypeError(f"{text!r} is no number") from wrong
     if number < 0:
         raise ArgumentTypeError(f"{number} is below zero")
-    return number
+    return min(number, sys.maxsize)  # the most that a database counts to
 
 
 def a_text(text: str) -> str:

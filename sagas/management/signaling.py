@@ -67,6 +67,8 @@ def _payload(text: str) -> Any:
         return json.loads(text)
     except ValueError as wrong:
         raise CommandError(f"--payload is no JSON: {wrong}", returncode=2) from wrong
+    except RecursionError:
+        raise CommandError("--payload is no JSON: nested too deeply", returncode=2) from None
 
 
 def _refused(wrong: SagasError) -> CommandError:

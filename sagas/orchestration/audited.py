@@ -7,7 +7,7 @@ from uuid import UUID
 from sagas.failpoints import failpoint
 from sagas.models.operator_action import OperatorAction
 from sagas.reasons import refuse_untold
-from sagas.transactions import after_commit, transaction
+from sagas.transactions import ENGINE, after_commit, transaction
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,20 @@ def act(
         failpoint("act.before_commit", action)
     log.info("operator_action", extra={"action": action, "saga_id": str(saga_id), "by": by})
     return accepted
+
+
+def note_refusal(action: str, target_type: str, target_id: str, *, by: str, reason: str) -> None:
+    """Say in the audit that an act was not done whose own transaction could not say so."""
+    with transaction(ENGINE):
+        OperatorAction.objects.create(
+            action=action,
+            target_type=target_type,
+            target_id=target_id,
+            by=by,
+            reason=reason,
+            outcome="refused",
+        )
+        failpoint("act.before_commit", action)
 
 
 def _ring_current(action: str, saga_id: UUID) -> None:

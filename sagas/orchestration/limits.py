@@ -28,7 +28,7 @@ def limit_of(saga: Saga[Any], number: int, claimed: Claim) -> datetime | None:
     By the clock of the database, as it is compared; who has claimed nothing lets the database say.
     """
     within = within_of(saga, number)
-    return None if within is None else clock.now() - claimed.ahead + within
+    return None if within is None else clock.now(claimed.ahead) + within
 
 
 # A saga that slept for its lock stood at its first step without anybody trying it.
@@ -66,12 +66,12 @@ def is_over(claimed: Claim) -> bool:
     if claimed.status != Status.RUNNING or claimed.past_return:
         return False
     limit = min(filter(None, (claimed.deadline_at, claimed.step_deadline_at)))
-    return limit <= clock.now() - claimed.ahead
+    return limit <= clock.now(claimed.ahead)
 
 
 def turn_round(claimed: Claim, saga: Saga[Any]) -> None:
     """Let a claimed saga compensate whose time is over."""
-    if claimed.deadline_at <= clock.now() - claimed.ahead:
+    if claimed.deadline_at <= clock.now(claimed.ahead):
         stops.begin_compensation(claimed.saga_id, failure=stops.DEADLINE, by=None)
     else:
         at = stops.Standing(cursor=claimed.cursor, step=saga.steps[claimed.cursor].name)

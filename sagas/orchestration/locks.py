@@ -15,13 +15,14 @@ from sagas.core.errors import SagasError
 from sagas.failpoints import failpoint
 from sagas.orchestration import registry
 from sagas.orchestration.handover import Aggregate, is_lock, target_of
+from sagas.orchestration.stops import MAY_TURN
 from sagas.orchestration.store import Claim, StaleFencingToken
 from sagas.sometimes import sometimes
 from sagas.statements import cursor_of
 from sagas.transactions import transaction
 
 LOOK_AGAIN = timedelta(hours=1)
-"""How long a saga without a deadline sleeps for what wakes it; nothing relies on it."""
+"""How long a saga that nothing turns sleeps for what wakes it; nothing relies on it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -173,13 +174,14 @@ _AWAKE = """
 UPDATE sagas_saga SET waiting_for = NULL, updated_at = clock_timestamp()
 WHERE id = %(id)s AND fencing_token = %(token)s AND status = 'running'
 """
+# Past its deadline it is due now, for the sweep that turns it round, unless nothing turns it.
+_UNTIL = f"""statement_timestamp() + make_interval(secs => CASE WHEN {MAY_TURN}
+    THEN %(seconds)s ELSE greatest(%(seconds)s, %(later)s) END)"""
 _SLEEP = """
-UPDATE sagas_saga SET leased_until = NULL, attempts = attempts - 1,
-    not_before = statement_timestamp() + make_interval(secs => %(seconds)s),
-    due_at = statement_timestamp() + make_interval(secs => %(seconds)s),
-    updated_at = statement_timestamp()
+UPDATE sagas_saga AS s SET leased_until = NULL, attempts = attempts - 1,
+    not_before = {until}, due_at = {until}, updated_at = statement_timestamp()
 WHERE id = %(id)s AND fencing_token = %(token)s AND status = 'running'
-"""
+""".replace("{until}", _UNTIL)
 
 
 def obtain(claimed: Claim) -> bool:
@@ -193,8 +195,10 @@ def obtain(claimed: Claim) -> bool:
     assert claimed.waiting_for is not None
     with transaction("sagas"):
         got = take(target_of(claimed.waiting_for), claimed.saga_id) is not Taking.MET
-        seconds = 0.0 if got else clock.seconds_until(_until(claimed))
-        told: dict[str, Any] = {"id": claimed.saga_id, "token": claimed.token, "seconds": seconds}
+        told: dict[str, Any] = {"id": claimed.saga_id, "token": claimed.token}
+        if not got:
+            seconds = clock.seconds_until(claimed.deadline_at, claimed.ahead)
+            told |= {"seconds": seconds, "later": LOOK_AGAIN.total_seconds()}
         with cursor_of("sagas") as cursor:
             cursor.execute(_AWAKE if got else _SLEEP, told)
             if cursor.rowcount != 1:
@@ -202,12 +206,6 @@ def obtain(claimed: Claim) -> bool:
         failpoint("lock.before_commit")
     failpoint("lock.committed")
     return got
-
-
-def _until(claimed: Claim) -> datetime:
-    """Return when to look again although nothing has rung; past it, its deadline turns nothing."""
-    now = clock.now()
-    return claimed.deadline_at if claimed.deadline_at > now else now + LOOK_AGAIN
 
 
 def words_for(waiting_for: str) -> str:

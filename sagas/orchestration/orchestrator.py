@@ -63,10 +63,11 @@ def start(
     :raises Locked: if its aggregate is in the hand of another saga and its lock refuses
     :raises OutsideTransaction: if no transaction is open
     :raises ForeignSaga: if the transaction is another context's
-    :raises UnfitKey: if the key is longer than 1000 bytes, or ends in # and a number
+    :raises UnfitKey: if the key is empty, longer than 1000 bytes, or ends in # and a number
     :raises UnknownSaga: if the definition is not registered
     :raises CannotEncode: if the state is of another type, or could not be read back as it is
     """
+    again = Again(again)  # of a word that is compared with none of them a second saga would come
     context = transaction_required()
     if saga.context != context:
         raise ForeignSaga(f"{saga.name} started in a transaction of {context}")

@@ -164,11 +164,13 @@ def asked_for(request_id: UUID) -> UUID | None:
 def ask_to_cancel(saga_id: UUID, *, reason: str, by: str) -> Cancellation:
     """Ask by the context's outbox; what can be known before the answer is said at once.
 
-    :raises NoSuchSaga: if there is none with this id, and the context has begun none
+    :raises NoSuchSaga: if there is none with this id, and the context has begun or asked for none
     """
-    saga = SagaInstance.objects.filter(id=saga_id).first()
-    if saga is None and not is_begun(saga_id):
-        raise NoSuchSaga
+    saga = _known(saga_id)
+    if saga is None and not is_begun(saga_id) and not _is_on_its_way(saga_id):
+        saga = _known(saga_id)  # perhaps since that was asked: its start is on its way no longer
+        if saga is None:
+            raise NoSuchSaga
     if saga is not None and saga.status != Status.RUNNING:
         return Cancellation.FINISHED
     if saga is not None and not saga.may_turn:
@@ -193,6 +195,22 @@ def is_begun(saga_id: UUID) -> bool:
             [saga_id],
         )
         return cursor.fetchone() is not None
+
+
+def _known(saga_id: UUID) -> SagaInstance | None:
+    return SagaInstance.objects.filter(id=saga_id).first()
+
+
+def _is_on_its_way(saga_id: UUID) -> bool:
+    """Return whether the context whose transaction is open has a start that is not settled."""
+    return bool(_starts(transaction_required(), saga_id))
+
+
+def _starts(context: str, saga_id: UUID) -> list[tuple[Any, ...]]:
+    with connection_of(context).cursor() as cursor:
+        statement = _ITS_START.replace("{outbox}", table(context, "outbox"))
+        cursor.execute(statement, [name_of(context, NewSaga), str(saga_id)])
+        return list(cursor.fetchall())
 
 
 def _deliver(context: str, request_id: UUID) -> None:
@@ -246,10 +264,7 @@ def _hear_its_start(saga_id: UUID) -> None:
     from sagas.outbox import delivery
 
     producer = context_of(subscriptions.current_event().name)
-    with connection_of(producer).cursor() as cursor:
-        statement = _ITS_START.replace("{outbox}", table(producer, "outbox"))
-        cursor.execute(statement, [name_of(producer, NewSaga), str(saga_id)])
-        found = cursor.fetchall()
+    found = _starts(producer, saga_id)
     for event_id, name, aggregate_type, aggregate_id, sequence, payload in found:
         event = DeadLetter(
             context=ENGINE,

@@ -14,7 +14,7 @@ from sagas.models.saga import SagaInstance, Status
 from sagas.orchestration import versions
 
 WAYS: Final = {"forward": "going forward", "back": "on its way back"}
-_TEXT: Final = re.compile(r"(forward|back):([^:]+)(?::([0-9]+))?", re.DOTALL)
+_TEXT: Final = re.compile(r"(forward|back):([^:]+)(?::([0-9]{1,19}))?", re.DOTALL)
 
 
 class UnreadableMark(SagasError):

@@ -112,8 +112,8 @@ def signal(saga_id: UUID, name: str, payload: Any, *, key: str) -> Signaled:
     :raises UnfitPayload: if a field of the payload is missing, unknown, or of another type
     :raises UnknownSaga: if the running code does not have the saga's definition, or has another
         one in its place
-    :raises UnfitText: if name or key has a zero byte, or half of a surrogate pair, or the key is
-        longer than 1000 bytes
+    :raises UnfitText: if name or key is no text, or has a zero byte or half of a surrogate pair, or
+        the key is empty or longer than 1000 bytes
     """
     _refuse_unfit(name, key)
     context = current_context()
@@ -153,6 +153,8 @@ def signal_by_operator(
 
 def _refuse_unfit(name: str, key: str) -> None:
     refuse_unfit(name=name, key=key)
+    if not key:
+        raise UnfitText("key is empty: all signals without one would be one")
     if (length := len(key.encode())) > LONGEST_KEY:
         raise UnfitText(f"key has {length} bytes; {LONGEST_KEY} are the most")
 

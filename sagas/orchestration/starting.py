@@ -36,7 +36,7 @@ class Again(StrEnum):
 
 
 class UnfitKey(SagasError):
-    """A business key is a text of at most 1000 bytes that does not look like a later run's."""
+    """A business key is a text of 1 to 1000 bytes that does not look like a later run's."""
 
 
 class IdTaken(SagasError):
@@ -68,6 +68,10 @@ def refuse_unfit(key: str) -> None:
 
     :raises UnfitKey: if it could not be stored
     """
+    if not isinstance(key, str):
+        raise UnfitKey(f"a business key is a text, and {key!r:.80} is none: write str(key)")
+    if not key:
+        raise UnfitKey("a business key is empty: all who have none would share one saga")
     if storable(key) != key:
         raise UnfitKey("a business key has a zero byte, or half of a surrogate pair")
     if (length := len(key.encode())) > LONGEST_KEY:

@@ -72,8 +72,8 @@ def wait_for_signal(work: Work, awaits: SignalAwaited) -> Done:
         found = signals.oldest(work.claimed.saga_id, work.step.name)
         if found is not None:
             return _go_on_with(work, awaits, found)
-        until = until or _end(awaits.within, work.state)
-        if until > clock.now():
+        until = until or _end(work, awaits.within)
+        if until > clock.now(work.claimed.ahead):
             fall_asleep(work, until)
         elif awaits.otherwise is Otherwise.GO_ON:
             sometimes("wait.ended")
@@ -91,8 +91,8 @@ def wait_for_time(work: Work, awaits: TimeAwaited) -> Done:
     :raises Waiting: if the saga sleeps now
     """
     with engine_transaction(work.context):
-        until = lock(work) or _end(awaits.lasts, work.state)
-        if until <= clock.now():
+        until = lock(work) or _end(work, awaits.lasts)
+        if until <= clock.now(work.claimed.ahead):
             return move_on(work, work.state, None)
         fall_asleep(work, until)
     raise Waiting
@@ -106,8 +106,9 @@ def _go_on_with(work: Work, awaits: SignalAwaited, found: Kept) -> Done:
     return move_on(work, state, {"signaled": True, "key": found.key, "payload": found.payload})
 
 
-def _end(lasting: Lasting, state: Any) -> datetime:
-    return clock.now() + (lasting if isinstance(lasting, timedelta) else lasting(state))
+def _end(work: Work, lasting: Lasting) -> datetime:
+    length = lasting if isinstance(lasting, timedelta) else lasting(work.state)
+    return clock.now(work.claimed.ahead) + length
 
 
 def lock(work: Work) -> datetime | None:
@@ -131,12 +132,13 @@ def fall_asleep(work: Work, until: datetime | None) -> None:
 
     :param until: the end of the wait in business time; None if it has none of its own
     """
-    seconds = clock.seconds_until(min(filter(None, (until, _deadline(work.claimed)))))
+    claimed = work.claimed
+    seconds = clock.seconds_until(min(filter(None, (until, _deadline(claimed)))), claimed.ahead)
     with engine_cursor() as cursor:
         cursor.execute(
             _SLEEP,
             {
-                **_row(work.claimed),
+                **_row(claimed),
                 "what": what_for(work.step),
                 "until": until,
                 "seconds": seconds,
@@ -148,7 +150,7 @@ def fall_asleep(work: Work, until: datetime | None) -> None:
 def _deadline(claimed: Claim) -> datetime:
     """Return when to look again although nothing has come."""
     turns = claimed.status == Status.RUNNING and not claimed.past_return
-    return claimed.deadline_at if turns else clock.now() + LOOK_AGAIN
+    return claimed.deadline_at if turns else clock.now(claimed.ahead) + LOOK_AGAIN
 
 
 def _row(claimed: Claim) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 from sagas.core.commands import Command
 from sagas.core.definition import Kind, Saga, Step, command_type, parallel
 from sagas.core.keys import Direction, effect_key
-from sagas.core.waits import SignalAwaited, TimeAwaited
+from sagas.core.waits import ChildAwaited, SignalAwaited, TimeAwaited
 from sagas.orchestration import handlers, registry
 from sagas.orchestration.handlers import Handler, handler_of
 from sagas.orchestration.run import current_run
@@ -93,11 +93,15 @@ def _stand_in(
     elif isinstance(awaits, TimeAwaited):
         awaits = replace(awaits, lasts=timedelta(hours=1))
     plain: dict[str, Any] = {"keep": None, "awaits": awaits}
+    if isinstance(awaits, ChildAwaited):
+        # One step, done here and undone here: what happens inside is rehearsed by the child's name.
+        past = number >= saga.first_retriable
+        plain |= {"awaits": None, "kind": Kind.RETRIABLE if past else Kind.COMPENSATABLE}
     if step.within is not None:
         plain["within"] = timedelta(hours=1)
     if step.when is not None:
         plain["when"] = _condition(participants, step.name)
-    if step.do is not None:
+    if step.do is not None or isinstance(awaits, ChildAwaited):
         plain["do"] = _builder(f"{name}Do", participants, remote=_calls_out(step.do), step=step)
     if step.undo is not None:
         plain["undo"] = _builder(

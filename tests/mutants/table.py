@@ -44,6 +44,8 @@ ASKED = {
         "tests/concurrency/orders/test_same_request.py",
         "tests/integration/web/test_idempotency.py",
     ),
+    "sagas.management": (_I + "test_operating_by_terminal.py",),
+    "sagas.reasons": (_I + "test_starting.py",),
     "sagas.orchestration": STEPS,
     "sagas.orchestration.barriers": (DETACHED, DETACHED_SKIPS, *STEPS),
     "sagas.orchestration.branch": GROUPS,
@@ -452,23 +454,73 @@ BY_HAND = {
     ),
     "a worker tells by the clock of the database whether the time is over": (
         "sagas.orchestration.limits",
-        "    return limit <= clock.now() - claimed.ahead\n",
+        "    return limit <= clock.now(claimed.ahead)\n",
         "    return limit <= clock.now()\n",
     ),
     "the time of a step is told by the clock of the database": (
         "sagas.orchestration.limits",
-        "clock.now() - claimed.ahead + within",
+        "clock.now(claimed.ahead) + within",
         "clock.now() + within",
     ),
     "a timer lets nobody go on before its time": (
         "sagas.orchestration.waits",
-        "if until <= clock.now():",
+        "if until <= clock.now(work.claimed.ahead):",
         "if True:",
+    ),
+    "a timer ends by the clock of the database": (
+        "sagas.orchestration.waits",
+        "if until <= clock.now(work.claimed.ahead):",
+        "if until <= clock.now():",
     ),
     "a wait does not end before its time": (
         "sagas.orchestration.waits",
-        "if until > clock.now():",
+        "if until > clock.now(work.claimed.ahead):",
         "if False:",
+    ),
+    "a wait ends by the clock of the database": (
+        "sagas.orchestration.waits",
+        "if until > clock.now(work.claimed.ahead):",
+        "if until > clock.now():",
+    ),
+    "the end of a wait is told by the clock of the database": (
+        "sagas.orchestration.waits",
+        "return clock.now(work.claimed.ahead) + length",
+        "return clock.now() + length",
+    ),
+    "a saga sleeps by the clock of the database": (
+        "sagas.clock",
+        "(instant - now(ahead)).total_seconds()",
+        "(instant - now()).total_seconds()",
+    ),
+    "a waiter that is past its deadline is due": (
+        "sagas.orchestration.locks",
+        "    THEN %(seconds)s ELSE greatest",
+        "    THEN greatest(%(seconds)s, %(later)s) ELSE greatest",
+    ),
+    "a waiter that nothing turns sleeps on past its deadline": (
+        "sagas.orchestration.locks",
+        "ELSE greatest(%(seconds)s, %(later)s) END",
+        "ELSE %(seconds)s END",
+    ),
+    "a start that is on its way can be canceled": (
+        "sagas.orchestration.requests",
+        "if saga is None and not is_begun(saga_id) and not _is_on_its_way(saga_id):",
+        "if saga is None and not is_begun(saga_id):",
+    ),
+    "a start that is heard while a cancel looks can be canceled": (
+        "sagas.orchestration.requests",
+        "        saga = _known(saga_id)  #",
+        "        saga = None  #",
+    ),
+    "an act on many from a terminal goes past a row that is held": (
+        "sagas.management.acting",
+        "        except (OperationalError, InterfaceError) as trouble:",
+        "        except InterfaceError as trouble:",
+    ),
+    "an operator's act has a name": (
+        "sagas.reasons",
+        "    if not by.strip():",
+        "    if False:",
     ),
     "a saga without its lock sleeps on": (
         "sagas.orchestration.locks",
@@ -852,7 +904,7 @@ BY_HAND = {
     ),
     "a machine's clock is compared when the claim is answered": (
         "sagas.orchestration.limits",
-        "    return limit <= clock.now() - claimed.ahead\n",
+        "    return limit <= clock.now(claimed.ahead)\n",
         "    return limit <= clock.now() - (clock.real() - claimed.claimed_at)\n",
     ),
     "who was given back comes before who came later": (

@@ -2,15 +2,29 @@
 
 import json
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandParser
 
 from config import audit
 from config.invariants import INVARIANTS, Result, When, default_age, evaluate
 from config.reachable import require_database
+
+OLDEST: Final = 1e9
+"""Seconds; nothing here is older, and a database counts no age without end."""
+
+
+def _age(text: str) -> float:
+    try:
+        age = float(text)
+    except ValueError:
+        age = -1.0
+    if not 0 <= age <= OLDEST:  # nor is it where it is no number
+        raise ArgumentTypeError(f"{text!r} is no number of seconds from 0 to {OLDEST:.0f}")
+    return age
 
 
 class Command(BaseCommand):
@@ -30,7 +44,7 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--age",
-            type=float,
+            type=_age,
             default=default_age(),
             help="seconds after which a thing has had its time (%(default)g)",
         )

@@ -121,7 +121,7 @@ class Command(OperatorCommand):
             told = {"by": options["by"], "reason": options["reason"]}
             return dead_letters.resend(key, **told, seen=alike.get(key))
 
-        acting.on_each(self, "resend", ids, do, as_json=options["json"])
+        acting.on_each(self, "resend", ids, do, options, of="dead letter")
 
     def _discard(self, options: dict[str, Any]) -> None:
         ids = _ids([options["id"]])
@@ -137,7 +137,7 @@ class Command(OperatorCommand):
             told = {"by": options["by"], "reason": options["reason"]}
             return discarding.discard(key, **told, seen=saw)
 
-        acting.on_each(self, "discard", ids, do, as_json=options["json"])
+        acting.on_each(self, "discard", ids, do, options, of="dead letter")
 
     def _unreadable(self, *, as_json: bool) -> None:
         waiting = UnreadableMessage.objects.filter(discarded_at=None).order_by("id")
@@ -162,7 +162,8 @@ class Command(OperatorCommand):
         def do(key: UUID) -> bool:
             return discarding.discard_unreadable(key, by=options["by"], reason=options["reason"])
 
-        acting.on_each(self, "discard", _parsed([options["id"]]), do, as_json=options["json"])
+        ids = _parsed([options["id"]])
+        acting.on_each(self, "discard", ids, do, options, of="unreadable message")
 
     def _confirmed(self, letter: DeadLetter) -> bool:
         self.stderr.write(

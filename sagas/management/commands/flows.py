@@ -103,7 +103,7 @@ class Command(OperatorCommand):
             return service(key, **told, seen=options["seen"])
 
         ids = [flow.id for flow in _flows(options["ids"])]
-        acting.on_each(self, verb, ids, do, as_json=options["json"])
+        acting.on_each(self, verb, ids, do, options, of="watched flow")
 
 
 def _seen(text: str) -> Seen:

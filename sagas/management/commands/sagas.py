@@ -242,7 +242,7 @@ class Command(OperatorCommand):
         if options["id"]:
             self._act_on_one(verb, options, do)
         else:
-            acting.on_each(self, verb, list(alike), do, as_json=options["json"])
+            acting.on_each(self, verb, list(alike), do, options, of="saga")
 
     def _act_on_one(self, verb: str, options: dict[str, Any], do: acting.Do) -> None:
         saga_id = _id(options["id"])

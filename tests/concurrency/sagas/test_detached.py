@@ -558,10 +558,16 @@ def ask_to_cancel(saga_id):
         return orchestrator.ask_to_cancel(saga_id, reason="no", by="alice")
 
 
+@pytest.mark.parametrize(
+    ("begin", "undone"),
+    [(trial.begin, ["close"]), (waiting.begin, [])],
+    ids=["begun by its starter", "with nothing begun"],
+)
 @pytest.mark.parametrize("lost", [False, True], ids=["not yet told", "lost on the way"])
-def test_a_cancel_that_comes_before_its_start_brings_it_along(broker, asked, lost):
+def test_a_cancel_that_comes_before_its_start_brings_it_along(broker, asked, lost, begin, undone):
     """Its own attempts would be over before a start that was lost is sent again."""
-    saga_id, start = asked(trial.begin)
+    waiting.register()
+    saga_id, start = asked(begin)
     if lost:
         assert relay.relay_batch("orders") == 1
         broker.take()
@@ -570,8 +576,28 @@ def test_a_cancel_that_comes_before_its_start_brings_it_along(broker, asked, los
     assert row(saga_id).status == "compensating"
     assert delivery.deliver("orders", "sagas", start) == 0, "it was heard"
     broker.drain()
-    assert (row(saga_id).status, trial.effects(saga_id)) == ("compensated", ["close"])
+    assert (row(saga_id).status, trial.effects(saga_id)) == ("compensated", undone)
     assert DeadLetter.objects.count() == 0
+
+
+def test_a_cancel_finds_a_saga_that_the_engine_hears_of_while_it_looks(broker, monkeypatch, asked):
+    waiting.register()
+    saga_id, start = asked(waiting.begin)
+    look = requests._is_on_its_way
+
+    def look_late(of):
+        together(lambda: delivery.deliver("orders", "sagas", start) and settle(start))
+        return look(of)
+
+    def settle(ids):
+        with connection_of("orders").cursor() as cursor:
+            sql = "UPDATE orders_outbox SET published_at = now(), settled_at = now() WHERE id = %s"
+            cursor.execute(sql, ids)
+
+    monkeypatch.setattr(requests, "_is_on_its_way", look_late)
+
+    assert ask_to_cancel(saga_id) is Cancellation.ASKED
+    assert row(saga_id).status == "compensating"
 
 
 def test_a_cancel_brings_no_start_along_that_was_discarded(broker, monkeypatch, asked):

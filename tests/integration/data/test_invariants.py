@@ -4,7 +4,7 @@ from io import StringIO
 
 import pytest
 from django.conf import settings
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connections
 
 from config.invariants import INVARIANTS, evaluate
@@ -140,6 +140,12 @@ def test_the_command_leaves_with_one_and_names_the_worst_case(shop, django_db_bl
     assert left.value.code == 1
     assert "violated 1 times: Every act of an operator has a name" in out.getvalue()
     assert "by olga: no reason" in out.getvalue()
+
+
+@pytest.mark.parametrize("age", ["x", "nan", "inf", "-1", "1e300"])
+def test_an_age_that_no_thing_has_is_refused(age):
+    with pytest.raises(CommandError, match=f"--age: '{age}' is no number of seconds from 0 to"):
+        call_command("invariants", f"--age={age}")
 
 
 def test_every_event_that_is_told_is_among_the_moves():

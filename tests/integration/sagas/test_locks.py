@@ -31,13 +31,16 @@ from sagas.api import (
     transaction,
     uuid7,
 )
+from sagas.core.keys import Direction
 from sagas.models import SagaInstance, SemanticLock
 from sagas.orchestration import pressable, registry, requests, stops, store
+from sagas.orchestration.executor import run_link
 from sagas.orchestration.orchestrator import compensate, new_saga
 from sagas.orchestration.sweep import sweep
 from sagas.standing import sentence
 from sagas.transactions import engine_transaction
 from tests.architecture.source import modules
+from tests.databases import rows
 from tests.integration.sagas import locking, trial
 from tests.integration.sagas.conftest import make_due, row
 from tests.integration.sagas.locking import CHANGE, RETURN, STEPS, begin
@@ -96,6 +99,13 @@ def test_a_saga_that_refuses_does_not_start_and_says_who_has_it(broker, order_id
     assert SagaInstance.objects.count() == 1
     again = pickle.loads(pickle.dumps(refused.value))
     assert (str(again), again.holder) == (str(refused.value), refused.value.holder)
+
+
+def test_how_a_saga_meets_another_may_be_said_as_a_word():
+    assert Lock(on=locking.the_order, meeting="refuse").meeting is Meeting.REFUSE
+    assert Lock(on=locking.the_order, meeting="wait").meeting is Meeting.WAIT
+    with pytest.raises(ValueError, match="'queue' is not a valid Meeting"):
+        Lock(on=locking.the_order, meeting="queue")
 
 
 def test_a_refusal_that_is_caught_leaves_nothing_in_the_transaction(broker, order_id):
@@ -324,6 +334,25 @@ def test_the_deadline_turns_a_waiter_of_retriable_steps_round(broker, order_id, 
     assert (row(second).status, row(second).failure) == ("compensated", "deadline")
 
 
+@pytest.mark.parametrize("made_of", [CHANGE, book_alone(CHANGE)], ids=["both", "retriable alone"])
+def test_a_waiter_whose_message_comes_after_its_deadline_is_turned_round_by_the_next_sweep(
+    broker, order_id, monkeypatch, made_of
+):
+    """It had been rung for before, and the message lay in a queue."""
+    monkeypatch.setitem(registry.SAGAS, (made_of.name, 1), made_of)
+    first, second = begin(RETURN, order_id), begin(made_of, order_id)
+    park(first, by="alice", reason="look")
+    clock.travel(timedelta(minutes=61))
+    SagaInstance.objects.filter(id=first).update(deadline_at=clock.now() + timedelta(hours=1))
+    make_due(second)
+    run_link(second, 0, made_of.last, Direction.DO, swept=True)
+    sweep()
+    broker.drain()
+
+    assert (row(second).status, row(second).failure) == ("compensated", "deadline")
+    assert (row(first).status, holder(order_id)) == ("running", first)
+
+
 def the_key(state: locking.ChangeState) -> str:
     return f"child of {state.order_id}"
 
@@ -404,6 +433,22 @@ def test_a_waiter_that_is_rung_for_nothing_sleeps_on_at_no_cost(broker, order_id
     resume(first, by="alice", reason="looked")
     broker.drain()
     assert [row(saga).status for saga in (first, second)] == ["completed", "completed"]
+
+
+@pytest.mark.parametrize("off", [-600, 600], ids=["behind", "ahead"])
+def test_a_machine_whose_clock_is_wrong_lets_a_waiter_sleep_until_its_deadline(
+    broker, monkeypatch, order_id, off
+):
+    begin(RETURN, order_id)
+    second = begin(CHANGE, order_id)
+    rows(f"UPDATE sagas_saga SET deadline_at = sagas.now() + '5 min' WHERE id = '{second}'")
+    make_due(second)
+    right = clock.real
+    monkeypatch.setattr(clock, "real", lambda: right() + timedelta(seconds=off))
+    run_link(second, 0, 1, Direction.DO, swept=True)
+
+    told = rows(f"SELECT due_at - clock_timestamp() FROM sagas_saga WHERE id = '{second}'")
+    assert told[0][0].total_seconds() == pytest.approx(300, abs=60)
 
 
 def test_a_parked_waiter_is_passed_over_and_gets_it_after_it_is_resumed(broker, order_id):

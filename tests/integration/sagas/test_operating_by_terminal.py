@@ -22,6 +22,7 @@ from sagas.models import DeadLetter, OperatorAction
 from sagas.orchestration import canvas, orchestrator, parked, pressable, seen, stops
 from sagas.outbox import dead_letters, discarding
 from sagas.outbox.delivery import deliver
+from tests.concurrency.sagas.test_held_rows import held, short_patience
 from tests.databases import rows
 from tests.integration.admin.world import press, signed_in
 from tests.integration.sagas import trial
@@ -360,6 +361,29 @@ def test_the_sagas_of_one_cause_are_compensated_or_their_step_is_skipped(stuck, 
     assert [row(key).status for key in stuck] == ["compensated", "compensated", "completed"]
 
 
+def test_a_saga_whose_row_is_held_keeps_no_other_of_its_cause_from_an_act(stuck):
+    resume = ("sagas", "resume", "--cause", BANK, "--reason", "the bank is back", "--by", "olga")
+    with held(stuck[0]), short_patience():
+        told, code = said(*resume)
+
+    first, *others = told.splitlines()
+    assert first.startswith(f"{stuck[0]}  refused: the database gave up (canceling statement due")
+    assert (others, code) == ([f"{stuck[1]}  done", "resume: 1 done, 1 refused"], 1)
+    assert [row(key).parked_at is None for key in stuck] == [False, True, False]
+    assert acts() == [("resume", "olga", "done"), ("resume", "olga", "refused")]
+
+
+def test_a_database_that_is_away_ends_an_act_on_a_group(stuck, monkeypatch):
+    def away(*_, **__):
+        raise OperationalError("connection refused")
+
+    monkeypatch.setitem(terminal.ACTS, "resume", away)
+    monkeypatch.setattr(OperatorAction.objects, "create", away)
+    with pytest.raises(CommandError, match="the database does not answer") as ended:
+        said("sagas", "resume", "--cause", BANK, "--reason", "the bank is back")
+    assert ended.value.returncode == 2
+
+
 def test_of_two_who_resume_a_group_at_once_each_saga_goes_on_once(stuck, broker):
     def press(who):
         words = ("--reason", "the bank is back", "--by", who)
@@ -601,6 +625,19 @@ def test_a_question_that_took_too_long_is_not_said_to_be_a_database_that_is_away
 def test_a_number_of_rows_that_is_none_is_refused(db, limit, said):
     with pytest.raises(CommandError, match=f"argument --limit: {said}"):
         call_command("sagas", "list", "--limit", limit)
+
+
+def test_a_number_of_rows_that_no_list_has_is_all_of_them(broker):
+    saga_id = trial.begin()
+
+    told, code = said("sagas", "list", "--limit", "9" * 25)
+    assert (told.startswith(str(saga_id)), code) == (True, 0)
+
+
+def test_an_act_of_nobody_is_wrong_use(stuck):
+    with pytest.raises(CommandError, match="by is empty: say who acts") as wrong:
+        said("sagas", "resume", stuck[0], "--reason", "r", "--by", " ")
+    assert (wrong.value.returncode, acts()) == (2, [])
 
 
 @pytest.fixture

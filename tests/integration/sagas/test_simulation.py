@@ -57,10 +57,10 @@ def test_every_fault_at_every_step_of_a_saga_ends_as_it_must(saga):
     assert {step.name for step in saga.steps if step.kind is not Kind.BEGUN} <= rows
 
 
-def test_groups_conditions_and_waits_are_rehearsed_as_well():
+def test_groups_conditions_waits_and_children_are_rehearsed_as_well():
     verdicts = [
         rehearse(play, placed)
-        for saga in (fan.FAN, waiting.REVERSIBLE)
+        for saga in (fan.FAN, waiting.REVERSIBLE, waiting.PARENT)
         for play in [understudy(saga)]
         for placed in placements(play)
         if placed.column in {"late", "skipped", "silent", "no"}

@@ -157,6 +157,7 @@ def test_one_of_a_cause_that_turns_round_meanwhile_is_refused(parked, monkeypatc
         ((), "the following arguments are required: --seen"),
         (("--seen", "take"), "'take' does not say what was seen, like forward:take:17"),
         (("--seen", "sideways:take:1"), "does not say what was seen"),
+        (("--seen", f"forward:take:{'9' * 5000}"), "does not say what was seen"),
         (("--seen", "forward:take"), "of one saga --seen has a number too"),
     ],
 )

@@ -9,12 +9,14 @@ from sagas.api import (
     OutsideTransaction,
     ReasonMissing,
     Rejected,
+    UnfitText,
     cancel,
     compensate,
     current_run,
     park,
     resume,
     saga_status,
+    skip,
     start,
     transaction,
     uuid7,
@@ -238,6 +240,17 @@ def test_an_operator_gives_a_reason(broker, verb, reason):
 
     with pytest.raises(ReasonMissing):
         verb(saga_id, by="alice", reason=reason)
+    assert OperatorAction.objects.count() == 0
+
+
+@pytest.mark.parametrize("verb", [park, resume, compensate, skip], ids=lambda verb: verb.__name__)
+@pytest.mark.parametrize("by", ["", " \t\n"])
+def test_an_operator_gives_a_name(broker, verb, by):
+    """The audit cannot be changed: one act of nobody would violate its invariant for good."""
+    saga_id = trial.begin()
+
+    with pytest.raises(UnfitText, match="by is empty: say who acts"):
+        verb(saga_id, by=by, reason="because")
     assert OperatorAction.objects.count() == 0
 
 

@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from importlib import import_module
+from uuid import UUID
 
 import pytest
 
@@ -94,6 +95,20 @@ def test_after_the_end_a_new_one_starts_and_not_before(broker):
 
     assert len(set(runs)) == 3
     assert begin() == runs[0]
+
+
+def test_what_a_second_start_is_answered_may_be_said_as_a_word(broker):
+    """Taken for neither of those that it is compared with, it started a second saga."""
+    first = begin()
+    broker.drain()
+
+    assert begin(again="same") == first
+    with pytest.raises(AlreadyStarted):
+        begin(again="refuse")
+    with pytest.raises(ValueError, match="'once' is not a valid Again"):
+        begin(again="once")
+    assert SagaInstance.objects.count() == 1
+    assert begin(again="after_end") != first
 
 
 @pytest.mark.parametrize("again", [Again.SAME, Again.AFTER_END])
@@ -225,11 +240,14 @@ def test_of_rows_of_before_the_run_that_lives_is_numbered_and_no_callers_own(bro
         ("a\x00", "a business key has a zero byte, or half of a surrogate pair"),
         ("a\x00#2", "a business key has a zero byte, or half of a surrogate pair"),
         ("\ud800", "a business key has a zero byte, or half of a surrogate pair"),
+        ("", "a business key is empty: all who have none would share one saga"),
+        (UUID(int=7), r"a business key is a text, and UUID\(.*\) is none: write str\(key\)"),
+        (None, "a business key is a text, and None is none"),
     ],
 )
 def test_a_key_that_cannot_be_stored_is_refused_with_a_sentence(broker, key, said):
     with pytest.raises(UnfitKey, match=said):
-        trial.begin(key=key)
+        begin(key)
     assert SagaInstance.objects.count() == 0
 
 

@@ -34,8 +34,10 @@ from sagas.orchestration.status import NoSuchSaga
 from sagas.orchestration.sweep import sweep
 from sagas.reasons import UnfitText
 from sagas.transactions import is_detached
+from tests.databases import rows
 from tests.integration.sagas import trial, waiting
 from tests.integration.sagas.conftest import make_due, row
+from tests.integration.sagas.test_sweep import SLOW
 from tests.integration.sagas.waiting import LISTENING, PATIENT, SLEEPY, Approved, ListenState
 
 HOUR = timedelta(hours=1)
@@ -118,6 +120,21 @@ def test_a_key_of_a_signal_that_no_index_holds_is_refused(broker):
     with pytest.raises(UnfitText, match="key has 10000 bytes; 1000 are the most"):
         approve(saga_id, key=secrets.token_hex(5000))
     assert approve(saga_id, key="k" * 1000) is Signaled.KEPT
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("", "key is empty: all signals without one would be one"),
+        (17, r"key is a text, and 17 is none: write str\(key\)"),
+        (None, "key is a text, and None is none"),
+    ],
+)
+def test_a_key_of_a_signal_that_is_none_is_refused(broker, key, said):
+    saga_id = waiting.begin()
+    with pytest.raises(UnfitText, match=said):
+        approve(saga_id, key=key)
+    assert not Signal.objects.exists()
 
 
 def test_the_same_key_is_one_signal_and_the_first_of_two_counts(broker):
@@ -342,6 +359,52 @@ def test_the_deadline_of_the_saga_counts_while_it_waits(broker):
     broker.drain()
     assert (row(saga_id).status, row(saga_id).failure) == ("compensated", "deadline")
     assert trial.effects() == ["take", "put_back"]
+
+
+def by_the_database(saga_id, column):
+    """Return in how many seconds an instant of a saga's row comes."""
+    now = "clock_timestamp()" if column == "due_at" else "sagas.now()"
+    [(left,)] = rows(f"SELECT {column} - {now} FROM sagas_saga WHERE id = '{saga_id}'")
+    return left.total_seconds()
+
+
+@pytest.fixture(params=[-600, 600], ids=["behind", "ahead"])
+def elsewhere(request, monkeypatch):
+    """Puts the worker on a machine whose clock is off by ten minutes."""
+    right = clock.real
+    off = timedelta(seconds=request.param)
+    return lambda: monkeypatch.setattr(clock, "real", lambda: right() + off)
+
+
+@pytest.mark.parametrize("saga", [LISTENING, SLEEPY], ids=["signal", "timer"])
+def test_a_wait_is_as_long_on_a_machine_whose_clock_is_wrong(broker, elsewhere, saga):
+    elsewhere()
+    saga_id = asleep(broker, saga, patience=300)
+
+    assert by_the_database(saga_id, "wait_until") == pytest.approx(300, abs=SLOW)
+    assert by_the_database(saga_id, "due_at") == pytest.approx(300, abs=SLOW)
+
+
+@pytest.mark.parametrize("saga", [LISTENING, SLEEPY], ids=["signal", "timer"])
+def test_a_machine_whose_clock_is_wrong_ends_no_wait_too_soon(broker, elsewhere, saga):
+    saga_id = asleep(broker, saga, patience=300)
+    make_due(saga_id)
+    elsewhere()
+
+    assert forward(saga_id, swept=True) is LinkEnd.STOPPED
+    assert (row(saga_id).status, row(saga_id).cursor) == ("running", 1)
+    assert by_the_database(saga_id, "due_at") == pytest.approx(300, abs=SLOW)
+
+
+def test_on_a_machine_whose_clock_is_wrong_a_saga_sleeps_until_its_deadline(broker, elsewhere):
+    """One that lets it be due at once finds it not overdue, again and again."""
+    saga_id = asleep(broker)
+    rows(f"UPDATE sagas_saga SET deadline_at = sagas.now() + '5 min' WHERE id = '{saga_id}'")
+    make_due(saga_id)
+    elsewhere()
+
+    assert forward(saga_id, swept=True) is LinkEnd.STOPPED
+    assert by_the_database(saga_id, "due_at") == pytest.approx(300, abs=SLOW)
 
 
 @pytest.mark.parametrize("by_operator", [False, True])

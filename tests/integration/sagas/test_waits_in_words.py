@@ -139,6 +139,7 @@ def test_an_operator_signals_from_the_terminal_and_it_is_kept_who_and_why(broker
     ("words", "refused"),
     [
         (("approve", "--payload", "{"), "--payload is no JSON"),
+        (("approve", "--payload", "[" * 5000), "--payload is no JSON: nested too deeply"),
         (("approve", "--payload", '{"by": 3}'), r"Approved\.by: expected str, found 3"),
         (("aprove",), "it listens to approve"),
         (("approve", "--payload", '{"by": "a"}', "--reason", " "), "Say why"),

@@ -100,6 +100,24 @@ def test_a_saga_has_a_full_name_a_version_and_a_deadline(changed):
         a_saga(**changed)
 
 
+@pytest.mark.parametrize(
+    ("step", "missing"),
+    [
+        (lambda: opened(undo=None), "undo="),
+        (lambda: backable(undo=None), "undo="),
+        (lambda: backable(do=None), "do="),
+        (lambda: deciding(do=None), "do="),
+        (lambda: ahead(do=None), "do="),
+    ],
+    ids=["begun", "not undone", "compensatable", "pivot", "retriable"],
+)
+def test_a_step_without_its_do_or_its_undo_is_refused(step, missing):
+    """It would be met in the middle of a saga, or never: nothing would be undone."""
+    step = step()
+    with pytest.raises(InvalidDefinition, match=f"step {step.name}: {missing} is missing"):
+        a_saga(step, ahead("last"))
+
+
 def test_what_another_context_did_cannot_be_undone_here():
     with pytest.raises(InvalidDefinition, match=r"billing\.UnitUndo undoes what orders did"):
         a_saga(backable(undo=build_foreign_undo))
