@@ -19,12 +19,8 @@ SHORT: Final = 0.005
 """Seconds after which is looked again where somebody else is at it; doubled every time."""
 
 
-class NoStream(SagasError):
+class StreamNotSet(SagasError):
     """RELAY_STREAM is not set: there is no stream to feed."""
-
-    def __str__(self) -> str:
-        """Return what is wrong."""
-        return self.__doc__ or ""
 
 
 class Streaming:
@@ -42,10 +38,10 @@ class Streaming:
     def run(self) -> None:
         """Feed the stream until SIGTERM or SIGINT; outlives database, Redis and stream.
 
-        :raises NoStream: if there is none
+        :raises StreamNotSet: if there is none
         """
         if not self.contexts:
-            raise NoStream
+            raise StreamNotSet
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.stopped.set())
         self.say("streaming")

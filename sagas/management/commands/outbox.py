@@ -10,7 +10,7 @@ from django.core.management.base import CommandError
 
 from sagas.contexts import contexts
 from sagas.management.answering import OperatorCommand
-from sagas.management.streaming import NoStream, Streaming
+from sagas.management.streaming import StreamNotSet, Streaming
 from sagas.management.tailing import Tailing, agreed
 from sagas.outbox.backlog import Backlog, backlog, drain
 from sagas.outbox.pgoutput import UnreadableLog
@@ -88,7 +88,7 @@ class Command(OperatorCommand):
     def _stream(self) -> None:
         try:
             Streaming(self.stdout.write).run()
-        except NoStream as no:
+        except StreamNotSet as no:
             raise CommandError(str(no), returncode=2) from no
 
     def _show(self, chosen: tuple[str, ...], *, as_json: bool) -> None:

@@ -1,7 +1,9 @@
 """Ids, keys, delays, settings and correlation."""
 
 import contextlib
+import importlib
 import pickle
+import pkgutil
 import re
 import time
 from uuid import UUID
@@ -10,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import sagas
 from sagas import correlation
 from sagas.conf import Conf, conf
 from sagas.core.commands import Rejected, Unknown, context_of, reply_type
@@ -65,6 +68,10 @@ def test_a_context_that_could_change_the_sql_is_refused(context):
 
 
 # -- exceptions -----------------------------------------------------------------------------------
+
+
+for module in pkgutil.walk_packages(sagas.__path__, "sagas."):
+    importlib.import_module(module.name)  # whatever else of the suite is run beside this
 
 
 def every_exception(cls=SagasError):
