@@ -3,16 +3,20 @@
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
+from django.db.models import Q
 from django.urls import reverse
 
 from sagas.admin.acts import Act, Target
-from sagas.core.definition import Kind
+from sagas.core.definition import Kind, Saga
+from sagas.core.keys import Direction
 from sagas.models import SagaInstance, Status, StepRun
+from sagas.models.step_run import RunState
 from sagas.orchestration import orchestrator, pressable
 from sagas.orchestration import seen as seen_of_saga
+from sagas.orchestration.handlers import calls_out
 from sagas.standing import definition_of, step_text
 
 Runs = dict[int, str]
@@ -127,7 +131,7 @@ class Compensate(SagaAct):
                 continue
             if runs.get(number) == "done":
                 undone.append(f"{step.name} is undone.")
-            elif number >= saga.cursor:
+            elif number >= saga.cursor or _may_have_called(definition, number, runs.get(number)):
                 undone.append(f"{step.name} is closed for good, and undone if it took effect.")
         return tuple(undone)
 
@@ -238,9 +242,16 @@ class Park(SagaAct):
         )
 
 
+def _may_have_called(definition: Saga[Any], number: int, state: str | None) -> bool:
+    """Return whether a person has settled a step whose call may have been made before."""
+    return state == RunState.SKIPPED and calls_out(definition, number, Direction.DO)
+
+
 def _forward_runs(sagas: Sequence[SagaInstance]) -> dict[UUID, Runs]:
     found: dict[UUID, Runs] = {}
     rows = StepRun.objects.filter(saga_id__in=[saga.id for saga in sagas], direction="do")
+    # One that was skipped since its condition was false was never begun.
+    rows = rows.filter(~Q(state=RunState.SKIPPED) | Q(reply__has_key="skipped_by"))
     for saga_id, number, state in rows.values_list("saga_id", "step_no", "state"):
         found.setdefault(saga_id, {})[number] = state
     return found

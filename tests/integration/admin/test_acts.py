@@ -1,5 +1,7 @@
 """Resume, compensate, park and resend: previewed, with a reason, audited, and safe when doubled."""
 
+from dataclasses import replace
+
 import pytest
 from django.db import OperationalError
 from django.db.models import F
@@ -7,7 +9,7 @@ from django.db.models.functions import Now
 from django.urls import reverse
 
 from sagas.models import DeadLetter, OperatorAction, SagaInstance
-from sagas.orchestration import orchestrator, stops
+from sagas.orchestration import orchestrator, registry, stops
 from sagas.outbox import dead_letters, discarding, positions
 from sagas.outbox.resending import resend_event
 from sagas.reasons import ReasonMissing
@@ -27,6 +29,7 @@ from tests.integration.admin.world import (
     saga_page,
     signed_in,
 )
+from tests.integration.sagas import trial
 from tests.together import together
 
 SAGA = "sagas_sagainstance"
@@ -80,6 +83,26 @@ def test_the_preview_of_a_compensation_names_what_is_undone_in_order(broker):
 
     [target] = page.context["targets"]
     assert [line.partition(" ")[0] for line in target.preview] == ["hold", "take", "open"]
+
+
+def test_the_preview_of_a_compensation_names_a_call_that_was_skipped_and_is_undone(
+    broker, monkeypatch
+):
+    steps = tuple(
+        replace(step, keep=None, skippable=step.name == "hold") for step in trial.TRIAL.steps
+    )
+    missable = replace(trial.TRIAL, steps=steps)
+    monkeypatch.setitem(registry.SAGAS, (missable.name, 1), missable)
+    saga_id = a_parked_saga(broker)
+    assert orchestrator.skip(saga_id, by="bob", reason="settled by telephone") is True
+
+    client = signed_in("administrator")
+    [target] = client.get(act_url(SAGA, "compensate"), {"id": str(saga_id)}).context["targets"]
+
+    assert "hold is closed for good, and undone if it took effect." in target.preview
+    press(client, SAGA, "compensate", saga_id)
+    broker.drain()
+    assert trial.CALLS == ["hold", "release"]
 
 
 def test_two_presses_one_after_the_other_resume_once(broker):
