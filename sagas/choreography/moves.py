@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from sagas import clock
 from sagas.choreography.flows import FLOWS
 from sagas.conf import conf
 from sagas.core.errors import SagasError
@@ -20,7 +21,7 @@ WHERE id = (
     WHERE finished_at IS NULL AND parked_at IS NULL AND due_at <= clock_timestamp()
         AND name = ANY(%(names)s)
     ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-RETURNING id, token
+RETURNING id, token, clock_timestamp()
 """
 
 
@@ -35,8 +36,10 @@ def claim() -> WatchedFlow | None:
         row = cursor.fetchone()
     if row is None:
         return None
-    flow = WatchedFlow.objects.get(id=row[0])
-    flow.token = row[1]
+    flow_id, token, now = row
+    ahead = clock.ahead_of(now)
+    flow = WatchedFlow.objects.get(id=flow_id)
+    flow.token, flow.ahead = token, ahead
     return flow
 
 

@@ -73,7 +73,7 @@ def look_after(flow: WatchedFlow) -> None:
     if gap is None:
         _commit(flow, seen=_seen(looks), missing="", **_ended(FlowState.COMPLETED))
         return
-    if clock.now() < flow.deadline_at:
+    if clock.now(flow.ahead) < flow.deadline_at:
         _commit(flow, seen=_seen(looks), due_at=Now() + _until_next(flow))
         return
     flow.missing = gap_words(declared, gap)
@@ -94,8 +94,8 @@ def look_after(flow: WatchedFlow) -> None:
 
 def _until_next(flow: WatchedFlow) -> timedelta:
     """Return a wait as long as the flow has lasted, but not past its deadline."""
-    lasted = (clock.real() - flow.opened_at).total_seconds()
-    left = clock.seconds_until(flow.deadline_at)
+    lasted = (clock.real() - flow.ahead - flow.opened_at).total_seconds()
+    left = clock.seconds_until(flow.deadline_at, flow.ahead)
     return timedelta(seconds=min(max(float(conf.WATCH_INTERVAL), lasted), left))
 
 

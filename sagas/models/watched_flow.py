@@ -1,5 +1,6 @@
 """One instance of a choreography, watched until its last hop is through."""
 
+from datetime import timedelta
 from typing import ClassVar
 
 from django.db import models
@@ -34,6 +35,9 @@ class WatchedFlow(models.Model):
     parked_at = models.DateTimeField(null=True)
     parked_reason = models.TextField(default="")
     finished_at = models.DateTimeField(null=True)
+
+    ahead: timedelta = timedelta(0)
+    """How far this machine's clock is ahead of the database's; told by a claim, in no column."""
 
     class Meta:
         db_table = "sagas_watchedflow"

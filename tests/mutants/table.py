@@ -492,6 +492,11 @@ BY_HAND = {
         "(instant - now(ahead)).total_seconds()",
         "(instant - now()).total_seconds()",
     ),
+    "the deadline of a flow is told by the clock of the database": (
+        "sagas.choreography.watchdog",
+        "if clock.now(flow.ahead) < flow.deadline_at:",
+        "if clock.now() < flow.deadline_at:",
+    ),
     "a waiter that is past its deadline is due": (
         "sagas.orchestration.locks",
         "    THEN %(seconds)s ELSE greatest",

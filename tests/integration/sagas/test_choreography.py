@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -10,7 +11,7 @@ from django.db import connection
 from billing.choreographies import REWARD
 from billing.coupons import services as coupon_services
 from orders.models import Outbox
-from sagas import failpoints
+from sagas import clock, failpoints
 from sagas.api import transaction
 from sagas.choreography import flows as registered
 from sagas.choreography import moves, operating, told, watchdog
@@ -814,10 +815,28 @@ def test_what_this_release_does_not_declare_is_left_to_one_that_does(broker, mon
 
 
 def test_a_deadline_passes_with_the_business_clock(broker):
-    from sagas import clock
-
     a_flow(broker)
     clock.travel(REWARD.within * 2)
 
     assert watchdog.watch() == 1
     assert flow().redrives == 1
+
+
+@pytest.mark.parametrize(
+    ("off", "left", "redriven"),
+    [(timedelta(minutes=10), 300, 0), (timedelta(minutes=-10), -60, 1)],
+    ids=["ahead", "behind"],
+)
+def test_a_watchdog_whose_clock_is_wrong_tells_by_the_databases_whether_a_deadline_is_over(
+    broker, monkeypatch, off, left, redriven
+):
+    a_flow(broker)
+    make_due()
+    rows(f"UPDATE sagas_watchedflow SET deadline_at = sagas.now() + make_interval(secs => {left})")
+    right = clock.real
+    monkeypatch.setattr(clock, "real", lambda: right() + off)
+
+    assert watchdog.watch() == 1
+    assert flow().redrives == redriven
+    [(wait,)] = rows("SELECT due_at - clock_timestamp() FROM sagas_watchedflow")
+    assert timedelta(0) < wait <= (REWARD.patience if redriven else timedelta(seconds=left))
