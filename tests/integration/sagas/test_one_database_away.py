@@ -313,14 +313,24 @@ def tailed(monkeypatch):
 
 def test_other_databases_are_tailed(tailed):
     asked, process = tailed(lambda alias: gone() if alias == "default" else 0)
-    assert not process._round()
-    assert asked == ["default", "b"]
+    process._round()
+    process._round()
+    assert asked == ["default", "b", "b"], "what is away is asked again after a pause"
+
+
+def test_what_was_away_is_tailed_again(tailed, monkeypatch):
+    monkeypatch.setattr(tailing, "PAUSE", 0.0)
+    asked, process = tailed(lambda alias: gone() if alias == "default" else 0)
+    process._round()
+    process._round()
+    assert asked == ["default", "b"] * 2
 
 
 def test_a_database_that_always_has_news_keeps_no_other_from_being_tailed(tailed):
-    asked, process = tailed(lambda alias: alias == "default" or process.stopped.set() or 0)
-    process._round()
-    assert asked == ["default", "b"]
+    asked, process = tailed(lambda alias: int(alias == "default"))
+    for _ in range(3):
+        assert process._round()
+    assert asked == ["default", "b"] * 3
 
 
 @pytest.fixture
