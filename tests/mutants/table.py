@@ -199,8 +199,18 @@ BY_HAND = {
     ),
     "a run that could delete nothing does not ring for the next": (
         "sagas.outbox.pruning",
-        "if deleted and monotonic() - began >= seconds",
-        "if monotonic() - began >= seconds",
+        "if deleted and time.is_cut",
+        "if time.is_cut",
+    ),
+    "a run that has come to an end does not ring for the next": (
+        "sagas.outbox.pruning",
+        "if deleted and time.is_cut",
+        "if deleted",
+    ),
+    "of several runs of pruning at once one goes on": (
+        "sagas.outbox.pruning",
+        "if not alone.begins_alone(KEY, round(1000 * conf.HARD_LIMIT))",
+        "if False",
     ),
     "an act on a flow asks whether it stands as it was seen": (
         "sagas.choreography.seen",

@@ -160,7 +160,7 @@ def test_a_tick_that_has_met_trouble_lets_others_and_rings_for_the_rest(
     with pytest.raises(OperationalError):
         catching_up.tick()
     assert [message.task for message in broker.take()] == ["sagas.catch_up"]
-    assert catching_up.client().get(catching_up.KEY) is None
+    assert catching_up.alone.client().get(catching_up.KEY) is None
 
 
 def test_other_flows_are_looked_after(first_away, monkeypatch):
