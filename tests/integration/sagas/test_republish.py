@@ -193,6 +193,19 @@ def test_what_nobody_takes_is_not_sent_again_and_again(settings, monkeypatch):
     assert canvas.depth("events") == 2
 
 
+def test_however_much_else_waits_what_is_lost_has_its_turn(broker, monkeypatch):
+    listen()
+    tell(a_teller(), "lost")
+    relay()
+    lose_everything(broker)
+    grow_old()
+
+    monkeypatch.setattr(canvas, "depth", lambda _: 1_000_000)
+    chances = [number / 100 for number in range(100)]
+    monkeypatch.setattr("sagas.outbox.relay.random", iter(chances).__next__)
+    assert [bool(republish()) for _ in chances] == [True] * 5 + [False] * 95
+
+
 def test_a_letter_that_is_due_is_not_rung_for_again_and_again_where_nobody_answers(
     monkeypatch,
 ):
