@@ -347,21 +347,29 @@ def feeder(monkeypatch):
 
         monkeypatch.setattr(streaming, "send_batch", send_batch)
         process = feeding.Streaming(print)
-        return asked, process._send(process.contexts)
+        return asked, lambda: process._send(process.contexts)
 
     return bringing
 
 
 def test_a_process_feeds_the_stream_with_what_others_have_told(feeder):
-    asked, left = feeder(lambda context: gone() if context == contexts()[0] else 0)
-    assert asked == list(contexts())
-    assert left == {contexts()[0]}
+    asked, send = feeder(lambda context: gone() if context == contexts()[0] else 0)
+    assert send() == send() == {contexts()[0]}
+    assert asked == [*contexts(), *contexts()[1:]], "what is away is asked again after a pause"
+
+
+def test_a_process_feeds_the_stream_with_what_was_away(feeder, monkeypatch):
+    monkeypatch.setattr(feeding, "PAUSE", 0.0)
+    asked, send = feeder(lambda context: gone() if context == contexts()[0] else 0)
+    send()
+    send()
+    assert asked == [*contexts()] * 2
 
 
 def test_a_context_that_always_has_news_keeps_no_other_from_the_stream(feeder):
-    asked, left = feeder(lambda context: int(context == contexts()[0]))
+    asked, send = feeder(lambda context: int(context == contexts()[0]))
+    assert send() == {contexts()[0]}
     assert set(asked) == set(contexts())
-    assert left == {contexts()[0]}
 
 
 @pytest.mark.parametrize(
