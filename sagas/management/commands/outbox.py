@@ -10,7 +10,7 @@ from django.core.management.base import CommandError
 
 from sagas.contexts import contexts
 from sagas.management.answering import OperatorCommand
-from sagas.management.streaming import StreamNotSet, Streaming
+from sagas.management.streaming import Streaming, StreamNotSet
 from sagas.management.tailing import Tailing, agreed
 from sagas.outbox.backlog import Backlog, backlog, drain
 from sagas.outbox.pgoutput import UnreadableLog
