@@ -59,10 +59,11 @@ Row = tuple[int, UUID, str, UUID, int]
 
 @dataclass(slots=True)
 class _Time:
-    """The time of one run, which remembers whether it was over before the work was."""
+    """The time of one run, which remembers what was done in it, and whether that was all."""
 
     end: float = inf
     is_cut: bool = False
+    deleted: int = 0
 
     def is_over(self) -> bool:
         """Return whether to leave to the next run what there is more."""
@@ -80,15 +81,16 @@ def tick() -> None:
     if not alone.begins_alone(KEY, round(1000 * conf.HARD_LIMIT)):
         return
     time = _Time(monotonic() + conf.STEP_TIMEOUT / 2)
-    try:
-        deleted = prune(time)
-    finally:
+    with Apart() as apart:
+        with apart.each():
+            prune(time)
         alone.lets_others(KEY)
-    # What cannot be deleted, such as what waits behind a dead letter, is no reason to come again.
-    if deleted and time.is_cut:
-        canvas.publish(
-            Signature("sagas.prune", options={"queue": "ticks"}, immutable=True, app=current_app)
-        )
+        # What cannot be deleted, as behind a dead letter, is no reason to come again.
+        if time.deleted and time.is_cut:
+            options = {"queue": "ticks"}
+            canvas.publish(
+                Signature("sagas.prune", options=options, immutable=True, app=current_app)
+            )
 
 
 def prune(time: _Time | None = None) -> int:
@@ -99,22 +101,22 @@ def prune(time: _Time | None = None) -> int:
 
     :param time: when it is over, the rest is left to the next run
     """
-    deleted, time = 0, time or _Time()
+    time = time or _Time()
     with Apart() as apart:
         with apart.each():
             # What a new consumer has still to read is kept, so it is let read first.
             catching_up.catch_up(conf.STEP_TIMEOUT / 4)
         with apart.each():
-            deleted += _prune_table(ENGINE, "inbox", time)
-            deleted += _prune_table(ENGINE, "watchedflow", time)
-            deleted += _prune_table(ENGINE, "unreadable", time) + _prune_seen()
+            time.deleted += _prune_table(ENGINE, "inbox", time)
+            time.deleted += _prune_table(ENGINE, "watchedflow", time)
+            time.deleted += _prune_table(ENGINE, "unreadable", time) + _prune_seen()
         # In any order: none that has much to prune keeps the others waiting for good.
         for context in sample(contexts(), len(contexts())):
             with apart.each():
                 keep_missed(context)
-                deleted += sum(_prune_table(context, name, time) for name in _PRUNE)
-                deleted += _prune_events(context, time)
-    return deleted
+                time.deleted += sum(_prune_table(context, name, time) for name in _PRUNE)
+                time.deleted += _prune_events(context, time)
+    return time.deleted
 
 
 def _prune_table(context: str, name: str, time: _Time) -> int:

@@ -199,13 +199,13 @@ BY_HAND = {
     ),
     "a run that could delete nothing does not ring for the next": (
         "sagas.outbox.pruning",
-        "if deleted and time.is_cut",
+        "if time.deleted and time.is_cut",
         "if time.is_cut",
     ),
     "a run that has come to an end does not ring for the next": (
         "sagas.outbox.pruning",
-        "if deleted and time.is_cut",
-        "if deleted",
+        "if time.deleted and time.is_cut",
+        "if time.deleted",
     ),
     "of several runs of pruning at once one goes on": (
         "sagas.outbox.pruning",

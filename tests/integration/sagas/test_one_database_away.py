@@ -293,6 +293,20 @@ def test_what_is_old_is_deleted_of_others(first_away, monkeypatch):
     assert sorted(asked) == sorted(contexts())
 
 
+def test_a_run_of_pruning_that_has_met_trouble_lets_others_and_rings_for_the_rest(
+    broker, first_away, monkeypatch, settings
+):
+    broker.take()
+    settings.SAGAS = {**settings.SAGAS, "STEP_TIMEOUT": 0}
+    monkeypatch.setattr(pruning, "BATCH", 1)
+    monkeypatch.setattr(pruning, "_prune_batch", lambda *_: 1)
+    first_away(pruning, "keep_missed")
+    with pytest.raises(OperationalError):
+        pruning.tick()
+    assert [message.task for message in broker.take()] == ["sagas.prune"]
+    assert catching_up.alone.client().get(pruning.KEY) is None
+
+
 @pytest.fixture
 def tailed(monkeypatch):
     """A process that tails two databases: what it finds in each is said by a function."""
