@@ -2,8 +2,10 @@
 
 import logging
 import signal
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from threading import Event
+from time import monotonic
 from typing import Final
 
 import redis
@@ -17,6 +19,8 @@ log = logging.getLogger(__name__)
 
 SHORT: Final = 0.005
 """Seconds after which is looked again where somebody else is at it; doubled every time."""
+PAUSE: Final = 2.0
+"""Seconds for which a database that was away is left alone: it may take seconds to say so."""
 
 
 class StreamNotSet(SagasError):
@@ -34,6 +38,7 @@ class Streaming:
         self.left = set(self.contexts)
         """Where something may wait for which nobody will ring."""
         self.pause = SHORT
+        self.away_until: dict[str, float] = defaultdict(float)
 
     def run(self) -> None:
         """Feed the stream until SIGTERM or SIGINT; outlives database, Redis and stream.
@@ -68,6 +73,8 @@ class Streaming:
         return {context for context in contexts if not self._is_emptied(context)}
 
     def _is_emptied(self, context: str) -> bool:
+        if self.away_until[context] > monotonic():
+            return False
         try:
             for _ in range(streaming.MOST_BATCHES):
                 sent = streaming.send_batch(context)
@@ -77,4 +84,5 @@ class Streaming:
         except (OperationalError, InterfaceError) as away:
             log.warning("stream_database_away", extra={"error": str(away).partition("\n")[0]})
             connection_of(context).close()
+            self.away_until[context] = monotonic() + PAUSE
         return False

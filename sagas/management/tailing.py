@@ -3,8 +3,10 @@
 import logging
 import signal
 import sys
+from collections import defaultdict
 from collections.abc import Callable
 from threading import Event
+from time import monotonic
 
 from django.db import InterfaceError, OperationalError, connections
 
@@ -24,6 +26,7 @@ class Tailing:
         """Tell of what is done by the function that is given."""
         self.say = say
         self.stopped = Event()
+        self.away_until: dict[str, float] = defaultdict(float)
 
     def set_up(self) -> None:
         """Make publication and slot in every database.
@@ -60,20 +63,17 @@ class Tailing:
             signal.signal(number, lambda *_: self.stopped.set())
         self.say("tailing")
         while not self.stopped.is_set():
-            self.stopped.wait(float(conf.TAIL_INTERVAL) if self._round() else PAUSE)
+            if not self._round():
+                self.stopped.wait(float(conf.TAIL_INTERVAL))
 
     def _round(self) -> bool:
-        """Look into the logs in turn until none has news; False when something is away."""
-        left = list(slots.databases())
-        all_there = True
-        while left and not self.stopped.is_set():
-            looks = {alias: self._look(alias) for alias in left}
-            all_there = all_there and None not in looks.values()
-            left = [alias for alias, found in looks.items() if found]
-        return all_there
+        """Look once into each log that is not known to be away; return whether one had news."""
+        now = monotonic()
+        there = [alias for alias in slots.databases() if self.away_until[alias] <= now]
+        return sum(self._look(alias) for alias in there) > 0
 
-    def _look(self, alias: str) -> int | None:
-        """Look into one log; None when its database or the broker is away."""
+    def _look(self, alias: str) -> int:
+        """Look into one log, and leave it alone for a while where its database is away."""
         try:
             return tailing.tail(alias)
         except tailing.Refused:
@@ -81,7 +81,8 @@ class Tailing:
         except (OperationalError, InterfaceError) as away:
             log.warning("tail_away", extra={"error": str(away).partition("\n")[0]})
             connections[alias].close()
-        return None
+        self.away_until[alias] = monotonic() + PAUSE
+        return 0
 
 
 def agreed(question: str) -> bool:

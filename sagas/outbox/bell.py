@@ -12,6 +12,7 @@ import logging
 from collections.abc import Iterable
 from datetime import timedelta
 from functools import cache
+from random import sample
 from typing import Any, Final
 
 import redis
@@ -142,7 +143,9 @@ def wait_for_stream(contexts: Iterable[str], seconds: float) -> str | None:
     :raises redis.RedisError: if the Redis of the keys is away
     """
     keys = {STREAM_KEY.format(context=context): context for context in contexts}
-    rung: Any = _waiting().blpop(list(keys), timeout=seconds)
+    # Of several that are rung for Redis takes the first: in any order, or one busy context would be
+    # all that is ever heard.
+    rung: Any = _waiting().blpop(sample(list(keys), len(keys)), timeout=seconds)
     return keys[rung[0].decode()] if rung else None
 
 

@@ -11,7 +11,6 @@ import time
 from datetime import timedelta
 from uuid import UUID
 
-import redis
 from celery import current_app
 from celery.canvas import Signature
 from django.db.models import Q
@@ -22,8 +21,7 @@ from sagas.failpoints import failpoint
 from sagas.models.consumer import Consumer
 from sagas.models.dead_letter import DeadLetter
 from sagas.orchestration import canvas
-from sagas.orchestration.donekeys import client
-from sagas.outbox import dead_letters, past, starts
+from sagas.outbox import alone, dead_letters, past, starts
 from sagas.outbox.apart import Apart
 from sagas.outbox.dead_letters import Attempt
 from sagas.outbox.delivery import deliver
@@ -54,37 +52,21 @@ SLICE = 0.2
 def tick() -> None:
     """Catch up for a slice, and ring for the next one while something is left.
 
-    Of several ticks at once one goes on: the past must not keep every worker from the present. As
-    everywhere, Redis may be wrong about that, and then two do the same work.
+    Of several ticks at once one goes on: the past must not keep every worker from the present.
     """
-    if not _is_alone():
+    if not alone.begins_alone(KEY, LIFE_MS):
         return
     began = time.monotonic()
     with Apart() as apart:
         applied, goes_on = _catch_up_all(SLICE, apart)
         spent = time.monotonic() - began >= SLICE
-        _let_others()
+        alone.lets_others(KEY)
         if spent and (applied or goes_on):
             canvas.publish(
                 Signature(
                     "sagas.catch_up", options={"queue": "ticks"}, immutable=True, app=current_app
                 )
             )
-
-
-def _is_alone() -> bool:
-    try:
-        return bool(client().set(KEY, "1", nx=True, px=LIFE_MS))
-    except redis.RedisError as error:
-        log.warning("catch_up_unasked", extra={"error": str(error)})
-        return True
-
-
-def _let_others() -> None:
-    try:
-        client().delete(KEY)
-    except redis.RedisError as error:
-        log.warning("catch_up_unsaid", extra={"error": str(error)})
 
 
 def catch_up(seconds: float) -> int:

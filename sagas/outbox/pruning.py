@@ -3,6 +3,7 @@
 Of an event the history keeps a copy for good; without one its outbox row is not deleted.
 """
 
+from dataclasses import dataclass
 from math import inf
 from random import sample
 from time import monotonic
@@ -15,7 +16,7 @@ from celery.canvas import Signature
 from sagas.conf import conf
 from sagas.contexts import contexts
 from sagas.orchestration import canvas
-from sagas.outbox import catching_up, exchange, starts, stream
+from sagas.outbox import alone, catching_up, exchange, starts, stream
 from sagas.outbox.apart import Apart
 from sagas.outbox.delivery import deliver
 from sagas.outbox.history import delete_kept, keep, keep_missed
@@ -51,54 +52,78 @@ DELETE FROM sagas_unreadable WHERE id IN (
 
 _END = 2**63 - 1
 
+KEY: Final = "sagas:prune"
+
 Row = tuple[int, UUID, str, UUID, int]
+
+
+@dataclass(slots=True)
+class _Time:
+    """The time of one run, which remembers what was done in it, and whether that was all."""
+
+    end: float = inf
+    is_cut: bool = False
+    deleted: int = 0
+
+    def is_over(self) -> bool:
+        """Return whether to leave to the next run what there is more."""
+        self.is_cut = self.is_cut or monotonic() > self.end
+        return self.is_cut
 
 
 def tick() -> None:
     """Prune for a slice, and ring for the next one while there is more.
 
     Whoever is behind is let read on first, which takes far longer than to delete: were one run all
-    there is in an hour, it would be outrun by what a busy shop tells.
+    there is in an hour, it would be outrun by what a busy shop tells. Of several ticks at once one
+    goes on: what takes longer than an hour would else have one more worker with each hour.
     """
-    began, seconds = monotonic(), conf.STEP_TIMEOUT / 2
-    deleted = prune(seconds)
-    # What cannot be deleted, such as what waits behind a dead letter, is no reason to come again.
-    if deleted and monotonic() - began >= seconds:
-        canvas.publish(
-            Signature("sagas.prune", options={"queue": "ticks"}, immutable=True, app=current_app)
-        )
+    if not alone.begins_alone(KEY, round(1000 * conf.HARD_LIMIT)):
+        return
+    time = _Time(monotonic() + conf.STEP_TIMEOUT / 2)
+    with Apart() as apart:
+        with apart.each():
+            prune(time)
+        alone.lets_others(KEY)
+        # What cannot be deleted, as behind a dead letter, is no reason to come again.
+        if time.deleted and time.is_cut:
+            options = {"queue": "ticks"}
+            canvas.publish(
+                Signature("sagas.prune", options=options, immutable=True, app=current_app)
+            )
 
 
-def prune(seconds: float = inf) -> int:
+def prune(time: _Time | None = None) -> int:
     """Delete old rows of every context in batches; return how many.
 
     An inbox row may go before its event could come again: the position refuses duplicates for
     ever, the inbox row only says when each was applied.
 
-    :param seconds: after so long the rest is left to the next run
+    :param time: when it is over, the rest is left to the next run
     """
-    deleted, end = 0, monotonic() + seconds
+    time = time or _Time()
     with Apart() as apart:
         with apart.each():
             # What a new consumer has still to read is kept, so it is let read first.
-            catching_up.catch_up(min(seconds, conf.STEP_TIMEOUT) / 2)
+            catching_up.catch_up(conf.STEP_TIMEOUT / 4)
         with apart.each():
-            deleted += _prune_table(ENGINE, "inbox", end) + _prune_table(ENGINE, "watchedflow", end)
-            deleted += _prune_table(ENGINE, "unreadable", end) + _prune_seen()
+            time.deleted += _prune_table(ENGINE, "inbox", time)
+            time.deleted += _prune_table(ENGINE, "watchedflow", time)
+            time.deleted += _prune_table(ENGINE, "unreadable", time) + _prune_seen()
         # In any order: none that has much to prune keeps the others waiting for good.
         for context in sample(contexts(), len(contexts())):
             with apart.each():
                 keep_missed(context)
-                deleted += sum(_prune_table(context, name, end) for name in _PRUNE)
-                deleted += _prune_events(context, end)
-    return deleted
+                time.deleted += sum(_prune_table(context, name, time) for name in _PRUNE)
+                time.deleted += _prune_events(context, time)
+    return time.deleted
 
 
-def _prune_table(context: str, name: str, end: float) -> int:
+def _prune_table(context: str, name: str, time: _Time) -> int:
     deleted = 0
     while (count := _prune_batch(table(context, name), _COLUMNS[name], context)) > 0:
         deleted += count
-        if count < BATCH or monotonic() > end:
+        if count < BATCH or time.is_over():
             break
     return deleted
 
@@ -109,7 +134,7 @@ def _prune_seen() -> int:
         return int(cursor.rowcount)
 
 
-def _prune_events(producer: str, end: float) -> int:
+def _prune_events(producer: str, time: _Time) -> int:
     """Delete settled events, but none that a consumer of its aggregate has still to read past.
 
     An event is settled when those who handle it have applied it. A context that handles only
@@ -122,12 +147,12 @@ def _prune_events(producer: str, end: float) -> int:
         kept = {
             row[0]
             for consumer in (*contexts(), ENGINE)
-            for row in _unread(producer, consumer, rows, end)
+            for row in _unread(producer, consumer, rows, time)
         }
         done = [row[0] for row in rows if row[0] not in kept]
         keep(producer, done)
         deleted += delete_kept(producer, done)
-        if len(rows) < BATCH or monotonic() > end:
+        if len(rows) < BATCH or time.is_over():
             break
     return deleted
 
@@ -149,11 +174,11 @@ def _settled(producer: str, last: int, kept_from: int | None) -> list[Row]:
         return list(cursor.fetchall())
 
 
-def _unread(producer: str, consumer: str, rows: list[Row], end: float) -> list[Row]:
+def _unread(producer: str, consumer: str, rows: list[Row], time: _Time) -> list[Row]:
     """Let a consumer read on while there is time, and return what it could not read."""
     behind, size = _behind(consumer, rows), int(conf.DELIVERY_SIZE)
     for start in range(0, len(behind), size):
-        if start and monotonic() > end:
+        if start and time.is_over():
             break
         deliver(producer, consumer, [str(row[1]) for row in behind[start : start + size]])
     return _behind(consumer, behind) if behind else []

@@ -11,6 +11,7 @@ they do not stand behind what has waited for long (docs/decisions/0033-two-lanes
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from math import inf
 from operator import itemgetter
 from random import random
 from typing import Any, Final
@@ -262,11 +263,13 @@ def deliver_later(
     return True
 
 
-def may_ring_again(messages: int) -> bool:
+def may_ring_again(messages: int, rarest: float = inf) -> bool:
     """Return whether to send so many messages that are perhaps lost, and perhaps only wait.
 
     The more of them may be waiting, the more rarely: where nobody takes them, or not in time, they
     would pile up in the broker, and stand in the way of what is new for as long again.
+
+    :param rarest: once in so many times at the least, on average, whatever waits
     """
     waiting = canvas.depth(EVENTS)
-    return random() * (1 + waiting // max(messages, FEW)) < 1
+    return random() * (1 + min(waiting // max(messages, FEW), rarest - 1)) < 1

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sagas.conf import conf
@@ -19,6 +19,8 @@ from sagas.transactions import connection_of, table
 log = logging.getLogger(__name__)
 
 PAGE = 2000
+RAREST: Final = 20
+"""Comparisons, on average, for which what is lost waits behind a backlog of others' at the most."""
 
 _UNSETTLED = """
 SELECT position, id, type, aggregatetype, aggregateid, sequence, published_at FROM {outbox}
@@ -69,7 +71,7 @@ def _may_ring(apart: Apart) -> bool:
         with apart.each(), connection_of(context).cursor() as cursor:
             cursor.execute(_LATE.format(outbox=table(context, "outbox")), [conf.REPUBLISH_AFTER])
             late += cursor.fetchone()[0]
-    return may_ring_again(late // int(conf.DELIVERY_SIZE))
+    return may_ring_again(late // int(conf.DELIVERY_SIZE), RAREST)
 
 
 def _compare(producer: str, rows: list[Row], apart: Apart, *, rings: bool) -> int:

@@ -189,7 +189,7 @@ BY_HAND = {
     ),
     "what waits in the queue is not sent again at once": (
         "sagas.outbox.relay",
-        "return random() * (1 + waiting // max(messages, FEW)) < 1",
+        "return random() * (1 + min(waiting // max(messages, FEW), rarest - 1)) < 1",
         "return True",
     ),
     "a letter whose own event is lost is rung for no more": (
@@ -199,8 +199,18 @@ BY_HAND = {
     ),
     "a run that could delete nothing does not ring for the next": (
         "sagas.outbox.pruning",
-        "if deleted and monotonic() - began >= seconds",
-        "if monotonic() - began >= seconds",
+        "if time.deleted and time.is_cut",
+        "if time.is_cut",
+    ),
+    "a run that has come to an end does not ring for the next": (
+        "sagas.outbox.pruning",
+        "if time.deleted and time.is_cut",
+        "if time.deleted",
+    ),
+    "of several runs of pruning at once one goes on": (
+        "sagas.outbox.pruning",
+        "if not alone.begins_alone(KEY, round(1000 * conf.HARD_LIMIT))",
+        "if False",
     ),
     "an act on a flow asks whether it stands as it was seen": (
         "sagas.choreography.seen",

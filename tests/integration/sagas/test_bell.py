@@ -7,6 +7,7 @@ from django.urls import reverse
 
 from sagas.api import publish, transaction
 from sagas.conf import conf
+from sagas.contexts import contexts
 from sagas.orchestration import canvas
 from sagas.orchestration.donekeys import client
 from sagas.outbox import bell
@@ -141,3 +142,14 @@ def test_an_event_is_rung_for_although_an_earlier_one_was_rolled_back_to_a_savep
         publish(Told(text="told too"), aggregate=teller)
 
     assert rung == ["orders"]
+
+
+def test_a_context_that_always_rings_keeps_no_other_from_being_heard(settings):
+    settings.RELAY_STREAM = f"{settings.REDIS_URL.partition('?')[0]}/trial-events"
+    busy, quiet, *_ = contexts()
+    heard = set()
+    for _ in range(50):
+        bell.ring(busy)
+        bell.ring(quiet)
+        heard.add(bell.wait_for_stream(contexts(), 0.1))
+    assert heard == {busy, quiet}

@@ -458,18 +458,18 @@ def test_what_is_open_since_before_an_event_is_waited_for_however_often_one_look
 def test_of_two_ticks_at_once_one_leaves_the_workers_to_the_present(fraudwatch, monkeypatch):
     monkeypatch.setattr(catching_up, "SLICE", LONG)
     trade()
-    catching_up.client().set(catching_up.KEY, "1", px=60_000)
+    catching_up.alone.client().set(catching_up.KEY, "1", px=60_000)
     catching_up.tick()
     assert streams(fraudwatch) == {}
 
-    catching_up.client().delete(catching_up.KEY)
+    catching_up.alone.client().delete(catching_up.KEY)
     catching_up.tick()
     assert sum(map(len, streams(fraudwatch).values())) == 4
 
 
 def test_without_redis_a_tick_catches_up_all_the_same(fraudwatch, monkeypatch):
     monkeypatch.setattr(
-        catching_up, "client", lambda: redis.Redis.from_url("redis://127.0.0.1:1/0")
+        catching_up.alone, "client", lambda: redis.Redis.from_url("redis://127.0.0.1:1/0")
     )
     monkeypatch.setattr(catching_up, "SLICE", LONG)
     trade()

@@ -160,7 +160,7 @@ def test_a_tick_that_has_met_trouble_lets_others_and_rings_for_the_rest(
     with pytest.raises(OperationalError):
         catching_up.tick()
     assert [message.task for message in broker.take()] == ["sagas.catch_up"]
-    assert catching_up.client().get(catching_up.KEY) is None
+    assert catching_up.alone.client().get(catching_up.KEY) is None
 
 
 def test_other_flows_are_looked_after(first_away, monkeypatch):
@@ -293,6 +293,20 @@ def test_what_is_old_is_deleted_of_others(first_away, monkeypatch):
     assert sorted(asked) == sorted(contexts())
 
 
+def test_a_run_of_pruning_that_has_met_trouble_lets_others_and_rings_for_the_rest(
+    broker, first_away, monkeypatch, settings
+):
+    broker.take()
+    settings.SAGAS = {**settings.SAGAS, "STEP_TIMEOUT": 0}
+    monkeypatch.setattr(pruning, "BATCH", 1)
+    monkeypatch.setattr(pruning, "_prune_batch", lambda *_: 1)
+    first_away(pruning, "keep_missed")
+    with pytest.raises(OperationalError):
+        pruning.tick()
+    assert [message.task for message in broker.take()] == ["sagas.prune"]
+    assert catching_up.alone.client().get(pruning.KEY) is None
+
+
 @pytest.fixture
 def tailed(monkeypatch):
     """A process that tails two databases: what it finds in each is said by a function."""
@@ -313,14 +327,24 @@ def tailed(monkeypatch):
 
 def test_other_databases_are_tailed(tailed):
     asked, process = tailed(lambda alias: gone() if alias == "default" else 0)
-    assert not process._round()
-    assert asked == ["default", "b"]
+    process._round()
+    process._round()
+    assert asked == ["default", "b", "b"], "what is away is asked again after a pause"
+
+
+def test_what_was_away_is_tailed_again(tailed, monkeypatch):
+    monkeypatch.setattr(tailing, "PAUSE", 0.0)
+    asked, process = tailed(lambda alias: gone() if alias == "default" else 0)
+    process._round()
+    process._round()
+    assert asked == ["default", "b"] * 2
 
 
 def test_a_database_that_always_has_news_keeps_no_other_from_being_tailed(tailed):
-    asked, process = tailed(lambda alias: alias == "default" or process.stopped.set() or 0)
-    process._round()
-    assert asked == ["default", "b"]
+    asked, process = tailed(lambda alias: int(alias == "default"))
+    for _ in range(3):
+        assert process._round()
+    assert asked == ["default", "b"] * 3
 
 
 @pytest.fixture
@@ -337,21 +361,29 @@ def feeder(monkeypatch):
 
         monkeypatch.setattr(streaming, "send_batch", send_batch)
         process = feeding.Streaming(print)
-        return asked, process._send(process.contexts)
+        return asked, lambda: process._send(process.contexts)
 
     return bringing
 
 
 def test_a_process_feeds_the_stream_with_what_others_have_told(feeder):
-    asked, left = feeder(lambda context: gone() if context == contexts()[0] else 0)
-    assert asked == list(contexts())
-    assert left == {contexts()[0]}
+    asked, send = feeder(lambda context: gone() if context == contexts()[0] else 0)
+    assert send() == send() == {contexts()[0]}
+    assert asked == [*contexts(), *contexts()[1:]], "what is away is asked again after a pause"
+
+
+def test_a_process_feeds_the_stream_with_what_was_away(feeder, monkeypatch):
+    monkeypatch.setattr(feeding, "PAUSE", 0.0)
+    asked, send = feeder(lambda context: gone() if context == contexts()[0] else 0)
+    send()
+    send()
+    assert asked == [*contexts()] * 2
 
 
 def test_a_context_that_always_has_news_keeps_no_other_from_the_stream(feeder):
-    asked, left = feeder(lambda context: int(context == contexts()[0]))
+    asked, send = feeder(lambda context: int(context == contexts()[0]))
+    assert send() == {contexts()[0]}
     assert set(asked) == set(contexts())
-    assert left == {contexts()[0]}
 
 
 @pytest.mark.parametrize(
