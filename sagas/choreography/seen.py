@@ -52,6 +52,8 @@ def read(text: str) -> Seen:
     state, _, since = text.partition(":")
     try:
         parked_at = None if since == GOES_ON else datetime.fromisoformat(since)
+        if parked_at is not None and parked_at.utcoffset() is None:
+            raise ValueError(since)  # an instant of nobody's clock
         return Seen(state=FlowState(state).value, parked_at=parked_at)
     except ValueError as wrong:
         said = f"{text!r:.80} does not say what was seen, like running:{GOES_ON}"

@@ -98,8 +98,9 @@ def test_a_flow_that_stands_otherwise_than_was_seen_is_left_alone(broker):
     words = ("flows", "compensate", flow().id, "--reason", "a mistake", "--seen")
     assert document(*words, saw)[1] == 1
     assert flow().state == "running"
-    with pytest.raises(CommandError, match="does not say what was seen"):
-        said(*words, "running")
+    for unreadable in ("running", "running:2026-01-01T00:00:00"):
+        with pytest.raises(CommandError, match="does not say what was seen"):
+            said(*words, unreadable)
     assert document(*words, document("flows", "show", flow().id)[0]["seen"])[1] == 0
     assert flow().state == "compensating"
 
