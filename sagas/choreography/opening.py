@@ -9,7 +9,6 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from sagas import clock
 from sagas.choreography import beginning, flows
 from sagas.conf import conf
 from sagas.core import codec
@@ -27,7 +26,7 @@ INSERT INTO sagas_watchedflow (id, name, event_id, aggregatetype, aggregateid, p
     deadline_at, due_at, parked_reason)
 VALUES (%(row)s, %(name)s, %(id)s, %(aggregate_type)s, %(aggregate_id)s, %(payload)s,
     %(correlation_id)s, %(traceparent)s, 'running', '[]', '', '[]', 0, 0, 0,
-    %(deadline)s, clock_timestamp() + make_interval(secs => %(first)s), '')
+    sagas.now() + %(within)s, clock_timestamp() + make_interval(secs => %(first)s), '')
 ON CONFLICT (name, event_id) DO NOTHING
 """
 
@@ -75,13 +74,13 @@ def _open(event: Event, written: dict[str, Any], begun: list[Choreography]) -> N
     for flow in begun:
         if not follows(flow, codec.encode(event)):
             continue
-        deadline = clock.now() + flow.within
         parameters = {
             **written,
             "row": uuid7(),
             "name": flow.name,
-            "deadline": deadline,
-            "first": min(float(conf.WATCH_INTERVAL), clock.seconds_until(deadline)),
+            # By the clock of the database, as the watchdog compares it.
+            "within": flow.within,
+            "first": min(float(conf.WATCH_INTERVAL), flow.within.total_seconds()),
         }
         with connection_of(ENGINE).cursor() as cursor:
             cursor.execute(_OPEN, parameters)

@@ -54,13 +54,14 @@ def tick() -> None:
 
     Of several ticks at once one goes on: the past must not keep every worker from the present.
     """
-    if not alone.begins_alone(KEY, LIFE_MS):
+    token = alone.begins_alone(KEY, LIFE_MS)
+    if token is None:
         return
     began = time.monotonic()
     with Apart() as apart:
         applied, goes_on = _catch_up_all(SLICE, apart)
         spent = time.monotonic() - began >= SLICE
-        alone.lets_others(KEY)
+        alone.lets_others(KEY, token)
         if spent and (applied or goes_on):
             canvas.publish(
                 Signature(

@@ -78,13 +78,14 @@ def tick() -> None:
     there is in an hour, it would be outrun by what a busy shop tells. Of several ticks at once one
     goes on: what takes longer than an hour would else have one more worker with each hour.
     """
-    if not alone.begins_alone(KEY, round(1000 * conf.HARD_LIMIT)):
+    token = alone.begins_alone(KEY, round(1000 * conf.HARD_LIMIT))
+    if token is None:
         return
     time = _Time(monotonic() + conf.STEP_TIMEOUT / 2)
     with Apart() as apart:
         with apart.each():
             prune(time)
-        alone.lets_others(KEY)
+        alone.lets_others(KEY, token)
         # What cannot be deleted, as behind a dead letter, is no reason to come again.
         if time.deleted and time.is_cut:
             options = {"queue": "ticks"}

@@ -209,7 +209,7 @@ BY_HAND = {
     ),
     "of several runs of pruning at once one goes on": (
         "sagas.outbox.pruning",
-        "if not alone.begins_alone(KEY, round(1000 * conf.HARD_LIMIT))",
+        "if token is None",
         "if False",
     ),
     "an act on a flow asks whether it stands as it was seen": (

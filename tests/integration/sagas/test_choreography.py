@@ -822,6 +822,19 @@ def test_a_deadline_passes_with_the_business_clock(broker):
     assert flow().redrives == 1
 
 
+@pytest.mark.parametrize("off", [timedelta(hours=1), timedelta(hours=-1)], ids=["ahead", "behind"])
+def test_whoever_opens_a_flow_with_a_wrong_clock_gives_it_its_time_all_the_same(
+    broker, monkeypatch, off
+):
+    right = clock.real
+    with monkeypatch.context() as wrong:
+        wrong.setattr(clock, "real", lambda: right() + off)
+        a_flow(broker)
+
+    [(left,)] = rows("SELECT deadline_at - sagas.now() FROM sagas_watchedflow")
+    assert REWARD.within - timedelta(minutes=5) < left <= REWARD.within
+
+
 @pytest.mark.parametrize(
     ("off", "left", "redriven"),
     [(timedelta(minutes=10), 300, 0), (timedelta(minutes=-10), -60, 1)],

@@ -467,6 +467,20 @@ def test_of_two_ticks_at_once_one_leaves_the_workers_to_the_present(fraudwatch, 
     assert sum(map(len, streams(fraudwatch).values())) == 4
 
 
+def test_a_tick_that_took_too_long_does_not_end_who_is_at_it_by_now(fraudwatch, monkeypatch):
+    """Two that are at it would else each let a third begin in the other's place, for good."""
+    asked = catching_up.alone.client()
+
+    def takes_long(*_):
+        asked.set(catching_up.KEY, "another's")
+        return 0, False
+
+    monkeypatch.setattr(catching_up, "_catch_up_all", takes_long)
+    catching_up.tick()
+
+    assert asked.get(catching_up.KEY) == b"another's"
+
+
 def test_without_redis_a_tick_catches_up_all_the_same(fraudwatch, monkeypatch):
     monkeypatch.setattr(
         catching_up.alone, "client", lambda: redis.Redis.from_url("redis://127.0.0.1:1/0")
