@@ -59,11 +59,10 @@ Row = tuple[int, UUID, str, UUID, int]
 
 @dataclass(slots=True)
 class _Time:
-    """The time of one run, which remembers what was done in it, and whether that was all."""
+    """The time of one run, which remembers whether it has cut off somebody who got on."""
 
     end: float = inf
     is_cut: bool = False
-    deleted: int = 0
 
     def is_over(self) -> bool:
         """Return whether to leave to the next run what there is more."""
@@ -86,8 +85,7 @@ def tick() -> None:
         with apart.each():
             prune(time)
         alone.lets_others(KEY, token)
-        # What cannot be deleted, as behind a dead letter, is no reason to come again.
-        if time.deleted and time.is_cut:
+        if time.is_cut:
             options = {"queue": "ticks"}
             canvas.publish(
                 Signature("sagas.prune", options=options, immutable=True, app=current_app)
@@ -102,22 +100,22 @@ def prune(time: _Time | None = None) -> int:
 
     :param time: when it is over, the rest is left to the next run
     """
-    time = time or _Time()
+    time, deleted = time or _Time(), 0
     with Apart() as apart:
         with apart.each():
             # What a new consumer has still to read is kept, so it is let read first.
             catching_up.catch_up(conf.STEP_TIMEOUT / 4)
         with apart.each():
-            time.deleted += _prune_table(ENGINE, "inbox", time)
-            time.deleted += _prune_table(ENGINE, "watchedflow", time)
-            time.deleted += _prune_table(ENGINE, "unreadable", time) + _prune_seen()
+            deleted += _prune_table(ENGINE, "inbox", time)
+            deleted += _prune_table(ENGINE, "watchedflow", time)
+            deleted += _prune_table(ENGINE, "unreadable", time) + _prune_seen()
         # In any order: none that has much to prune keeps the others waiting for good.
         for context in sample(contexts(), len(contexts())):
             with apart.each():
                 keep_missed(context)
-                time.deleted += sum(_prune_table(context, name, time) for name in _PRUNE)
-                time.deleted += _prune_events(context, time)
-    return time.deleted
+                deleted += sum(_prune_table(context, name, time) for name in _PRUNE)
+                deleted += _prune_events(context, time)
+    return deleted
 
 
 def _prune_table(context: str, name: str, time: _Time) -> int:
@@ -153,7 +151,8 @@ def _prune_events(producer: str, time: _Time) -> int:
         done = [row[0] for row in rows if row[0] not in kept]
         keep(producer, done)
         deleted += delete_kept(producer, done)
-        if len(rows) < BATCH or time.is_over():
+        # What nobody can read past yet, however much, does not stand before the rest.
+        if len(rows) < BATCH or (deleted and time.is_over()):
             break
     return deleted
 
@@ -177,12 +176,22 @@ def _settled(producer: str, last: int, kept_from: int | None) -> list[Row]:
 
 def _unread(producer: str, consumer: str, rows: list[Row], time: _Time) -> list[Row]:
     """Let a consumer read on while there is time, and return what it could not read."""
-    behind, size = _behind(consumer, rows), int(conf.DELIVERY_SIZE)
-    for start in range(0, len(behind), size):
-        if start and time.is_over():
+    behind = _behind(consumer, rows)
+    if not behind:
+        return []
+    ids, size = [str(row[1]) for row in behind], int(conf.DELIVERY_SIZE)
+    pages = [ids[start : start + size] for start in range(0, len(ids), size)]
+    is_cut = False
+    # In any order: those that stand behind dead letters keep none waiting for good.
+    for number, page in enumerate(sample(pages, len(pages))):
+        is_cut = number > 0 and monotonic() > time.end
+        if is_cut:
             break
-        deliver(producer, consumer, [str(row[1]) for row in behind[start : start + size]])
-    return _behind(consumer, behind) if behind else []
+        deliver(producer, consumer, page)
+    left = _behind(consumer, behind)
+    # Where nobody got on there is nothing that a further run could do.
+    time.is_cut = time.is_cut or (is_cut and len(left) < len(behind))
+    return left
 
 
 def _behind(consumer: str, rows: list[Row]) -> list[Row]:

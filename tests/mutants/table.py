@@ -197,15 +197,20 @@ BY_HAND = {
         "        dead_letters.lose(consumer, lost)",
         "        pass",
     ),
-    "a run that could delete nothing does not ring for the next": (
+    "a run in which nobody got on does not ring for the next": (
         "sagas.outbox.pruning",
-        "if time.deleted and time.is_cut",
-        "if time.is_cut",
+        "time.is_cut or (is_cut and len(left) < len(behind))",
+        "time.is_cut or is_cut",
     ),
     "a run that has come to an end does not ring for the next": (
         "sagas.outbox.pruning",
-        "if time.deleted and time.is_cut",
-        "if time.deleted",
+        "        if time.is_cut:",
+        "        if True:",
+    ),
+    "what cannot be pruned does not stand before what can": (
+        "sagas.outbox.pruning",
+        "(deleted and time.is_over())",
+        "time.is_over()",
     ),
     "of several runs of pruning at once one goes on": (
         "sagas.outbox.pruning",
