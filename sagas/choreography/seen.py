@@ -1,7 +1,7 @@
 """What a person saw of a flow before deciding: its state, and since when it waits for somebody.
 
-A look of the watchdog changes neither. Who has resumed it changes both, also where it has been
-parked again since, perhaps for another reason.
+A look that finds nothing to do changes neither. Whoever has resumed a parked one changes since when
+it waits, also where it has been parked again, perhaps for another reason.
 """
 
 from dataclasses import dataclass
